@@ -1,0 +1,129 @@
+"""What every engine offers and says: the Engine protocol and its events.
+
+Free of torch, so that the page and the command line can name these types before any model is loaded. Everything here
+is plain data that could cross a process border. How a picture is made is no part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from krea_studio.errors import StudioError
+    from krea_studio.recipe.plan import GenerationPlan
+
+Vocabulary = dict[str, list[str]]
+"""What an embedded checkpoint knows: kind of word → its words; under "examples", whole prompts."""
+
+
+@dataclass(frozen=True)
+class Queued:
+    """The run waits; `position` 0 is next."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A checkpoint or a part of it is being loaded; `fraction` in 0..1, None where it cannot be told."""
+
+    what: str
+    fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """Step `step` of `steps` (1 is the first) of shot `shot` is done; `preview` is a small JPEG of the clean image."""
+
+    shot: int
+    step: int
+    steps: int
+    preview: bytes | None = None
+
+
+@dataclass(frozen=True)
+class ImageReady:
+    """The picture of shot `shot`, the seconds it took, and the name of the checkpoint that drew it."""
+
+    shot: int
+    image: Image
+    seconds: float
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run has ended without its remaining pictures; always the last event. `shot` is None before the first one."""
+
+    error: StudioError
+    shot: int | None = None
+
+
+Event = Queued | Loading | Step | ImageReady | Failed
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What runs a variant; `vocabulary` is known for embedded checkpoints only."""
+
+    name: str
+    label: str
+    repo_or_folder: str
+    note: str
+    embedded: bool
+    vocabulary: Vocabulary | None = None
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A checkpoint in memory: its own size in bytes, and the names of its parts."""
+
+    name: str
+    bytes: int
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """What the engine holds and does now. `bytes` counts parts that checkpoints share once."""
+
+    device: str
+    precision: str
+    loaded: tuple[LoadedCheckpoint, ...] = ()
+    bytes: int = 0
+    budget_bytes: int = 0
+    busy: bool = False
+    waiting: int = 0
+
+
+class Engine(Protocol):
+    """Makes the pictures of a plan. Safe to call from several threads: runs wait for one another."""
+
+    def run(self, plan: GenerationPlan) -> Generator[Event, None, None]:
+        """Events until the last picture, or until Failed.
+
+        Never raises for a run that fails: it yields Failed and ends. Closing the iterator ends the run at its next
+        step. Yields at least twice a second, repeating its latest event when there is no news, because the caller can
+        only close it between events.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """Do ahead of time what the first run would spend seconds on, such as importing the model code."""
+        ...
+
+    def status(self) -> EngineStatus:
+        """What is loaded and going on; answers at once, also during a run."""
+        ...
+
+    def availability(self, variant: str) -> str | None:
+        """None where `variant` can run here, otherwise the reason, as a sentence for the page."""
+        ...
+
+    def checkpoint_of(self, variant: str) -> CheckpointInfo:
+        """The checkpoint that runs `variant` with the present settings."""
+        ...

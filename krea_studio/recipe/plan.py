@@ -1,0 +1,129 @@
+"""From a request and a seed to exactly what the engine draws: one Shot per image, everything resolved.
+
+Pure: the same request and seed give the same plan, anywhere. Drawing a seed is the studio's part; which checkpoint a
+variant means is the engine's.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from krea_studio.errors import InvalidRequest
+from krea_studio.recipe.aspect_ratios import size_of
+from krea_studio.recipe.pending import require_ready
+from krea_studio.recipe.request import (
+    RECIPE_SCHEMA_VERSION,
+    SEED_LIMIT,
+    GenerationRequest,
+    MoodboardChoice,
+    StyleChoice,
+    StyleReference,
+)
+from krea_studio.recipe.variants import VARIANTS
+from krea_studio.validation import shown
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image of a plan. Sizes in pixels, guidance in Krea's convention (0 is off); `index` counts from 0."""
+
+    index: int
+    prompt: str
+    expanded_prompt: str | None
+    negative_prompt: str
+    variant: str
+    aspect_ratio: str
+    resolution: str
+    width: int
+    height: int
+    creativity: str
+    intensity: int
+    complexity: int
+    movement: int
+    random_mode: bool
+    style_references: tuple[StyleReference, ...]
+    moodboard: MoodboardChoice | None
+    styles: tuple[StyleChoice, ...]
+    seed: int
+    steps: int
+    guidance_scale: float
+
+    @property
+    def conditioning_prompt(self) -> str:
+        """The text that the model reads: the expansion where there is one, otherwise the prompt itself."""
+        return self.prompt if self.expanded_prompt is None else self.expanded_prompt
+
+    def recipe(self, checkpoint: str) -> dict[str, Any]:
+        """All that is needed to draw this shot again, ready for JSON, under the request's own field names.
+
+        `GenerationRequest.from_recipe` reads it back. The place in the batch is not part of it: a seed is a picture.
+        """
+        return {
+            "schema_version": RECIPE_SCHEMA_VERSION,
+            "prompt": self.prompt,
+            "expanded_prompt": self.expanded_prompt,
+            "negative_prompt": self.negative_prompt,
+            "variant": self.variant,
+            "checkpoint": checkpoint,
+            "aspect_ratio": self.aspect_ratio,
+            "resolution": self.resolution,
+            "width": self.width,
+            "height": self.height,
+            "creativity": self.creativity,
+            "intensity": self.intensity,
+            "complexity": self.complexity,
+            "movement": self.movement,
+            "random_mode": self.random_mode,
+            "style_references": [reference.model_dump() for reference in self.style_references],
+            "moodboard": self.moodboard.model_dump() if self.moodboard else None,
+            "styles": [style.model_dump() for style in self.styles],
+            "seed": self.seed,
+            "steps": self.steps,
+            "guidance_scale": self.guidance_scale,
+        }
+
+
+@dataclass(frozen=True)
+class GenerationPlan:
+    """A request with everything decided: the seed of the first shot, and every shot."""
+
+    request: GenerationRequest
+    seed: int
+    shots: tuple[Shot, ...]
+
+
+def plan(request: GenerationRequest, seed: int) -> GenerationPlan:
+    """Resolve a request; shot k has the seed `(seed + k) mod 2**32`, so it equals that seed alone.
+
+    Raises InvalidRequest where the request needs a control that is not built yet, or `seed` is out of range.
+    """
+    if type(seed) is not int or not 0 <= seed < SEED_LIMIT:
+        raise InvalidRequest(f"Seed is {shown(seed)} — give a whole number from 0 to {SEED_LIMIT - 1}")
+    require_ready(request)
+    variant = VARIANTS[request.variant]
+    width, height = size_of(request.aspect_ratio, request.resolution)
+    shots = tuple(
+        Shot(
+            index=index,
+            prompt=request.prompt,
+            expanded_prompt=None,
+            negative_prompt=request.negative_prompt,
+            variant=request.variant,
+            aspect_ratio=request.aspect_ratio,
+            resolution=request.resolution,
+            width=width,
+            height=height,
+            creativity=request.creativity,
+            intensity=request.intensity,
+            complexity=request.complexity,
+            movement=request.movement,
+            random_mode=request.random_mode,
+            style_references=request.style_references,
+            moodboard=request.moodboard,
+            styles=request.styles,
+            seed=(seed + index) % SEED_LIMIT,
+            steps=variant.steps if request.steps is None else request.steps,
+            guidance_scale=variant.guidance_scale if request.guidance_scale is None else request.guidance_scale,
+        )
+        for index in range(request.batch)
+    )
+    return GenerationPlan(request=request, seed=seed, shots=shots)

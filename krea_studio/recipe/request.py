@@ -1,0 +1,248 @@
+"""What a person asks for: one type for the page, the command line, the picture's recipe and scripts.
+
+Ranges, defaults, labels and help live here, on the fields, and nowhere else; `label`, `help_text`, `bounds`, `choices`
+and `default` hand them to whoever draws a control or writes a page of documentation. A request may ask for a control
+that is not built yet: `recipe.pending` refuses that, so that the type itself need not change.
+"""
+
+import unicodedata
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from krea_studio.errors import InvalidRequest
+from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, RESOLUTIONS, size_of
+from krea_studio.recipe.variants import VARIANTS
+from krea_studio.validation import field_schema, refusal, shown
+
+PROMPT_CHARACTERS = 10_000
+SEED_LIMIT = 2**32
+RECIPE_SCHEMA_VERSION = 1
+
+# What a recipe holds beyond the request's own fields: facts about the picture that was made, not wishes.
+RECIPE_FACTS = ("width", "height", "expanded_prompt", "checkpoint", "schema_version")
+
+
+def clean_text(text: object) -> object:
+    """A prompt without what no keyboard types: outer white space, NUL and other control characters.
+
+    Line ends become `\\n`; tabs stay; marks that shape emoji and right-to-left text are no control characters and stay.
+    """
+    if not isinstance(text, str):
+        return text
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc").strip()
+
+
+Text = Annotated[str, BeforeValidator(clean_text)]
+Name = Annotated[str, Field(min_length=1, max_length=200, strict=True)]
+
+
+class Frozen(BaseModel):
+    """Base of what a request is made of: unchangeable, no unknown fields, no NaN and no infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StyleReference(Frozen):
+    """A picture whose look is taken over, and how strongly."""
+
+    image: str = Field(title="Image", min_length=1, max_length=1000, strict=True, description="The reference picture")
+    strength: float = Field(
+        default=0.5,
+        ge=-2,
+        le=2,
+        strict=True,
+        title="Strength",
+        description="How strongly the look is taken over; 0 has no effect, below 0 pushes away from it",
+    )
+
+
+class MoodboardChoice(Frozen):
+    """A saved collection of pictures with one creative direction, and how strongly it steers."""
+
+    name: Name = Field(title="Name", description="Name of the moodboard")
+    strength: float = Field(
+        default=0.35,
+        ge=-0.5,
+        le=1.5,
+        strict=True,
+        title="Strength",
+        description="How strongly the moodboard steers; 0 has no effect",
+    )
+
+
+class StyleChoice(Frozen):
+    """A trained style (LoRA) and its weight."""
+
+    name: Name = Field(title="Name", description="Name of the style")
+    weight: float = Field(
+        default=1.0, ge=-2, le=2, strict=True, title="Weight", description="How much of the style; 0 has no effect"
+    )
+
+
+def _slider(title: str, low: str, high: str) -> Any:
+    return Field(
+        default=0, ge=-100, le=100, strict=True, title=title, description=f"−100: {low}; 100: {high}; 0 has no effect"
+    )
+
+
+class GenerationRequest(Frozen):
+    """One wish for one to four pictures. `parse_request` makes one from plain data with errors for people."""
+
+    prompt: Text = Field(
+        min_length=1,
+        max_length=PROMPT_CHARACTERS,
+        strict=True,
+        title="Prompt",
+        description="What the picture shows: subject, setting, mood, and any style direction",
+    )
+    negative_prompt: Text = Field(
+        default="",
+        max_length=PROMPT_CHARACTERS,
+        strict=True,
+        title="Negative prompt",
+        description="What to steer away from; works only where the guidance scale is above 0",
+    )
+    variant: Literal[*VARIANTS] = Field(
+        default="turbo", title="Variant", description="Which Krea 2 model draws: Medium, Large or the fast Turbo"
+    )
+    aspect_ratio: Literal[*ASPECT_RATIOS] = Field(
+        default="1:1", title="Aspect ratio", description="Shape of the picture, width to height"
+    )
+    resolution: Literal[*RESOLUTIONS] = Field(
+        default="1K", title="Resolution", description="1K is the full size; 512 is a draft of about half of each side"
+    )
+    creativity: Literal["raw", "low", "medium", "high"] = Field(
+        default="raw",
+        title="Creativity",
+        description="How freely the prompt is read; raw draws exactly what is written",
+    )
+    intensity: int = _slider("Intensity", "bland, muted images", "intensely stylized images")
+    complexity: int = _slider("Complexity", "minimal, clean compositions", "chaotic, dense compositions")
+    movement: int = _slider("Movement", "static images", "strong pose and camera movement")
+    random_mode: bool = Field(
+        default=False,
+        strict=True,
+        title="Random mode",
+        description="Vary all three sliders anew in every generation",
+    )
+    style_references: tuple[StyleReference, ...] = Field(
+        default=(), max_length=4, title="Style references", description="Up to four pictures whose look is taken over"
+    )
+    moodboard: MoodboardChoice | None = Field(
+        default=None, title="Moodboard", description="A saved collection of pictures that gives the direction"
+    )
+    styles: tuple[StyleChoice, ...] = Field(
+        default=(), max_length=8, title="Styles", description="Trained styles (LoRAs) to apply, each with its weight"
+    )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=SEED_LIMIT - 1,
+        strict=True,
+        title="Seed",
+        description="Same seed, same picture; empty draws a new one. Further images of a batch count on from it",
+    )
+    batch: int = Field(
+        default=1, ge=1, le=4, strict=True, title="Batch", description="How many images, each with its own seed"
+    )
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        strict=True,
+        title="Steps",
+        description="Denoising steps; empty takes the variant's own number",
+    )
+    guidance_scale: float | None = Field(
+        default=None,
+        ge=0,
+        le=20,
+        strict=True,
+        title="Guidance scale",
+        description="How strictly the prompt is followed, in Krea's convention (0 is off, and about 1 less than the "
+        "usual CFG scale); empty takes the variant's own",
+    )
+
+    @classmethod
+    def from_recipe(cls, recipe: dict[str, Any]) -> Self:
+        """The request that makes a recorded picture again: one image, its seed fixed.
+
+        A recipe has the request's fields (without `batch`) and RECIPE_FACTS. Raises InvalidRequest for any other key,
+        for a missing seed, for another schema version, and where the facts contradict what would be drawn.
+        """
+        if not isinstance(recipe, dict):
+            raise InvalidRequest(f"{shown(recipe)} is not a recipe — give the JSON object that `inspect` prints")
+        version = recipe.get("schema_version")
+        if type(version) is not int or version != RECIPE_SCHEMA_VERSION:
+            raise InvalidRequest(
+                f"The recipe has schema version {shown(version)}, this studio reads {RECIPE_SCHEMA_VERSION} — "
+                "open it with the version of the studio that wrote it"
+            )
+        if recipe.get("seed") is None:
+            raise InvalidRequest(f"The recipe has no seed — give a whole number from 0 to {SEED_LIMIT - 1}")
+        if recipe.get("expanded_prompt") is not None:
+            raise InvalidRequest(
+                f"The recipe has an expanded prompt, {shown(recipe['expanded_prompt'])}, which this version cannot "
+                "draw again — remove it to draw the prompt as written"
+            )
+        wishes = {key: value for key, value in recipe.items() if key not in RECIPE_FACTS}
+        request = parse_request({**wishes, "batch": wishes.get("batch", 1)})
+        size = size_of(request.aspect_ratio, request.resolution)
+        recorded = (recipe.get("width", size[0]), recipe.get("height", size[1]))
+        if recorded != size:
+            raise InvalidRequest(
+                f"The recipe's size is {shown(recorded)}, but {request.aspect_ratio} at {request.resolution} is "
+                f"{size[0]} × {size[1]} — correct the size or the aspect ratio"
+            )
+        return request.model_copy(update={"batch": 1})
+
+
+def label(field: str, model: type[BaseModel] = GenerationRequest) -> str:
+    """The field's name for people: `aspect_ratio` → `Aspect ratio`."""
+    return model.model_fields[field].title or field
+
+
+def parse_request(data: dict[str, Any], name: Callable[[str], str] = label) -> GenerationRequest:
+    """A request from plain data, as it comes from a page, a command line or JSON.
+
+    Raises InvalidRequest, one line that names the field, the value and what is allowed; never anything else. `name`
+    turns a field into the words for it in that line: a command line has flags where a page has labels.
+    """
+    if not isinstance(data, dict):
+        raise InvalidRequest(f"{shown(data)} is not a request — give an object with {', '.join(_names())}")
+    try:
+        return GenerationRequest.model_validate(data)
+    except ValidationError as error:
+        raise refusal(error, GenerationRequest, name, "a request") from None
+
+
+def _names() -> tuple[str, ...]:
+    return tuple(GenerationRequest.model_fields)
+
+
+def help_text(field: str, model: type[BaseModel] = GenerationRequest) -> str:
+    """One sentence on what the field does."""
+    return model.model_fields[field].description or ""
+
+
+def bounds(field: str, model: type[BaseModel] = GenerationRequest) -> tuple[float, float]:
+    """Least and greatest value of a number, or least and greatest length of a text or list."""
+    schema = field_schema(model, field)
+    if schema["type"] in ("integer", "number"):
+        return schema["minimum"], schema["maximum"]
+    if schema["type"] == "string":
+        return schema.get("minLength", 0), schema["maxLength"]
+    return schema.get("minItems", 0), schema["maxItems"]
+
+
+def choices(field: str, model: type[BaseModel] = GenerationRequest) -> tuple[str, ...]:
+    """The values of a field that takes one of a few, in their order."""
+    return tuple(field_schema(model, field)["enum"])
+
+
+def default(field: str, model: type[BaseModel] = GenerationRequest) -> Any:
+    """The value that a field has when nobody says anything; for a control, the one that has no effect."""
+    return model.model_fields[field].default

@@ -1,0 +1,105 @@
+"""Every option of a studio, each with its environment variable KREA_STUDIO_<NAME>.
+
+`load_settings()` reads the environment and nothing else: no hidden file changes how a studio behaves. Settings are
+frozen; who wants another value builds another Settings. An empty variable counts as not set. Which checkpoint names
+exist is the engine's knowledge.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from krea_studio.errors import InvalidRequest
+from krea_studio.validation import refusal
+
+PREFIX = "KREA_STUDIO_"
+CHECKPOINT_HELP = "a name from the checkpoint table, a local folder, or a repository id on the Hugging Face Hub"
+
+CheckpointName = Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
+
+
+def _in_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("there is no such home directory; write the path in full") from None
+
+
+Folder = Annotated[Path, AfterValidator(_in_home)]
+
+
+class Settings(BaseSettings):
+    """Options of one studio; read from the environment by `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", allow_inf_nan=False, env_file=None, env_ignore_empty=True
+    )
+
+    library: Folder = Field(
+        default=Path("outputs"), description="Folder in which pictures, thumbnails and their records are kept"
+    )
+    checkpoint_medium: CheckpointName = Field(
+        default="mini-medium", description=f"What runs the variant Medium: {CHECKPOINT_HELP}"
+    )
+    checkpoint_large: CheckpointName = Field(
+        default="mini-large", description=f"What runs the variant Large: {CHECKPOINT_HELP}"
+    )
+    checkpoint_turbo: CheckpointName = Field(
+        default="mini-turbo", description=f"What runs the variant Turbo: {CHECKPOINT_HELP}"
+    )
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", description="give auto, cpu, cuda, cuda:N or mps"
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Number format of the weights; auto takes what is fastest on the device"
+    )
+    memory_budget_gb: float | None = Field(
+        default=None, gt=0, description="Gigabytes that loaded checkpoints may take; empty: most of the device's memory"
+    )
+    deadline_seconds: float = Field(
+        default=600.0, gt=0, description="A run that takes longer than this many seconds is ended"
+    )
+    exact_savings: bool = Field(
+        default=True, description="Skip work that cannot change the picture; off only for comparisons"
+    )
+    previews: bool = Field(default=True, description="Show the picture as it forms, at every step")
+    host: str = Field(default="127.0.0.1", min_length=1, max_length=255, description="Address that the page listens on")
+    port: int = Field(default=7860, ge=1, le=65535, description="Port that the page listens on")
+    queue_size: int = Field(default=32, ge=1, le=10_000, description="Runs that may wait before new ones are refused")
+
+    def checkpoint_for(self, variant: str) -> str:
+        """Name, folder or repository id of the checkpoint that runs `variant` ("medium", "large" or "turbo")."""
+        return {
+            "medium": self.checkpoint_medium,
+            "large": self.checkpoint_large,
+            "turbo": self.checkpoint_turbo,
+        }[variant]
+
+
+def environment_variable(field: str) -> str:
+    """The environment variable of an option: `port` → `KREA_STUDIO_PORT`."""
+    return PREFIX + field.upper()
+
+
+def load_settings(
+    chosen: Mapping[str, object] = MappingProxyType({}), name: Callable[[str], str] = environment_variable
+) -> Settings:
+    """Settings from the environment, with `chosen` values in front of it.
+
+    Raises InvalidRequest, one line, for a value that an option does not take and for a variable with the studio's
+    prefix that no option has: a misspelt name would otherwise be ignored without a word. `name` turns an option into
+    the words for it in that line.
+    """
+    known = {environment_variable(field) for field in Settings.model_fields}
+    for variable in sorted(os.environ):
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
+            raise InvalidRequest(f"{variable} is not an option of the studio — use {', '.join(sorted(known))}")
+    try:
+        return Settings(**chosen)
+    except ValidationError as error:
+        raise refusal(error, Settings, name, "the settings") from None
