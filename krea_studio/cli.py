@@ -1,0 +1,311 @@
+"""The command line: generate pictures, inspect one, serve the page, measure.
+
+Flags, choices and help come from the fields of GenerationRequest. Every refusal is one line on stderr that names the
+value and what is allowed, and nothing is written then. Exit codes: 0 done, 1 failed, 2 bad input, 3 not available
+here, 4 storage, 130 stopped. Standard output holds results only; torch is loaded when a valid request is about to run.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from krea_studio import __version__
+from krea_studio.engine.base import Failed, Loading, Queued, Step
+from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
+from krea_studio.library.metadata import read_recipe
+from krea_studio.library.records import Record
+from krea_studio.recipe.pending import PENDING_CONTROLS, require_ready
+from krea_studio.recipe.plan import GenerationPlan
+from krea_studio.recipe.request import GenerationRequest, default, help_text, parse_request
+from krea_studio.services import build_services
+from krea_studio.settings import Settings, environment_variable, load_settings
+from krea_studio.studio import Saved, Started
+from krea_studio.validation import allowed, field_schema, shown
+
+EXIT_CODES: dict[type[StudioError], int] = {InvalidRequest: 2, Unavailable: 3, StorageError: 4, Stopped: 130}
+
+# Request field → flag. The other fields of a request have no plain text form yet.
+FLAGS = {
+    "variant": "--variant",
+    "aspect_ratio": "--aspect-ratio",
+    "resolution": "--resolution",
+    "seed": "--seed",
+    "batch": "--count",
+    "steps": "--steps",
+    "guidance_scale": "--guidance-scale",
+    "negative_prompt": "--negative-prompt",
+    "creativity": "--creativity",
+    "intensity": "--intensity",
+    "complexity": "--complexity",
+    "movement": "--movement",
+}
+
+# Measuring commands: name → "module:function"; the function takes the remaining arguments and returns an exit code.
+MEASURES = {"speed": "krea_studio.engine.measure:main"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; `arguments` are those after the program's name."""
+    try:
+        options, unknown = _parser().parse_known_args(arguments)
+        if unknown:
+            options.parser.error(f"{shown(' '.join(unknown))} is not known here")
+        return options.run(options)
+    except StudioError as error:
+        return _report(error)
+    except KeyboardInterrupt:
+        return _report(Stopped("Stopped — pictures that were finished are kept"))
+    except BrokenPipeError:
+        # Who read the output has seen enough; without a reader Python would complain once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _report(error: StudioError) -> int:
+    print("error: " + " ".join(error.message.split()), file=sys.stderr)
+    return EXIT_CODES.get(type(error), 1)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose complaints are errors of the studio: one line, no usage text before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InvalidRequest(f"{message} — {self.format_usage()}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m krea_studio", description="Krea Studio: pictures from words, on this machine.")
+    parser.add_argument("--version", action="version", version=f"Krea Studio {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_generate(commands)
+
+    inspect = commands.add_parser("inspect", help="print the recipe of a picture as JSON", allow_abbrev=False)
+    inspect.add_argument("file", type=Path, metavar="FILE.png", help="a picture that this studio made")
+    inspect.set_defaults(run=_inspect, parser=inspect)
+
+    serve = commands.add_parser("serve", help="serve the page", allow_abbrev=False)
+    for field in ("host", "port"):
+        option = Settings.model_fields[field]
+        serve.add_argument(f"--{field}", help=f"{option.description} (default: {option.default})")
+    serve.set_defaults(run=_serve, parser=serve)
+
+    measure = commands.add_parser("measure", help="measure the engine on this machine", allow_abbrev=False)
+    measure.add_argument("measure", choices=list(MEASURES), help="what to measure")
+    measure.add_argument("rest", nargs=argparse.REMAINDER, metavar="…", help="its own options; try --help there")
+    measure.set_defaults(run=_measure, parser=measure)
+    return parser
+
+
+def _add_generate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "generate",
+        help="make pictures",
+        description="Make one to four pictures. Each is kept as a PNG with its recipe inside.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help=f"{help_text('prompt')}; optional with --from")
+    for field, flag in FLAGS.items():
+        parser.add_argument(flag, dest=field, metavar=_placeholder(field), help=_flag_help(field))
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="FILE.png",
+        help="run the recipe of this picture again; other flags replace parts of it, and another --variant brings its "
+        "own steps and guidance scale",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="keep the pictures, their thumbnails and records in this folder instead of the library",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a picture")
+    parser.set_defaults(run=_generate, parser=parser)
+
+
+def _placeholder(field: str) -> str:
+    schema = field_schema(GenerationRequest, field)
+    return "{" + ",".join(schema["enum"]) + "}" if "enum" in schema else {"string": "TEXT"}.get(schema["type"], "N")
+
+
+def _flag_help(field: str) -> str:
+    if field in PENDING_CONTROLS:
+        text = f"{help_text(field)}. {PENDING_CONTROLS[field]}"
+    else:
+        text = f"{help_text(field)} ({allowed(GenerationRequest, field)})"
+    if default(field) not in (None, ""):
+        text += f" (default: {default(field)})"
+    return text.replace("%", "%%")
+
+
+def _flag_of(field: str) -> str:
+    """A field as the person at the command line knows it."""
+    return FLAGS.get(field, field.upper())
+
+
+def _value(field: str, text: str) -> Any:
+    """The flag's text as the field's own type; text that is no number stays text, and the request refuses it."""
+    convert = {"integer": int, "number": float}.get(field_schema(GenerationRequest, field)["type"], str)
+    try:
+        return convert(text)
+    except ValueError:
+        return text
+
+
+def _request(options: argparse.Namespace, recipe: dict[str, Any] | None) -> GenerationRequest:
+    """The request that the flags describe, on top of `recipe` where there is one."""
+    given = {
+        field: _value(field, getattr(options, field))
+        for field in ("prompt", *FLAGS)
+        if getattr(options, field) is not None
+    }
+    wishes: dict[str, Any] = {}
+    if recipe is not None:
+        wishes = GenerationRequest.from_recipe(recipe).model_dump()
+        if given.get("variant", wishes["variant"]) != wishes["variant"]:
+            wishes |= {"steps": None, "guidance_scale": None}
+    request = parse_request(wishes | given, name=_flag_of)
+    require_ready(request)
+    return request
+
+
+def _generate(options: argparse.Namespace) -> int:
+    recipe = read_recipe(options.source) if options.source else None
+    request = _request(options, recipe)
+    if options.out is None:
+        settings = load_settings()
+    else:
+        settings = load_settings({"library": options.out})
+        _require_folder(settings.library)
+    services = build_services(settings)
+    if recipe is not None:
+        _tell_of_other_checkpoint(recipe, request, services.engine.checkpoint_of(request.variant).name)
+    with closing(services.library), closing(services.studio.generate(request)) as events, _Progress() as progress:
+        for event in events:
+            if isinstance(event, Failed):
+                raise event.error
+            if isinstance(event, Saved):
+                progress.pause()
+                print(_json(_described(event.record)) if options.json else _line(event.record), flush=True)
+            else:
+                progress.show(event)
+    return 0
+
+
+def _require_folder(out: Path) -> None:
+    """Refuse a folder named by the person that cannot be written, as the bad input that it is."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(
+            f"--out is {shown(str(out))} ({error.strerror}) — name a folder that can be made"
+        ) from None
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise InvalidRequest(f"--out is {shown(str(out))}, which you may not write — name a folder that you may write")
+
+
+def _tell_of_other_checkpoint(recipe: dict[str, Any], request: GenerationRequest, configured: str) -> None:
+    recorded = recipe.get("checkpoint")
+    if recorded != configured:
+        print(
+            f"note: {shown(recorded)} drew this picture, {shown(configured)} runs {request.variant} here — "
+            f"expect a different picture, or set KREA_STUDIO_CHECKPOINT_{request.variant.upper()}",
+            file=sys.stderr,
+        )
+
+
+def _described(record: Record) -> dict[str, Any]:
+    return {
+        "path": str(record.path),
+        "seed": record.seed,
+        "width": record.width,
+        "height": record.height,
+        "variant": record.variant,
+        "checkpoint": record.checkpoint,
+        "prompt": record.prompt,
+        "seconds": round(record.seconds, 3),
+        "recipe": record.recipe,
+    }
+
+
+def _line(record: Record) -> str:
+    return (
+        f"{record.path}  seed {record.seed}, {record.width} × {record.height}, "
+        f"{record.variant} ({record.checkpoint}), {record.seconds:.1f} s"
+    )
+
+
+def _json(value: dict[str, Any], indent: int | None = None) -> str:
+    # A terminal that is not UTF-8 gets escapes; they read back as the same text.
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    return json.dumps(value, ensure_ascii=plain, indent=indent)
+
+
+class _Progress:
+    """A bar on stderr over all steps of a run, when that is a terminal; otherwise nothing."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> "_Progress":
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(unit="step", leave=False, dynamic_ncols=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def pause(self) -> None:
+        """Take the bar off the screen so that a line can be printed; the next `show` draws it again."""
+        if self._bar is not None:
+            self._bar.clear()
+
+    def show(self, event: Started | Queued | Loading | Step) -> None:
+        """Bring the bar up to date with an event."""
+        if self._bar is None:
+            return
+        if isinstance(event, Started):
+            self._bar.total = _total_steps(event.plan)
+        elif isinstance(event, Queued):
+            self._bar.set_description(f"waiting, place {event.position + 1}")
+        elif isinstance(event, Loading):
+            self._bar.set_description(f"loading {event.what}")
+        else:
+            self._bar.set_description(f"picture {event.shot + 1}", refresh=False)
+            self._bar.update(event.shot * event.steps + event.step - self._bar.n)
+        self._bar.refresh()
+
+
+def _total_steps(plan: GenerationPlan) -> int:
+    return sum(shot.steps for shot in plan.shots)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    print(_json(read_recipe(options.file), indent=2))
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    chosen = {field: getattr(options, field) for field in ("host", "port") if getattr(options, field) is not None}
+    settings = load_settings(
+        chosen, name=lambda field: f"--{field}" if field in chosen else environment_variable(field)
+    )
+    from krea_studio.ui.launch import serve
+
+    serve(settings)
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> int:
+    module, _, function = MEASURES[options.measure].partition(":")
+    return getattr(import_module(module), function)(options.rest)

@@ -1,0 +1,131 @@
+"""The texts inside a PNG: the recipe for this studio, the settings line that other tools read, and the mark of origin.
+
+Written are three international text chunks: `krea_studio` (the recipe as JSON), `parameters` (the line that
+AUTOMATIC1111's web UI made a convention) and XMP with the IPTC digital source type of generated media. Reading treats
+a file as hostile: it is never decoded as a picture, sizes are capped, and no path in it is followed.
+"""
+
+import io
+import json
+import zlib
+from pathlib import Path
+from typing import Any, NoReturn
+
+from PIL.Image import Image
+from PIL.PngImagePlugin import PngImageFile, PngInfo
+
+from krea_studio import __version__
+from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.recipe.request import RECIPE_SCHEMA_VERSION
+from krea_studio.validation import shown
+
+RECIPE_KEY = "krea_studio"
+PARAMETERS_KEY = "parameters"
+XMP_KEY = "XML:com.adobe.xmp"
+PNG_COMPRESSION_LEVEL = 1
+"""Level 1 takes two thirds of the time of the usual 6 for a file about a tenth larger."""
+
+MAX_FILE_BYTES = 256 * 2**20
+MAX_RECIPE_CHARACTERS = 256 * 2**10
+
+GENERATED_MEDIA_XMP = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+    ' Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>'
+    '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+
+
+def png_bytes(image: Image, recipe: dict[str, Any]) -> bytes:
+    """`image` as a PNG file that carries `recipe` and nothing of what `image.info` may hold."""
+    texts = PngInfo()
+    texts.add_itxt(PARAMETERS_KEY, parameters_text(recipe))
+    texts.add_itxt(RECIPE_KEY, json.dumps(recipe, ensure_ascii=False, allow_nan=False))
+    texts.add_itxt(XMP_KEY, GENERATED_MEDIA_XMP)
+    file = io.BytesIO()
+    image.save(file, format="PNG", pnginfo=texts, compress_level=PNG_COMPRESSION_LEVEL)
+    return file.getvalue()
+
+
+def parameters_text(recipe: dict[str, Any]) -> str:
+    """The settings as AUTOMATIC1111's `infotext`: prompt, negative prompt, and a last line of `name: value` pairs.
+
+    The CFG scale there is the usual convention, `unconditional + cfg · (conditional − unconditional)`, so Krea's
+    guidance g is written as `1 + g`, and 1 means that guidance is off.
+    """
+    lines = [recipe["expanded_prompt"] or recipe["prompt"]]
+    if recipe["negative_prompt"]:
+        lines.append(f"Negative prompt: {recipe['negative_prompt']}")
+    pairs = {
+        "Steps": recipe["steps"],
+        "Sampler": "Euler",
+        "CFG scale": f"{1 + recipe['guidance_scale']:g}",
+        "Seed": recipe["seed"],
+        "Size": f"{recipe['width']}x{recipe['height']}",
+        "Model": recipe["checkpoint"],
+        "Version": f"Krea Studio {__version__}",
+    }
+    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in pairs.items()))
+    return "\n".join(lines)
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ',:\n"') else text
+
+
+def read_recipe(path: Path | str) -> dict[str, Any]:
+    """The recipe inside a PNG that this studio wrote.
+
+    The answer is a JSON object of the right schema version; whether it can be drawn is for
+    `GenerationRequest.from_recipe` to say. Raises InvalidRequest for a file that is missing, is no PNG, or holds no
+    usable recipe, StorageError where the file cannot be read.
+    """
+    path = Path(path)
+    try:
+        recipe = json.loads(_recipe_text(path), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest(
+            f"{path} holds a recipe that is not valid JSON — it was changed; use the original"
+        ) from None
+    if not isinstance(recipe, dict):
+        raise InvalidRequest(f"{path} holds {shown(recipe)} instead of a recipe — it was changed; use the original")
+    version = recipe.get("schema_version")
+    if type(version) is not int or version != RECIPE_SCHEMA_VERSION:
+        raise InvalidRequest(
+            f"{path} holds a recipe of schema version {shown(version)}, this studio reads {RECIPE_SCHEMA_VERSION} — "
+            "open it with the version of the studio that wrote it"
+        )
+    return recipe
+
+
+def _recipe_text(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise InvalidRequest(f"{path} has {size:,} bytes — give a picture of at most {MAX_FILE_BYTES:,}")
+        # Opened as a PNG and nothing else, and only as far as its first pixels: no other decoder sees the file.
+        with path.open("rb") as file, PngImageFile(file) as picture:
+            text = picture.info.get(RECIPE_KEY)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InvalidRequest(f"{path} does not exist — give a PNG that this studio made") from None
+    except IsADirectoryError:
+        raise InvalidRequest(f"{path} is a folder — give a PNG that this studio made") from None
+    except OSError as error:
+        if error.errno is None:
+            raise InvalidRequest(f"{path} is damaged — use the original file") from None
+        raise StorageError(f"{path} cannot be read ({error.strerror}) — check the file and its permissions") from None
+    except (SyntaxError, ValueError, zlib.error):
+        raise InvalidRequest(f"{path} is not a PNG, or a damaged one — give a PNG that this studio made") from None
+    if not isinstance(text, str):
+        raise InvalidRequest(f"{path} holds no recipe — give a PNG that this studio made, unchanged by other tools")
+    if len(text) > MAX_RECIPE_CHARACTERS:
+        raise InvalidRequest(
+            f"{path} holds a recipe of {len(text):,} characters — this studio reads at most {MAX_RECIPE_CHARACTERS:,}"
+        )
+    return text
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

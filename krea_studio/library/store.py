@@ -1,0 +1,213 @@
+"""The library: a folder of pictures that loses nothing it has announced.
+
+A picture is written under a temporary name and renamed, then its thumbnail, then its row; only then does `save`
+return. If the process dies in between, the file is whole and carries its recipe, and the next opening makes the rest.
+Names are the time, random digits and the seed; no text of a person ever enters a path.
+"""
+
+import errno
+import io
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.library.metadata import png_bytes, read_recipe
+from krea_studio.library.records import Record, Records, Row
+from krea_studio.recipe.plan import Shot
+from krea_studio.recipe.request import GenerationRequest
+
+RECORDS_FILE = "records.sqlite3"
+THUMBNAIL_FOLDER = "thumbnails"
+THUMBNAIL_SIDE_PX = 320
+TEMPORARY_SUFFIX = ".part"
+ABANDONED_SECONDS = 3600.0
+
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+PICTURE = re.compile(r"\d{6}-(?P<id>[0-9a-f]{16})-s\d+\.png")
+
+logger = logging.getLogger(__name__)
+
+
+class Library:
+    """Pictures in one folder, by day, with thumbnails and records. Threads and processes may share it."""
+
+    def __init__(self, folder: Path | str):
+        """Open `folder`, made when it does not exist, and find pictures that have no row yet.
+
+        Raises StorageError where the folder or its records cannot be used.
+        """
+        self.folder = Path(folder).absolute()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._storage_error(error) from None
+        self.records = Records(self.folder / RECORDS_FILE)
+        try:
+            self._reconcile()
+        except BaseException:
+            self.records.close()
+            raise
+
+    def check_writable(self) -> None:
+        """Raise StorageError when a picture could not be written now; said before a run, not after it."""
+        probe = self.folder / f"probe-{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                # As large as a block of any usual file system: an empty file fits on a full disk.
+                probe.write_bytes(bytes(64 * 2**10))
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._storage_error(error) from None
+
+    def save(
+        self, shot: Shot, image: Image.Image, recipe: dict[str, Any], seconds: float, owner: str = "local"
+    ) -> Record:
+        """Keep a finished picture and return its record, when all of it is on disk.
+
+        `recipe` is that of `shot`, `seconds` the time the picture took. Raises StorageError; then no half-written
+        file is left behind.
+        """
+        now = datetime.now(UTC)
+        picture_id = secrets.token_hex(8)
+        file = f"{now.astimezone():%Y-%m-%d}/{now.astimezone():%H%M%S}-{picture_id}-s{shot.seed}.png"
+        try:
+            _write_whole(self.folder / file, png_bytes(image, recipe))
+            _write_whole(self._thumbnail(file), _thumbnail_bytes(image))
+        except OSError as error:
+            raise self._storage_error(error) from None
+        row = Row(picture_id, file, seconds, now, owner, recipe)
+        self.records.add(row)
+        return self._record(row)
+
+    def get(self, picture_id: str) -> Record | None:
+        """The record of one picture; None where there is none or its file has been removed."""
+        row = self.records.get(picture_id)
+        return self._record(row) if row and (self.folder / row.file).is_file() else None
+
+    def recent(self, limit: int, owner: str | None = None) -> list[Record]:
+        """Up to `limit` pictures, newest first, of one owner or of all; those whose files were removed are left out."""
+        found: list[Record] = []
+        offset = 0
+        while len(found) < limit and (rows := self.records.page(owner, limit, offset)):
+            found += [self._record(row) for row in rows if (self.folder / row.file).is_file()]
+            offset += len(rows)
+        return found[:limit]
+
+    def close(self) -> None:
+        """Close the records; the pictures stay where they are."""
+        self.records.close()
+
+    def _record(self, row: Row) -> Record:
+        thumbnail = self._thumbnail(row.file)
+        return Record(
+            id=row.id,
+            path=self.folder / row.file,
+            thumbnail=thumbnail if thumbnail.is_file() else self.folder / row.file,
+            seed=row.recipe["seed"],
+            width=row.recipe["width"],
+            height=row.recipe["height"],
+            variant=row.recipe["variant"],
+            checkpoint=row.recipe["checkpoint"],
+            prompt=row.recipe["prompt"],
+            seconds=row.seconds,
+            created_at=row.created_at,
+            owner=row.owner,
+            recipe=row.recipe,
+        )
+
+    def _thumbnail(self, file: str) -> Path:
+        return (self.folder / THUMBNAIL_FOLDER / file).with_suffix(".jpg")
+
+    def _reconcile(self) -> None:
+        """Give rows and thumbnails to pictures that a killed process left without, and remove abandoned parts."""
+        try:
+            known = self.records.files()
+            found = [self._recovered(path) for path in self._pictures_and_parts() if self._relative(path) not in known]
+        except OSError as error:
+            raise self._storage_error(error) from None
+        rows = [row for row in found if row]
+        if rows:
+            self.records.add_missing(rows)
+            logger.info("%d pictures in %s had no record and were added", len(rows), self.folder)
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    def _pictures_and_parts(self) -> Iterator[Path]:
+        for root in (self.folder, self.folder / THUMBNAIL_FOLDER):
+            entries = _entries(root)
+            days = [entry for entry in entries if DAY.fullmatch(entry.name)]
+            for path in entries + [path for day in days for path in _entries(day)]:
+                if path.suffix == TEMPORARY_SUFFIX:
+                    _remove_if_abandoned(path)
+                elif path.parent.parent == self.folder and PICTURE.fullmatch(path.name):
+                    yield path
+
+    def _recovered(self, path: Path) -> Row | None:
+        try:
+            recipe = read_recipe(path)
+            GenerationRequest.from_recipe(recipe)
+            if not isinstance(recipe.get("checkpoint"), str):
+                raise InvalidRequest(f"{path} names no checkpoint — it was changed; use the original")
+            thumbnail = self._thumbnail(self._relative(path))
+            if not thumbnail.exists():
+                with Image.open(path, formats=("PNG",)) as image:
+                    _write_whole(thumbnail, _thumbnail_bytes(image.convert("RGB")))
+            created_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        except (OSError, ValueError, SyntaxError, InvalidRequest, StorageError, Image.DecompressionBombError) as error:
+            logger.warning("A picture without a record is left out: %s", error)
+            return None
+        return Row(PICTURE.fullmatch(path.name)["id"], self._relative(path), 0.0, created_at, "local", recipe)
+
+    def _storage_error(self, error: OSError) -> StorageError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StorageError(f"The disk that holds {self.folder} is full — free some space and generate again")
+        return StorageError(
+            f"The library {self.folder} cannot be written ({error.strerror or error}) — "
+            "check the folder and its permissions, or use another folder"
+        )
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    # A young one may be another process's picture on its way.
+    try:
+        if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+            path.unlink()
+    except OSError as error:
+        logger.warning("An abandoned file stays: %s", error)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: another process that opens the library may be making the same thumbnail.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _thumbnail_bytes(image: Image.Image) -> bytes:
+    small = image.copy()
+    small.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    file = io.BytesIO()
+    small.save(file, format="JPEG", quality=85)
+    return file.getvalue()

@@ -1,0 +1,104 @@
+"""The use case: a request in, pictures on disk out, told as events.
+
+Knows neither gradio nor torch: the engine makes the pictures, the library keeps them. A picture is announced (`Saved`)
+only when it is on disk with its recipe; while it is being written the engine goes on with the next one.
+"""
+
+import secrets
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+
+from krea_studio.engine.base import Engine, Failed, ImageReady, Loading, Queued, Step
+from krea_studio.errors import StorageError
+from krea_studio.library.records import Record
+from krea_studio.library.store import Library
+from krea_studio.recipe.plan import GenerationPlan, plan
+from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest
+
+
+@dataclass(frozen=True)
+class Started:
+    """The first event of a run: what will be drawn, seeds included."""
+
+    plan: GenerationPlan
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The picture of shot `shot` is on disk and recorded."""
+
+    record: Record
+    shot: int
+
+
+StudioEvent = Started | Queued | Loading | Step | Saved | Failed
+
+
+def draw_seed() -> int:
+    """A seed that nobody chose, 0 to 2**32 − 1."""
+    return secrets.randbelow(SEED_LIMIT)
+
+
+class Studio:
+    """One engine and one library."""
+
+    def __init__(self, engine: Engine, library: Library):
+        self.engine = engine
+        self.library = library
+
+    def generate(self, request: GenerationRequest, owner: str = "local") -> Generator[StudioEvent, None, None]:
+        """The events of a run: Started, then the engine's own with Saved in place of ImageReady, in shot order.
+
+        A failed run ends with Failed, after the pictures that were finished. Closing the iterator ends the run at its
+        next step; pictures that were finished by then are still kept. Raises InvalidRequest or StorageError at once,
+        before anything runs, where the request or the library cannot be used. `owner` goes into the records.
+        """
+        resolved = plan(request, draw_seed() if request.seed is None else request.seed)
+        self.library.check_writable()
+        return self._run(resolved, owner)
+
+    def _run(self, resolved: GenerationPlan, owner: str) -> Generator[StudioEvent, None, None]:
+        yield Started(resolved)
+        writing: deque[tuple[int, Future[Record]]] = deque()
+        failed: Failed | None = None
+        # However this ends: leaving the inner block ends the engine's run, leaving the outer one waits for the writer.
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="picture-writer") as writer:
+            with closing(self.engine.run(resolved)) as events:
+                for event in events:
+                    if isinstance(event, Failed):
+                        failed = event
+                    elif isinstance(event, ImageReady):
+                        writing.append((event.shot, writer.submit(self._keep, resolved, event, owner)))
+                    else:
+                        yield event
+                    while writing and writing[0][1].done():
+                        outcome = _outcome(*writing.popleft())
+                        if isinstance(outcome, Failed):
+                            failed = failed or outcome
+                        else:
+                            yield outcome
+                    if failed:
+                        break
+            for shot, future in writing:
+                outcome = _outcome(shot, future)
+                if isinstance(outcome, Failed):
+                    failed = failed or outcome
+                else:
+                    yield outcome
+        if failed:
+            yield failed
+
+    def _keep(self, resolved: GenerationPlan, ready: ImageReady, owner: str) -> Record:
+        shot = resolved.shots[ready.shot]
+        return self.library.save(shot, ready.image, shot.recipe(ready.checkpoint), ready.seconds, owner)
+
+
+def _outcome(shot: int, future: Future[Record]) -> Saved | Failed:
+    """What became of a picture that was handed to the writer; waits for it."""
+    try:
+        return Saved(future.result(), shot)
+    except StorageError as error:
+        return Failed(error, shot)

@@ -1,0 +1,68 @@
+"""What all tests share: no network, no settings from the person's environment, one real engine for the session.
+
+Which model the engine runs is the one thing that the environment may choose (KREA_STUDIO_CHECKPOINT_*, _DEVICE,
+_PRECISION): the same tests then run on other checkpoints.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from krea_studio.engine.base import Engine
+from krea_studio.library.store import Library
+from krea_studio.services import Services
+from krea_studio.settings import PREFIX, Settings
+from krea_studio.studio import Studio
+
+# Before anything imports these libraries: they read the environment once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+hypothesis_settings.register_profile("studio", deadline=None, max_examples=60)
+hypothesis_settings.load_profile("studio")
+
+MODEL_CHOICES = tuple(PREFIX + name for name in ("CHECKPOINT_", "DEVICE", "PRECISION"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out tests that drive a browser where there is none, and say why."""
+    if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+        for item in items:
+            if "browser" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no Chromium is installed"))
+
+
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every test has its own working directory and none of the person's settings."""
+    for name in list(os.environ):
+        if name.startswith(PREFIX) and not name.startswith(MODEL_CHOICES):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The real engine on the embedded checkpoints, built once; loading them is most of what a test would wait for."""
+    from krea_studio.engine.local import LocalEngine
+
+    return LocalEngine(Settings())
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    """An empty library of its own."""
+    library = Library(tmp_path / "library")
+    yield library
+    library.close()
+
+
+@pytest.fixture
+def services(engine: Engine, library: Library) -> Services:
+    """A whole studio: the session's engine, a library of its own."""
+    return Services(Settings(library=library.folder), library, engine, Studio(engine, library))

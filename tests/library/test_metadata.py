@@ -1,0 +1,162 @@
+"""What is written into a PNG can be read by this studio and by others; what is read is treated as hostile."""
+
+import json
+import re
+import struct
+import xml.etree.ElementTree as ElementTree
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.library.metadata import MAX_RECIPE_CHARACTERS, parameters_text, png_bytes, read_recipe
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.request import parse_request
+from tests.strategies import ready_data, seeds
+
+
+def recipe_of(checkpoint: str = "mini-turbo", **fields: Any) -> dict[str, Any]:
+    return plan(parse_request({"prompt": "a fox", **fields}), 7).shots[0].recipe(checkpoint)
+
+
+def png(path: Path, **texts: str) -> Path:
+    info = PngInfo()
+    for key, text in texts.items():
+        info.add_itxt(key, text)
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+    return path
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ready_data, seeds)
+def test_a_recipe_is_read_as_it_was_written(tmp_path: Path, data: dict[str, Any], seed: int) -> None:
+    recipe = plan(parse_request(data), seed).shots[0].recipe("mini-turbo")
+    path = tmp_path / "picture.png"
+    path.write_bytes(png_bytes(Image.new("RGB", (8, 8)), recipe))
+    assert read_recipe(path) == recipe
+
+
+def test_pixels_are_kept_and_foreign_texts_are_not() -> None:
+    image = Image.effect_noise((64, 32), 90).convert("RGB")
+    image.info["gps"] = "somewhere private"
+    data = png_bytes(image, recipe_of())
+    assert b"private" not in data
+    path = Path("picture.png")
+    path.write_bytes(data)
+    with Image.open(path) as read:
+        assert read.tobytes() == image.tobytes()
+        assert set(read.info) - {"xmp"} == {"parameters", "krea_studio", "XML:com.adobe.xmp"}
+
+
+def test_the_mark_of_generated_media_is_valid_xmp() -> None:
+    path = Path("picture.png")
+    path.write_bytes(png_bytes(Image.new("RGB", (8, 8)), recipe_of()))
+    with Image.open(path) as picture:
+        packet = picture.info["XML:com.adobe.xmp"]
+    description = next(ElementTree.fromstring(packet).iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description"))
+    assert description.attrib["{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"].endswith(
+        "/digitalsourcetype/trainedAlgorithmicMedia"
+    )
+
+
+def read_as_others_do(text: str) -> tuple[str, str, dict[str, str]]:
+    """Prompt, negative prompt and pairs, found the way in which AUTOMATIC1111's web UI finds them."""
+    *lines, last = text.strip().split("\n")
+    pairs = re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', last)
+    assert len(pairs) >= 3
+    values = {name: json.loads(value) if value.startswith('"') else value for name, value in pairs}
+    prompt, _, negative = "\n".join(lines).partition("\nNegative prompt: ")
+    return prompt, negative, values
+
+
+def test_other_tools_can_read_the_settings() -> None:
+    fields = {"variant": "medium", "negative_prompt": "rain, fog", "aspect_ratio": "16:9", "prompt": "a fox:\n2, red"}
+    text = parameters_text(recipe_of('folder "a": b, c', **fields))
+    prompt, negative, values = read_as_others_do(text)
+    assert (prompt, negative) == ("a fox:\n2, red", "rain, fog")
+    assert values["Size"] == "1376x768"
+    assert values["Seed"] == "7"
+    assert values["Steps"] == "28"
+    assert values["Sampler"] == "Euler"
+    assert values["Model"] == 'folder "a": b, c'
+
+
+@pytest.mark.parametrize(("guidance_scale", "cfg"), [(0, "1"), (4.5, "5.5"), (3, "4")])
+def test_guidance_is_written_in_the_usual_convention(guidance_scale: float, cfg: str) -> None:
+    _, _, values = read_as_others_do(parameters_text(recipe_of(guidance_scale=guidance_scale)))
+    assert values["CFG scale"] == cfg
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not valid JSON"),
+        ('{"schema_version": 1, "steps": NaN}', "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ('{"seed": ' + "9" * 5000 + "}", "not valid JSON"),
+        ("[]", "holds [] instead of a recipe"),
+        ("{}", "schema version None"),
+        ('{"schema_version": 99}', "schema version 99, this studio reads 1"),
+        ('{"schema_version": true}', "schema version True"),
+        (" " * (MAX_RECIPE_CHARACTERS + 1), "characters — this studio reads at most"),
+    ],
+)
+def test_a_broken_recipe_is_told(text: str, words: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read_recipe(png(Path("picture.png"), krea_studio=text))
+    assert words in caught.value.message
+    assert len(caught.value.message) < 300
+
+
+def test_files_that_hold_no_recipe_are_told(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty.png").touch()
+    Image.new("RGB", (8, 8)).save(tmp_path / "photograph.jpg")
+    plain = png(tmp_path / "plain.png")
+    (tmp_path / "cut.png").write_bytes(plain.read_bytes()[:30])
+    for name, words in {
+        "missing.png": "does not exist",
+        "text.png/inside.png": "does not exist",
+        ".": "is a folder",
+        "text.png": "is not a PNG",
+        "empty.png": "is not a PNG",
+        "photograph.jpg": "is not a PNG",
+        "cut.png": "is not a PNG",
+        "plain.png": "holds no recipe",
+    }.items():
+        with pytest.raises(InvalidRequest) as caught:
+            read_recipe(tmp_path / name)
+        assert words in caught.value.message, name
+        assert str(tmp_path / name) in caught.value.message
+
+
+def test_a_compressed_bomb_of_text_is_refused() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    bomb = b"krea_studio\0\1\0\0\0" + zlib.compress(bytes(64 * 2**20))
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    path = Path("bomb.png")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"iTXt", bomb) + chunk(b"IDAT", b""))
+    with pytest.raises(InvalidRequest):
+        read_recipe(path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(st.data())
+def test_damaged_files_end_in_one_line(tmp_path: Path, data: st.DataObject) -> None:
+    content = bytearray(png_bytes(Image.new("RGB", (8, 8)), recipe_of()))
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "damaged.png"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        assert isinstance(read_recipe(path), dict)
+    except (InvalidRequest, StorageError) as error:
+        assert str(path) in error.message and len(error.message.splitlines()) == 1

@@ -1,0 +1,104 @@
+"""Rows survive, newer databases are refused, damaged ones are told, and a transaction is all or nothing."""
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from krea_studio.errors import StorageError
+from krea_studio.library.records import MIGRATIONS, Records, Row
+from tests.library.test_metadata import recipe_of
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def row(number: int, owner: str = "local", seconds: float = 1.5) -> Row:
+    return Row(f"{number:016x}", f"day/{number}.png", seconds, START + timedelta(seconds=number), owner, recipe_of())
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    records = Records(tmp_path / "records.sqlite3")
+    yield records
+    records.close()
+
+
+def test_rows_come_back_as_they_were_also_after_reopening(records: Records) -> None:
+    records.add(row(1))
+    records.close()
+    again = Records(records.database)
+    assert again.get(row(1).id) == row(1)
+    assert again.get("nothing") is None
+    again.close()
+
+
+def test_pages_are_newest_first_and_by_owner(records: Records) -> None:
+    for number in range(5):
+        records.add(row(number, owner="ada" if number % 2 else "local"))
+    assert [found.file for found in records.page(None, 2, 1)] == ["day/3.png", "day/2.png"]
+    assert [found.file for found in records.page("ada", 9, 0)] == ["day/3.png", "day/1.png"]
+    assert records.files() == {f"day/{number}.png" for number in range(5)}
+
+
+def test_what_was_found_on_disk_gives_way_to_what_was_saved(records: Records) -> None:
+    records.add_missing([row(1, seconds=0.0)])
+    records.add(row(1))
+    records.add_missing([row(1, seconds=0.0), row(2)])
+    assert records.get(row(1).id).seconds == 1.5
+    assert len(records.files()) == 2
+
+
+def test_a_transaction_is_all_or_nothing(records: Records) -> None:
+    records.add(row(1))
+    with pytest.raises(ZeroDivisionError), records.transaction() as connection:
+        connection.execute("DELETE FROM picture")
+        raise ZeroDivisionError
+    assert records.files() == {row(1).file}
+
+
+def test_migrations_are_applied_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Records(tmp_path / "old.sqlite3").close()
+    added = [*MIGRATIONS, lambda connection: connection.execute("ALTER TABLE picture ADD COLUMN liked INTEGER")]
+    monkeypatch.setattr("krea_studio.library.records.MIGRATIONS", added)
+    for _ in range(2):
+        records = Records(tmp_path / "old.sqlite3")
+        columns = {column[1] for column in records._connection.execute("PRAGMA table_info(picture)")}
+        assert "liked" in columns
+        assert records._connection.execute("PRAGMA user_version").fetchone() == (len(added),)
+        records.close()
+
+
+def test_a_failed_migration_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(connection: sqlite3.Connection) -> None:
+        connection.execute("DROP TABLE picture")
+        connection.execute("NONSENSE")
+
+    Records(tmp_path / "old.sqlite3").close()
+    with monkeypatch.context() as patch:
+        patch.setattr("krea_studio.library.records.MIGRATIONS", [*MIGRATIONS, broken])
+        with pytest.raises(StorageError):
+            Records(tmp_path / "old.sqlite3")
+    records = Records(tmp_path / "old.sqlite3")
+    assert records.files() == set()
+    records.close()
+
+
+def test_a_newer_database_is_refused(records: Records) -> None:
+    records._connection.execute("PRAGMA user_version = 99")
+    records.close()
+    with pytest.raises(StorageError, match="has schema 99, this studio knows"):
+        Records(records.database)
+
+
+def test_a_damaged_database_is_told(tmp_path: Path) -> None:
+    database = tmp_path / "records.sqlite3"
+    database.write_bytes(b"this is no database at all, and long enough to be read as one" * 100)
+    with pytest.raises(StorageError, match="are damaged .* — move the file away"):
+        Records(database)
+
+
+def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be used"):
+        Records(tmp_path / "missing" / "records.sqlite3")

@@ -1,0 +1,230 @@
+"""A picture that was announced is whole on disk; one that could not be written leaves nothing behind."""
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from krea_studio.errors import StorageError
+from krea_studio.library import store
+from krea_studio.library.metadata import read_recipe
+from krea_studio.library.records import Record
+from krea_studio.library.store import Library
+from krea_studio.recipe.plan import Shot, plan
+from krea_studio.recipe.request import parse_request
+from tests.doubles import picture
+
+PICTURE_PATH = re.compile(r"\d{4}-\d{2}-\d{2}/\d{6}-[0-9a-f]{16}-s7\.png")
+
+
+def shot_of(seed: int = 7, **fields: object) -> Shot:
+    return plan(parse_request({"prompt": "a fox", "resolution": "512", **fields}), seed).shots[0]
+
+
+def save(library: Library, shot: Shot | None = None, owner: str = "local") -> Record:
+    shot = shot or shot_of()
+    return library.save(shot, picture(shot), shot.recipe("mini-turbo"), 1.25, owner)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_saved_picture_is_whole(library: Library) -> None:
+    shot = shot_of()
+    record = save(library, shot, owner="ada")
+    with Image.open(record.path) as image:
+        assert image.format == "PNG"
+        assert image.tobytes() == picture(shot).tobytes()
+    with Image.open(record.thumbnail) as thumbnail:
+        assert max(thumbnail.size) == 320
+    assert read_recipe(record.path) == record.recipe == shot.recipe("mini-turbo")
+    assert (record.seed, record.width, record.height, record.variant) == (7, 512, 512, "turbo")
+    assert (record.checkpoint, record.prompt, record.seconds, record.owner) == ("mini-turbo", "a fox", 1.25, "ada")
+    assert library.get(record.id) == record
+    assert library.recent(5) == [record]
+
+
+def test_names_hold_nothing_that_a_person_wrote(library: Library) -> None:
+    record = save(library, shot_of(prompt="../../etc/passwd\n<script>", negative_prompt="/"))
+    assert PICTURE_PATH.fullmatch(record.path.relative_to(library.folder).as_posix())
+
+
+def test_recent_is_newest_first_and_skips_removed_files(library: Library) -> None:
+    records = [save(library, shot_of(seed), owner="ada" if seed % 2 else "local") for seed in range(6)]
+    records[4].path.unlink()
+    assert [record.seed for record in library.recent(3)] == [5, 3, 2]
+    assert [record.seed for record in library.recent(9, owner="ada")] == [5, 3, 1]
+    assert library.get(records[4].id) is None
+    assert library.recent(0) == []
+
+
+def test_a_missing_thumbnail_is_the_picture_itself(library: Library) -> None:
+    record = save(library)
+    record.thumbnail.unlink()
+    assert library.get(record.id).thumbnail == record.path
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("failing_write", [1, 2])
+def test_a_failed_write_leaves_no_half_file(
+    library: Library, monkeypatch: pytest.MonkeyPatch, code: int, failing_write: int
+) -> None:
+    writes = 0
+
+    def write_half(path: Path, data: bytes) -> None:
+        nonlocal writes
+        writes += 1
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2] if writes == failing_write else data)
+        if writes == failing_write:
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(StorageError) as caught:
+        save(library)
+    monkeypatch.undo()
+    words = "is full — free some space" if code == errno.ENOSPC else os.strerror(code)
+    assert words in caught.value.message and str(library.folder) in caught.value.message
+    assert library.recent(5) == []
+    whole = {name for name in files(library.folder) if name.endswith(".png")}
+    assert len(whole) == failing_write - 1, "a picture that was whole when its thumbnail failed is kept"
+    assert not any(name.endswith((".part", ".jpg")) for name in files(library.folder))
+    library.check_writable()
+    assert len(Library(library.folder).recent(5)) == len(whole)
+
+
+def test_full_records_are_told(library: Library) -> None:
+    pages = library.records._connection.execute("PRAGMA page_count").fetchone()[0]
+    library.records._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StorageError, match="is full — free some space"):
+        for seed in range(100):
+            save(library, shot_of(seed))
+
+
+def test_an_unwritable_folder_is_told_before_a_run(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot be written"):
+        Library(tmp_path / "file" / "library")
+
+    os.rename(library.folder, tmp_path / "moved")
+    library.folder.touch()
+    with pytest.raises(StorageError, match="cannot be written"):
+        library.check_writable()
+
+
+def test_a_check_leaves_nothing_behind(library: Library) -> None:
+    before = files(library.folder)
+    library.check_writable()
+    assert files(library.folder) == before
+
+
+KILLED = """
+import os, sys
+from krea_studio.library import store
+from tests.library.test_store import save
+
+{patch}
+save(store.Library(sys.argv[1]))
+"""
+
+
+def run_python(code: str, *arguments: str) -> int:
+    root = Path(__file__).parents[2]
+    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=root, timeout=60).returncode
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "store.Records.add = lambda self, row: os._exit(9)",
+        "store._thumbnail_bytes = lambda image: os._exit(9)",
+    ],
+    ids=["before the row", "before the thumbnail"],
+)
+def test_a_process_killed_after_the_picture_loses_nothing(tmp_path: Path, patch: str) -> None:
+    assert run_python(KILLED.format(patch=patch), str(tmp_path / "library")) == 9
+    library = Library(tmp_path / "library")
+    (record,) = library.recent(5)
+    assert record.path.is_file() and record.thumbnail.suffix == ".jpg"
+    assert (record.seed, record.prompt, record.owner) == (7, "a fox", "local")
+    assert record.recipe == shot_of().recipe("mini-turbo")
+    library.close()
+    assert Library(tmp_path / "library").recent(5) == [record]
+
+
+def test_a_process_killed_while_writing_leaves_no_picture(tmp_path: Path) -> None:
+    assert run_python(KILLED.format(patch="os.replace = lambda *_: os._exit(9)"), str(tmp_path / "library")) == 9
+    assert Library(tmp_path / "library").recent(5) == []
+    (part,) = [name for name in files(tmp_path / "library") if name.endswith(".part")]
+    old = time.time() - 2 * store.ABANDONED_SECONDS
+    os.utime(tmp_path / "library" / part, (old, old))
+    Library(tmp_path / "library")
+    assert part not in files(tmp_path / "library")
+
+
+def test_foreign_and_broken_files_are_left_alone(library: Library) -> None:
+    record = save(library)
+    day = record.path.parent
+    (day / "holiday.png").write_bytes(record.path.read_bytes())
+    (day / f"120000-{'0' * 16}-s1.png").write_bytes(record.path.read_bytes()[:50])
+    Image.new("RGB", (8, 8)).save(day / f"120000-{'1' * 16}-s1.png")
+    before = files(library.folder)
+    library.close()
+    again = Library(library.folder)
+    assert again.recent(5) == [record]
+    assert files(library.folder) == before
+
+
+def test_lost_records_are_filled_from_the_pictures(library: Library) -> None:
+    saved = {save(library, shot_of(seed)).recipe["seed"] for seed in range(3)}
+    library.close()
+    for name in ("", "-wal", "-shm"):
+        (library.folder / (store.RECORDS_FILE + name)).unlink(missing_ok=True)
+    assert {record.seed for record in Library(library.folder).recent(9)} == saved
+
+
+def test_a_library_can_be_moved(library: Library, tmp_path: Path) -> None:
+    save(library)
+    library.close()
+    os.rename(library.folder, tmp_path / "moved")
+    (record,) = Library(tmp_path / "moved").recent(5)
+    assert record.path.is_file() and record.path.is_relative_to(tmp_path / "moved")
+
+
+def test_threads_share_a_library(library: Library) -> None:
+    threads = [threading.Thread(target=lambda: [save(library) for _ in range(4)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(library.recent(99)) == 16
+
+
+SAVING = """
+import sys
+from krea_studio.library.store import Library
+from tests.library.test_store import save
+
+for _ in range(4):
+    library = Library(sys.argv[1])
+    save(library)
+    library.close()
+"""
+
+
+def test_processes_share_a_library(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", SAVING, str(tmp_path / "library")]
+    running = [subprocess.Popen(command, cwd=root) for _ in range(3)]
+    assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
+    records = Library(tmp_path / "library").recent(99)
+    assert len(records) == 12
+    assert {record.seconds for record in records} == {1.25}

@@ -1,0 +1,103 @@
+"""The plan is a function of request and seed, and a seed is a picture."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from krea_studio.errors import InvalidRequest
+from krea_studio.recipe.pending import PENDING_CONTROLS
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest, default, parse_request
+from tests.strategies import ready_data, seeds, valid_data
+
+
+@given(ready_data, seeds)
+def test_same_request_and_seed_same_plan(data: dict[str, Any], seed: int) -> None:
+    first, second = (plan(parse_request(data), seed) for _ in range(2))
+    assert first == second
+    assert len(first.shots) == first.request.batch
+    for shot in first.shots:
+        assert shot.width % 32 == 0 and shot.height % 32 == 0
+        assert shot.steps >= 1 and shot.guidance_scale >= 0
+
+
+@given(ready_data, seeds)
+def test_each_shot_of_a_batch_is_that_seed_alone(data: dict[str, Any], seed: int) -> None:
+    request = parse_request(data)
+    for k, shot in enumerate(plan(request, seed).shots):
+        alone = plan(request.model_copy(update={"batch": 1}), (seed + k) % SEED_LIMIT).shots[0]
+        assert alone == replace(shot, index=0)
+
+
+@given(ready_data, seeds)
+def test_a_recipe_leads_back_to_its_shot(data: dict[str, Any], seed: int) -> None:
+    for shot in plan(parse_request(data), seed).shots:
+        recipe = json.loads(json.dumps(shot.recipe("mini-turbo"), allow_nan=False))
+        request = GenerationRequest.from_recipe(recipe)
+        assert plan(request, request.seed).shots == (replace(shot, index=0),)
+        assert recipe["checkpoint"] == "mini-turbo"
+        assert set(recipe) == {
+            *(set(GenerationRequest.model_fields) - {"batch"}),
+            *("width", "height", "expanded_prompt", "checkpoint", "schema_version"),
+        }
+
+
+@given(valid_data, seeds)
+def test_a_control_that_is_not_built_is_refused_never_ignored(data: dict[str, Any], seed: int) -> None:
+    request = parse_request(data)
+    wanted = [field for field in PENDING_CONTROLS if getattr(request, field) != default(field)]
+    if wanted:
+        with pytest.raises(InvalidRequest, match="is not available yet — "):
+            plan(request, seed)
+    else:
+        assert plan(request, seed).shots
+
+
+@pytest.mark.parametrize(
+    ("control", "message"),
+    [
+        ({"creativity": "high"}, "Creativity 'high' is not available yet — set it to raw"),
+        ({"intensity": -60}, "Intensity -60 is not available yet — set it to 0"),
+        ({"random_mode": True}, "Random mode True is not available yet — set it to False"),
+        ({"style_references": [{"image": "a"}]}, "Style references is not available yet — leave it empty"),
+        ({"moodboard": {"name": "a"}}, "Moodboard is not available yet — leave it empty"),
+    ],
+)
+def test_the_refusal_names_the_control_and_its_neutral_value(control: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        plan(parse_request({"prompt": "a fox", **control}), 1)
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize("seed", [-1, SEED_LIMIT, True, 1.0, "1", None])
+def test_a_seed_out_of_range_is_refused(seed: Any) -> None:
+    with pytest.raises(InvalidRequest, match="^Seed is "):
+        plan(parse_request({"prompt": "a fox"}), seed)
+
+
+def test_variants_bring_their_own_steps_and_guidance() -> None:
+    resolved = {
+        variant: plan(parse_request({"prompt": "a fox", "variant": variant}), 1).shots[0]
+        for variant in ("medium", "large", "turbo")
+    }
+    assert {name: (shot.steps, shot.guidance_scale) for name, shot in resolved.items()} == {
+        "medium": (28, 4.5),
+        "large": (28, 4.5),
+        "turbo": (8, 0.0),
+    }
+    own = plan(parse_request({"prompt": "a fox", "variant": "medium", "steps": 5, "guidance_scale": 0}), 1).shots[0]
+    assert (own.steps, own.guidance_scale) == (5, 0.0)
+
+
+def test_the_model_reads_the_expansion_where_there_is_one() -> None:
+    shot = plan(parse_request({"prompt": "a fox"}), 1).shots[0]
+    assert shot.conditioning_prompt == "a fox"
+    assert replace(shot, expanded_prompt="a red fox in snow").conditioning_prompt == "a red fox in snow"
+
+
+def test_seeds_go_round_at_the_limit() -> None:
+    shots = plan(parse_request({"prompt": "a fox", "batch": 3}), SEED_LIMIT - 2).shots
+    assert [shot.seed for shot in shots] == [SEED_LIMIT - 2, SEED_LIMIT - 1, 0]

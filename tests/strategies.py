@@ -1,0 +1,69 @@
+"""Hypothesis strategies for requests, as plain data."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, RESOLUTIONS
+from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest
+from krea_studio.recipe.variants import VARIANTS
+
+texts = st.text(st.characters(codec="utf-8"), max_size=60)
+prompts = texts.filter(lambda text: any(c.isalnum() for c in text))
+seeds = st.integers(0, SEED_LIMIT - 1)
+
+
+def optional(fields: dict[str, st.SearchStrategy[Any]], **required: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries(required, optional=fields)
+
+
+ready = {
+    "negative_prompt": texts,
+    "variant": st.sampled_from(list(VARIANTS)),
+    "aspect_ratio": st.sampled_from(list(ASPECT_RATIOS)),
+    "resolution": st.sampled_from(RESOLUTIONS),
+    "creativity": st.just("raw"),
+    "intensity": st.just(0),
+    "random_mode": st.just(False),
+    "style_references": st.just([]),
+    "moodboard": st.none(),
+    "seed": st.none() | seeds,
+    "batch": st.integers(1, 4),
+    "steps": st.none() | st.integers(1, 100),
+    "guidance_scale": st.none() | st.floats(0, 20) | st.integers(0, 20),
+}
+"""Fields with values that this version can draw."""
+
+sliders = st.integers(-100, 100)
+strengths = st.floats(-2, 2)
+valid = {
+    **ready,
+    "creativity": st.sampled_from(["raw", "low", "medium", "high"]),
+    "intensity": sliders,
+    "complexity": sliders,
+    "movement": sliders,
+    "random_mode": st.booleans(),
+    "style_references": st.lists(optional({"strength": strengths}, image=prompts), max_size=4),
+    "moodboard": st.none() | optional({"strength": st.floats(-0.5, 1.5)}, name=prompts),
+    "styles": st.lists(optional({"weight": strengths}, name=prompts), max_size=3),
+}
+"""Fields with every value that a request may have."""
+
+ready_data = optional(ready, prompt=prompts)
+valid_data = optional(valid, prompt=prompts)
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()), max_size=40)
+    | st.binary(max_size=8)
+    | st.sampled_from([10**400, -(2**70), "x" * 20_000, "\ud800", "\x00", object()]),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8) | st.integers(), inner, max_size=4),
+    max_leaves=6,
+)
+field_names = st.sampled_from(list(GenerationRequest.model_fields)) | st.text(max_size=12) | st.integers()
+any_data = st.dictionaries(field_names, anything, max_size=6) | st.builds(
+    lambda valid, field, value: valid | {field: value}, valid_data, field_names, anything
+)

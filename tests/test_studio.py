@@ -1,0 +1,196 @@
+"""A run: pictures are announced when they are on disk, in order, and whatever ends it, nothing is lost."""
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from krea_studio.engine.base import Event, Failed, ImageReady, Loading, Queued, Step
+from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
+from krea_studio.library.metadata import read_recipe
+from krea_studio.library.store import Library
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest, parse_request
+from krea_studio.services import Services
+from krea_studio.studio import Saved, Started, Studio, StudioEvent
+from tests.doubles import ScriptedEngine, drawn
+
+
+def request_of(**fields: object) -> GenerationRequest:
+    return parse_request({"prompt": "a fox", "resolution": "512", "steps": 2, "seed": 7, **fields})
+
+
+def saved(events: list[StudioEvent]) -> list[Saved]:
+    return [event for event in events if isinstance(event, Saved)]
+
+
+class TestWithTheRealEngine:
+    def test_pictures_follow_the_plan_and_are_on_disk(self, services: Services) -> None:
+        announced = []
+        for event in services.studio.generate(request_of(batch=2), owner="ada"):
+            announced.append(event)
+            if isinstance(event, Saved):
+                assert event.record.path.is_file() and event.record.thumbnail.is_file()
+        started = announced[0]
+        assert isinstance(started, Started)
+        assert [event.shot for event in saved(announced)] == [0, 1]
+        for shot, event in zip(started.plan.shots, saved(announced), strict=True):
+            record = event.record
+            assert (record.seed, record.owner) == (7 + shot.index, "ada")
+            assert read_recipe(record.path) == shot.recipe(record.checkpoint)
+            with Image.open(record.path) as image:
+                assert image.size == (512, 512) and image.mode == "RGB"
+        assert {(event.shot, event.step) for event in announced if isinstance(event, Step)} >= {(0, 1), (0, 2), (1, 2)}
+        assert not any(isinstance(event, ImageReady | Failed) for event in announced)
+
+    def test_a_seed_is_a_picture(self, services: Services) -> None:
+        def pixels(request: GenerationRequest) -> list[bytes]:
+            records = [event.record for event in saved(list(services.studio.generate(request)))]
+            return [Image.open(record.path).tobytes() for record in records]
+
+        batch = pixels(request_of(batch=2))
+        assert pixels(request_of()) + pixels(request_of(seed=8)) == batch
+        recipe = services.library.recent(1)[0].recipe
+        assert pixels(GenerationRequest.from_recipe(recipe)) == batch[1:]
+
+    def test_closing_stops_the_run_and_the_next_one_works(self, services: Services) -> None:
+        events = services.studio.generate(request_of(batch=4, steps=100))
+        for event in events:
+            if isinstance(event, Step):
+                break
+        events.close()
+        assert services.library.recent(9) == []
+        assert len(saved(list(services.studio.generate(request_of())))) == 1
+
+
+@pytest.fixture
+def double() -> ScriptedEngine:
+    return ScriptedEngine()
+
+
+@pytest.fixture
+def studio(double: ScriptedEngine, library: Library) -> Studio:
+    return Studio(double, library)
+
+
+def events_of(request: GenerationRequest, shots: int) -> list[Event]:
+    """What an engine says while it draws the first `shots` of a request."""
+    return [event for shot in plan(request, request.seed).shots[:shots] for event in drawn(shot)]
+
+
+def test_events_pass_and_pictures_become_records(studio: Studio, double: ScriptedEngine) -> None:
+    request = request_of(batch=3)
+    double.scripts = [[Queued(0), Loading("a"), *events_of(request, 3)]]
+    events = list(studio.generate(request))
+    assert isinstance(events[0], Started)
+    assert events[1:3] == [Queued(0), Loading("a")]
+    assert [event.shot for event in saved(events)] == [0, 1, 2]
+    assert [event.record.seed for event in saved(events)] == [7, 8, 9]
+    assert {event.record.checkpoint for event in saved(events)} == {"mini-turbo"}
+    assert double.ended == 1
+
+
+def test_a_seed_is_drawn_when_none_is_given(studio: Studio, double: ScriptedEngine) -> None:
+    seeds = set()
+    for _ in range(4):
+        started = next(studio.generate(request_of(seed=None)))
+        assert 0 <= started.plan.seed < SEED_LIMIT
+        seeds.add(started.plan.seed)
+    assert len(seeds) > 1
+    assert double.plans == [], "nothing runs before somebody asks for the second event"
+
+
+def test_the_engine_goes_on_while_a_picture_is_written(
+    studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_of(batch=2)
+    first, second = (drawn(shot) for shot in plan(request, 7).shots)
+    may_write, save = threading.Event(), studio.library.save
+
+    def slow_save(*arguments: object) -> object:
+        assert may_write.wait(10)
+        return save(*arguments)
+
+    monkeypatch.setattr(studio.library, "save", slow_save)
+    double.scripts = [[*first, *second, may_write.set]]
+    events = list(studio.generate(request))
+    assert events.index(second[0]) < events.index(saved(events)[0])
+    assert [event.shot for event in saved(events)] == [0, 1]
+
+
+def test_a_failure_comes_last_after_the_pictures(studio: Studio, double: ScriptedEngine) -> None:
+    request = request_of(batch=3)
+    failed = Failed(Stopped("too slow — ask for less"), 1)
+    double.scripts = [[*events_of(request, 1), failed]]
+    events = list(studio.generate(request))
+    assert [event.shot for event in saved(events)] == [0]
+    assert events[-1] is failed
+
+
+def test_a_failure_before_any_picture(studio: Studio, double: ScriptedEngine) -> None:
+    failed = Failed(Unavailable("no weights — download them"))
+    double.scripts = [[failed]]
+    assert list(studio.generate(request_of()))[1:] == [failed]
+
+
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_a_full_disk_ends_the_run_and_leaves_no_half_file(
+    studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    written = []
+    write = Path.write_bytes
+
+    def write_until_full(path: Path, data: bytes) -> None:
+        if ".png" in path.name:
+            written.append(path)
+            if len(written) > broken:
+                write(path, data[:100])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_until_full)
+    request = request_of(batch=3)
+    events = list(studio.generate(request))
+    assert [event.shot for event in saved(events)] == list(range(broken))
+    assert isinstance(events[-1], Failed) and isinstance(events[-1].error, StorageError)
+    assert events[-1].shot == broken and "full" in events[-1].error.message
+    assert double.ended == 1
+    assert not list(studio.library.folder.rglob("*.part"))
+    assert len(list(studio.library.folder.rglob("*.png"))) == broken
+
+    monkeypatch.undo()
+    assert len(saved(list(studio.generate(request)))) == 3, "the studio works again when there is space"
+
+
+def test_a_closed_run_keeps_what_was_finished(studio: Studio, double: ScriptedEngine) -> None:
+    request = request_of(batch=3)
+    double.scripts = [[*events_of(request, 2), *[Step(2, 1, 2)] * 1000]]
+    events = studio.generate(request)
+    for event in events:
+        if isinstance(event, Step) and event.shot == 2:
+            break
+    events.close()
+    assert double.ended == 1
+    assert {record.seed for record in studio.library.recent(9)} == {7, 8}
+    assert list(events) == []
+
+
+def test_a_defect_of_the_engine_is_not_hidden(studio: Studio, double: ScriptedEngine) -> None:
+    request = request_of(batch=2)
+    double.scripts = [[*events_of(request, 1), ZeroDivisionError()]]
+    with pytest.raises(ZeroDivisionError):
+        list(studio.generate(request))
+    assert [record.seed for record in studio.library.recent(9)] == [7]
+
+
+def test_what_cannot_run_is_refused_at_once(studio: Studio, double: ScriptedEngine) -> None:
+    with pytest.raises(InvalidRequest, match="is not available yet"):
+        studio.generate(request_of(intensity=50))
+    os.rename(studio.library.folder, studio.library.folder.with_name("moved"))
+    studio.library.folder.touch()
+    with pytest.raises(StorageError, match="cannot be written"):
+        studio.generate(request_of())
+    assert double.plans == []
