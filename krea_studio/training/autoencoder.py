@@ -1,0 +1,235 @@
+"""The autoencoder: an encoder in closed form, a decoder trained on what that encoder lets through.
+
+The published autoencoder takes 8 × 8 pixels to 16 numbers, and so does this one. For pictures as flat as the small
+world's the best linear code of that size, the first 16 principal components of a block, already keeps 97 % of the
+variance. So the stock encoder's convolutions are set to compute just that, and all training goes into the decoder,
+which learns to draw sharp edges from it. On single pictures the causal 3-D convolutions only ever use their last
+temporal tap and are run as 2-D ones here: the same function and gradients at a third of the cost.
+"""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLQwenImage
+from diffusers.models.autoencoders.autoencoder_kl_qwenimage import QwenImageCausalConv3d, QwenImageRMS_norm
+from torch.nn import functional as F
+
+from krea_studio.training import architecture, loop
+from krea_studio.training.architecture import LATENT_CHANNELS, PIXELS_PER_CELL
+from krea_studio.training.renderer import render
+from krea_studio.training.world import random_scene
+
+BASIS_PICTURES = 240
+BASIS_BLOCKS_PER_PICTURE = 600
+CROP_PIXELS = 96
+CROPS_PER_PICTURE = 12
+BANK_PICTURES = 250
+BATCH = 8
+STEPS = 3000
+FIRST_SEED = 5_000_000  # away from the seeds of the denoiser and of the judge
+PICTURE_SIZES = (256, 384, 512, 512, 768, 1024)
+# Deviation of a component as the denoiser sees it: the fourth root of its share of the variance, so that coarse
+# components settle early in sampling and fine ones late, times a factor that brings their mean near one.
+LATENT_SCALE = 1.8
+CARRIER = 1000.0  # a constant channel so large that the encoder's last normalisation divides by it alone
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Principal components of 8 × 8 blocks: `mean` (192,), `components` (192, 16), `deviations` (16,).
+
+    The components lie in the span of the leading 32 components of their four 4 × 4 quarters, `quarters` (48, 32),
+    because the encoder's middle layer is 32 wide. Pixels of a block are ordered (row, column, colour).
+    """
+
+    mean: torch.Tensor
+    components: torch.Tensor
+    deviations: torch.Tensor
+    quarters: torch.Tensor
+
+    def project(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Latents of uint8 pictures (batch, height, width, 3), scaled as the denoiser sees them."""
+        blocks = _blocks(pictures, PIXELS_PER_CELL)
+        return ((blocks - self.mean) @ self.components / self.scale).movedim(-1, 1)
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """Latent units per normalised unit, (16,)."""
+        share = self.deviations / self.deviations[0]
+        return self.deviations / (LATENT_SCALE * share.sqrt())
+
+
+def _blocks(pictures: torch.Tensor, side: int) -> torch.Tensor:
+    """uint8 (batch, height, width, 3) → float −1…1 (batch, rows, columns, side · side · 3)."""
+    b, h, w, _ = pictures.shape
+    x = pictures.float().div(127.5).sub(1).view(b, h // side, side, w // side, side, 3)
+    return x.transpose(2, 3).reshape(b, h // side, w // side, side * side * 3)
+
+
+def pixels_of(number: int) -> torch.Tensor:
+    """The autoencoder's picture of a number as uint8 (height, width, 3), in one of several sizes."""
+    size = PICTURE_SIZES[number % len(PICTURE_SIZES)]
+    picture = render(random_scene(FIRST_SEED + number), size, size, textured=size >= 512 and number % 3 == 0)
+    return torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).view(size, size, 3)
+
+
+def _leading(samples: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Deviations and components (features, count) with the most variance; the sign is fixed by the largest entry."""
+    variances, vectors = torch.linalg.eigh(samples.T @ samples / len(samples))
+    vectors = vectors.flip(1)[:, :count]
+    signs = vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+    return variances.flip(0)[:count].clamp(min=0).sqrt(), vectors * signs
+
+
+def fit_basis(seed: int = 0) -> Basis:
+    """Principal components of the renderer's blocks."""
+    draw = torch.Generator().manual_seed(seed)
+    picked = []
+    for number in range(BASIS_PICTURES):
+        blocks = _blocks(pixels_of(number)[None], PIXELS_PER_CELL).flatten(0, 2)
+        picked.append(blocks[torch.randint(len(blocks), (BASIS_BLOCKS_PER_PICTURE,), generator=draw)])
+    blocks = torch.cat(picked).double()
+    mean = blocks.mean(0)
+    quarters = _quarters(blocks - mean)
+    _, leading = _leading(quarters.flatten(0, 1), 32)
+    kept = _unquartered(quarters @ leading @ leading.T)
+    deviations, components = _leading(kept, LATENT_CHANNELS)
+    return Basis(mean.float(), components.float(), deviations.float(), leading.float())
+
+
+def _quarters(blocks: torch.Tensor) -> torch.Tensor:
+    """(n, 192) → (n, 4, 48): the four 4 × 4 quarters of a block, by row then column."""
+    x = blocks.view(-1, 2, 4, 2, 4, 3).transpose(2, 3)
+    return x.reshape(len(blocks), 4, 48)
+
+
+def _unquartered(quarters: torch.Tensor) -> torch.Tensor:
+    x = quarters.view(-1, 2, 2, 4, 4, 3).transpose(2, 3)
+    return x.reshape(len(quarters), 192)
+
+
+@torch.no_grad()
+def set_encoder(vae: AutoencoderKLQwenImage, basis: Basis) -> None:
+    """Set the stock encoder to the projection on the basis: its latent mean is `basis.project`, unscaled.
+
+    Residual branches are silent; each downsampling convolution gathers 2 × 2 neighbours, the second and third project.
+    The head's SiLU is undone by carrying every component with both signs, since silu(x) − silu(−x) = x.
+    """
+    encoder, count = vae.encoder, LATENT_CHANNELS
+    for parameter in [*encoder.parameters(), *vae.quant_conv.parameters()]:
+        parameter.zero_()
+    first, second, third = (encoder.down_blocks[k].resample[1] for k in (1, 3, 5))
+    widen_once, widen_twice = encoder.down_blocks[2].conv_shortcut, encoder.down_blocks[4].conv_shortcut
+    for colour in range(3):
+        encoder.conv_in.weight[colour, colour, -1, 1, 1] = 1
+        for row in range(2):
+            for column in range(2):
+                first.weight[(row * 2 + column) * 3 + colour, colour, row, column] = 1
+    for channel in range(12):
+        widen_once.weight[channel, channel, -1] = 1
+    for channel in range(32):
+        widen_twice.weight[channel, channel, -1] = 1
+    # Channels after `first` are (row, column, colour) of 2 × 2 pixels; quarters are (row, column, colour) of 4 × 4.
+    quarter = basis.quarters.view(2, 2, 2, 2, 3, 32)  # (row of pair, row, column of pair, column, colour, out)
+    second.weight[:, :12, :2, :2] = quarter.permute(5, 1, 3, 4, 0, 2).reshape(32, 12, 2, 2)
+    whole = torch.einsum("oqp,pk->okq", _quarters(basis.components.T), basis.quarters)
+    taps = whole.view(count, 32, 2, 2)
+    offset = basis.mean @ basis.components
+    for sign, start in ((1, 0), (-1, count)):
+        third.weight[start : start + count, :32, :2, :2] = sign * taps
+        third.bias[start : start + count] = -sign * offset
+    third.bias[2 * count] = CARRIER
+    encoder.norm_out.gamma[: 2 * count] = CARRIER / encoder.norm_out.scale
+    for channel in range(count):
+        encoder.conv_out.weight[channel, channel, -1, 1, 1] = 1
+        encoder.conv_out.weight[channel, count + channel, -1, 1, 1] = -1
+        encoder.conv_out.bias[count + channel] = -12.0  # logarithm of the variance: the code is as good as certain
+    for channel in range(2 * count):
+        vae.quant_conv.weight[channel, channel] = 1
+    vae.register_to_config(latents_mean=[0.0] * count, latents_std=basis.scale.tolist())
+
+
+def _conv2d(self: QwenImageCausalConv3d, x: torch.Tensor, cache_x=None) -> torch.Tensor:
+    return F.conv2d(x.squeeze(2), self.weight[:, :, -1], self.bias, self.stride[1:], self._padding[0]).unsqueeze(2)
+
+
+def _rms_norm(self: QwenImageRMS_norm, x: torch.Tensor) -> torch.Tensor:
+    return x * x.pow(2).mean(1, keepdim=True).add(1e-12).rsqrt() * self.gamma
+
+
+def _single_frame(decoder: torch.nn.Module) -> torch.nn.Module:
+    """Run a decoder's convolutions on one frame, trainable; other temporal taps become zero."""
+    for module in decoder.modules():
+        if isinstance(module, QwenImageCausalConv3d):
+            # The default start divides by the fan-in of all taps; only one of them is used.
+            module.weight.data *= module.kernel_size[0] ** 0.5
+            module.weight.data[:, :, :-1] = 0
+            module.forward = types.MethodType(_conv2d, module)
+        elif isinstance(module, QwenImageRMS_norm):
+            module.forward = types.MethodType(_rms_norm, module)
+    return decoder
+
+
+class _Crops:
+    """A changing bank of crops: each step one new picture's crops replace the oldest."""
+
+    def __init__(self):
+        count = BANK_PICTURES * CROPS_PER_PICTURE
+        self.bank = torch.empty(count, CROP_PIXELS, CROP_PIXELS, 3, dtype=torch.uint8)
+        self.next = 0
+
+    def advance(self, upto: int) -> None:
+        """Hold the crops of the `BANK_PICTURES` pictures that end with number `upto`."""
+        self.next = max(self.next, upto - BANK_PICTURES + 1)
+        while self.next <= upto:
+            slot = self.next % BANK_PICTURES * CROPS_PER_PICTURE
+            self.bank[slot : slot + CROPS_PER_PICTURE] = self._crops(self.next)
+            self.next += 1
+
+    @staticmethod
+    def _crops(number: int) -> torch.Tensor:
+        pixels = pixels_of(number)
+        draw = torch.Generator().manual_seed(number)
+        steps = (len(pixels) - CROP_PIXELS) // PIXELS_PER_CELL + 1
+        corners = torch.randint(steps, (CROPS_PER_PICTURE, 2), generator=draw) * PIXELS_PER_CELL
+        return torch.stack([pixels[y : y + CROP_PIXELS, x : x + CROP_PIXELS] for y, x in corners.tolist()])
+
+
+def train(folder: Path, device: str, steps: int = STEPS, seed: int = 0) -> AutoencoderKLQwenImage:
+    """Fit the encoder, train the decoder from scratch (or go on), and return the stock autoencoder."""
+    basis = basis_of(folder, seed)
+    torch.manual_seed(seed)
+    vae = architecture.autoencoder()
+    set_encoder(vae, basis)
+    decoder = torch.nn.Sequential(vae.post_quant_conv, vae.decoder)
+    _single_frame(decoder).to(device)
+    crops, scale = _Crops(), basis.scale.view(1, -1, 1, 1)
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        crops.advance(step // 2 + BANK_PICTURES)
+        picked = crops.bank[torch.randint(len(crops.bank), (BATCH,), generator=generator)]
+        z = basis.project(picked)
+        # The decoder must forgive what a small denoiser gets slightly wrong.
+        noise = torch.randn(z.shape, generator=generator) * torch.rand((BATCH, 1, 1, 1), generator=generator) * 0.12
+        y = decoder(((z + noise) * scale).unsqueeze(2).to(device)).squeeze(2)
+        x = picked.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(device)
+        return 0.5 * (y - x).abs().mean() + (y - x).pow(2).mean()
+
+    loop.run("decoder", decoder, loss_of, loop.Schedule(steps, 3e-3), folder, seed, decay=0.995, muon=False)
+    stock = architecture.autoencoder()
+    stock.load_state_dict(vae.state_dict())
+    stock.register_to_config(latents_mean=vae.config.latents_mean, latents_std=vae.config.latents_std)
+    return stock
+
+
+def basis_of(folder: Path, seed: int = 0) -> Basis:
+    """The basis in `folder`, fitted first when it is not there."""
+    path = folder / "basis.pt"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(vars(fit_basis(seed)), path)
+    return Basis(**torch.load(path, weights_only=True))

@@ -1,0 +1,132 @@
+"""Trains the transformer of mini-medium and mini-large: flow matching on latents, with captions written anew each time.
+
+Rectified flow as in Krea 2: x_t = (1 − t)·x + t·noise, the model predicts noise − x. Times are drawn from a
+logit-normal and shifted as the scheduler shifts them at sampling, so training looks where sampling goes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import Krea2Pipeline, Krea2Transformer2DModel
+from diffusers.pipelines.krea2.pipeline_krea2 import calculate_shift
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast, Qwen3VLModel
+
+from krea_studio.training import architecture, loop, text
+from krea_studio.training.captions import caption
+from krea_studio.training.latents import Chunks
+from krea_studio.training.world import random_scene
+
+UNCONDITIONAL_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One leg of training: shares of the latent classes, steps, peak learning rate, batch by token count."""
+
+    name: str
+    kinds: dict[str, float]
+    steps: int
+    peak: float
+    batch_of: dict[int, int]
+
+
+MEDIUM_STAGES = (
+    Stage("256", {"256": 1.0}, 2000, 2e-3, {80: 32}),
+    Stage("512", {"512": 0.85, "256": 0.15}, 900, 1e-3, {80: 32, 300: 8}),
+    Stage("1K", {"1K": 0.7, "512": 0.3}, 400, 6e-4, {300: 8, 1200: 2}),
+)
+LARGE_STAGES = (Stage("textured", {"1K textured": 0.5, "512 textured": 0.5}, 900, 6e-4, {300: 8, 1200: 2}),)
+
+
+def pack(latents: torch.Tensor) -> torch.Tensor:
+    """(batch, 16, h, w) → tokens (batch, h·w / 16, 256), in the pipeline's order."""
+    b, c, h, w = latents.shape
+    p = architecture.PATCH_SIZE
+    return latents.view(b, c, h // p, p, w // p, p).permute(0, 2, 4, 1, 3, 5).reshape(b, -1, c * p * p)
+
+
+def grid_of(latents: torch.Tensor) -> tuple[int, int]:
+    """Rows and columns of tokens of latents (batch, 16, h, w)."""
+    return latents.shape[2] // architecture.PATCH_SIZE, latents.shape[3] // architecture.PATCH_SIZE
+
+
+def velocity(
+    model: Krea2Transformer2DModel,
+    tokens: torch.Tensor,
+    times: torch.Tensor,
+    grid: tuple[int, int],
+    conditioning: tuple[torch.Tensor, torch.Tensor],
+) -> torch.Tensor:
+    """The model's prediction, with its matrix products in bfloat16, for tokens (batch, n, 256) at times (batch,) on a grid of (rows, columns) tokens."""
+    embeds, valid = conditioning
+    positions = Krea2Pipeline.prepare_position_ids(embeds.shape[1], *grid, tokens.device)
+    with torch.autocast(tokens.device.type, torch.bfloat16):
+        predicted = model(tokens, embeds, times, positions, encoder_attention_mask=valid, return_dict=False)[0]
+    return predicted.float()
+
+
+def shifted(times: torch.Tensor, token_count: int) -> torch.Tensor:
+    """Times moved towards noise as the scheduler does for a picture of so many tokens."""
+    mu = torch.tensor(calculate_shift(token_count, 256, 6400, 0.5, 1.15))
+    return mu.exp() / (mu.exp() + (1 / times - 1))
+
+
+def captions_of(seeds: list[int], draw: random.Random, unconditional: float = UNCONDITIONAL_SHARE) -> list[str]:
+    return ["" if draw.random() < unconditional else caption(random_scene(seed), draw).text for seed in seeds]
+
+
+def train_stage(
+    model: Krea2Transformer2DModel,
+    encoder: Qwen3VLModel,
+    tokenizer: PreTrainedTokenizerFast,
+    stage: Stage,
+    latents: Path,
+    folder: Path,
+    device: str,
+    seed: int = 0,
+    on_save: Callable[[int], None] | None = None,
+) -> None:
+    """Train (or go on training) one stage in place."""
+    chunks = Chunks(latents, stage.kinds)
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        clean, seeds = chunks.draw(stage.batch_of, generator)
+        grid = grid_of(clean)
+        tokens = pack(clean).to(device)
+        noise = torch.randn(tokens.shape, generator=generator).to(device)
+        times = shifted(torch.sigmoid(torch.randn(len(seeds), generator=generator)), tokens.shape[1]).to(device)
+        prompts = captions_of(seeds, random.Random(f"{stage.name}-{seed}-{step}"))
+        conditioning = text.encode(encoder, tokenizer, prompts)
+        t = times[:, None, None]
+        predicted = velocity(model, (1 - t) * tokens + t * noise, times, grid, conditioning)
+        return F.mse_loss(predicted, noise - tokens)
+
+    loop.run(
+        f"denoiser {stage.name}", model, loss_of, loop.Schedule(stage.steps, stage.peak), folder / stage.name, seed,
+        decay=0.998, on_save=on_save,
+    )  # fmt: skip
+
+
+def expanded(medium: Krea2Transformer2DModel) -> Krea2Transformer2DModel:
+    """mini-large before its own training: mini-medium's blocks, with new ones between that change nothing yet.
+
+    A new block copies the one before it with its two output projections at zero (block expansion, Wu et al. 2024,
+    LLaMA Pro, arXiv 2401.02415).
+    """
+    large = architecture.transformer("mini-large")
+    state = {k: v for k, v in medium.state_dict().items() if not k.startswith("transformer_blocks.")}
+    old, new = len(medium.transformer_blocks), len(large.transformer_blocks)
+    sources = sorted(k % old for k in range(new))
+    for k, source in enumerate(sources):
+        repeated = k > 0 and sources[k - 1] == source
+        for name, value in medium.transformer_blocks[source].state_dict().items():
+            silent = repeated and name in ("attn.to_out.0.weight", "ff.down.weight")
+            state[f"transformer_blocks.{k}.{name}"] = torch.zeros_like(value) if silent else value.clone()
+    large.load_state_dict(state)
+    return large

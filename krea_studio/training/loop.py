@@ -1,0 +1,144 @@
+"""The loop that every training stage shares: seeded steps, a schedule, an average of weights, progress, resuming.
+
+A stage gives a function from step number to loss and the modules to train. The loop keeps its state in one file and
+goes on from there after an interruption; with the same seed, device and thread count a run that was never interrupted
+gives the same weights. It knows nothing of pictures or text.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate: a linear rise over `warmup` steps, then a cosine to a twentieth of the peak."""
+
+    steps: int
+    peak: float
+    warmup: int = 100
+
+    def at(self, step: int) -> float:
+        if step < self.warmup:
+            return self.peak * (step + 1) / self.warmup
+        progress = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        return self.peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class Optimizer:
+    """Muon for the matrices inside transformer blocks, AdamW for everything else, one learning rate for both.
+
+    Muon's updates are scaled to AdamW's size ("match_rms_adamw", Liu et al. 2025, arXiv 2502.16982).
+    """
+
+    def __init__(self, module: nn.Module, weight_decay: float = 0.01, muon: bool = True):
+        named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+        hidden = [p for n, p in named if muon and p.ndim == 2 and ("blocks." in n or ".layers." in n)]
+        chosen = {id(p) for p in hidden}
+        others = [p for _, p in named if id(p) not in chosen]
+        self.parts = [torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.98), weight_decay=weight_decay)]
+        if hidden:
+            self.parts.append(
+                torch.optim.Muon(hidden, lr=1.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+            )
+        self.parameters = [p for _, p in named]
+
+    def step(self, learning_rate: float, max_norm: float = 1.0) -> float:
+        """Apply the gathered gradients, clipped to `max_norm`; returns their norm before clipping."""
+        norm = nn.utils.clip_grad_norm_(self.parameters, max_norm)
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = learning_rate
+            part.step()
+            part.zero_grad(set_to_none=True)
+        return float(norm)
+
+    def state_dict(self) -> list:
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, state: list) -> None:
+        for part, saved in zip(self.parts, state, strict=True):
+            part.load_state_dict(saved)
+
+
+class Average:
+    """Exponential moving average of a module's weights; early on it forgets faster, so it never holds the start."""
+
+    def __init__(self, module: nn.Module, decay: float):
+        self.decay = decay
+        self.weights = {n: p.detach().clone() for n, p in module.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        decay = min(self.decay, (step + 1) / (step + 10))
+        for name, parameter in module.named_parameters():
+            self.weights[name].lerp_(parameter.detach(), 1 - decay)
+
+    @torch.no_grad()
+    def copy_to(self, module: nn.Module) -> None:
+        for name, parameter in module.named_parameters():
+            parameter.copy_(self.weights[name])
+
+
+def run(
+    name: str,
+    module: nn.Module,
+    loss_of: Callable[[int, torch.Generator], torch.Tensor],
+    schedule: Schedule,
+    folder: Path,
+    seed: int = 0,
+    decay: float = 0.999,
+    muon: bool = True,
+    save_every_seconds: float = 180,
+    on_save: Callable[[int], None] | None = None,
+) -> None:
+    """Train `module` for `schedule.steps` steps and leave the averaged weights in it.
+
+    `loss_of(step, generator)` draws its batch with the given generator, which is seeded by step, so that an
+    interrupted run sees the same batches. State lies in `folder/state.pt` and is replaced whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "state.pt"
+    optimizer, average, first = Optimizer(module, muon=muon), Average(module, decay), 0
+    if path.exists():
+        state = torch.load(path, map_location=next(module.parameters()).device, weights_only=True)
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        average.weights, first = state["average"], state["step"]
+        print(f"{name}: going on at step {first} of {schedule.steps}", flush=True)
+
+    def save(step: int) -> None:
+        state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "average": average.weights, "step": step}
+        torch.save(state, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+    started, saved, shown, recent = time.monotonic(), time.monotonic(), 0.0, []
+    generator = torch.Generator()
+    for step in range(first, schedule.steps):
+        generator.manual_seed(seed * 1_000_003 + step)
+        loss = loss_of(step, generator)
+        loss.backward()
+        optimizer.step(schedule.at(step))
+        average.update(module, step)
+        recent.append(float(loss.detach()))
+        now = time.monotonic()
+        if now - shown > 15 or step + 1 == schedule.steps:
+            rate = (step + 1 - first) / (now - started)
+            left = (schedule.steps - step - 1) / rate
+            mean = sum(recent) / len(recent)
+            print(f"{name}: step {step + 1}/{schedule.steps} loss {mean:.4f} {rate:.2f} it/s, {left / 60:.1f} min left", flush=True)
+            shown, recent = now, []
+        if now - saved > save_every_seconds:
+            save(step + 1)
+            saved = now
+            if on_save:
+                on_save(step + 1)
+    save(schedule.steps)
+    average.copy_to(module)

@@ -1,0 +1,250 @@
+"""Paints a scene as a poster, in one of six rendering styles.
+
+Needs only Pillow and numpy. Everything is drawn at twice the size and averaged down, so edges are smooth; shadows and
+glows are computed small and scaled up, since nothing in them is sharp.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from krea_studio.training.composition import Colour, Composition, Group, compose
+from krea_studio.training.world import Scene
+
+OVERSAMPLING = 2
+
+
+def render(scene: Scene, width: int, height: int, textured: bool = False) -> Image.Image:
+    """Paint the scene as an RGB picture of `width` × `height` pixels; the same arguments give the same pixels.
+
+    `textured` adds woven paper and light from the upper left, which the large checkpoint learns.
+    """
+    composition = compose(scene, width, height)
+    painter = _Painter(composition, width, height, np.random.default_rng(scene.seed))
+    picture = _STYLES[scene.style](painter)
+    return _woven(picture) if textured else picture
+
+
+def _woven(picture: Image.Image) -> Image.Image:
+    """Crossing threads an eighth of a token wide, and light that falls off to the lower right."""
+    width, height = picture.size
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    period = max(4, round((width * height) ** 0.5 / 128 / 4) * 4)
+    warp, weft = np.sin(2 * np.pi * x / period), np.sin(2 * np.pi * y / period)
+    checker = ((x // period + y // period) % 2) * 2.0 - 1.0
+    thread = np.where(checker > 0, warp, weft)
+    light = 1.07 - 0.16 * (x / width * 0.55 + y / height * 0.45)
+    shaded = np.asarray(picture, np.float32) * (light * (1 + 0.045 * thread))[..., None] + 3.0 * thread[..., None]
+    return Image.fromarray(shaded.clip(0, 255).round().astype(np.uint8))
+
+
+class _Painter:
+    """A composition on its way to pixels: knows the scale, draws groups, shadows and glows."""
+
+    def __init__(self, composition: Composition, width: int, height: int, noise: np.random.Generator):
+        self.composition, self.noise = composition, noise
+        self.size = (width, height)
+        self.large = (width * OVERSAMPLING, height * OVERSAMPLING)
+        self.unit = self.large[0] / composition.width  # large pixels in a unit
+
+    def points(self, outline: np.ndarray) -> list[tuple[float, float]]:
+        return [tuple(p) for p in (outline * self.unit).tolist()]
+
+    def gradient(self, top: Colour, bottom: Colour, bands: int | None = None) -> Image.Image:
+        """A vertical run from one colour to another, smooth or in `bands` flat steps."""
+        t = np.linspace(0, 1, self.large[1])
+        if bands:
+            t = np.floor(t * bands).clip(0, bands - 1) / (bands - 1)
+        column = np.asarray(top) + (np.asarray(bottom) - np.asarray(top)) * t[:, None]
+        return Image.fromarray(column.round().astype(np.uint8)[:, None]).resize(self.large, Image.Resampling.NEAREST)
+
+    def box(self, group: Group, margin: float) -> tuple[int, int, int, int] | None:
+        """Bounds of a group in large pixels with a margin in units, cut to the picture; None when outside it."""
+        points = np.concatenate([outline for outline, _ in group.parts])
+        low, high = (points.min(0) - margin) * self.unit, (points.max(0) + margin) * self.unit
+        left, top = np.maximum(low, 0).astype(int)
+        right, bottom = np.minimum(np.ceil(high), self.large).astype(int)
+        return (left, top, right, bottom) if left < right and top < bottom else None
+
+    def mask(self, group: Group, box: tuple[int, int, int, int], shrink: int, blur: float, shift: float = 0.0) -> Image.Image:
+        """Coverage of a group inside `box`, 0…255, drawn `shrink` times smaller and blurred by `blur` units."""
+        left, top, right, bottom = box
+        small = Image.new("L", (max(1, (right - left) // shrink), max(1, (bottom - top) // shrink)))
+        pen = ImageDraw.Draw(small)
+        for outline, _ in group.parts:
+            moved = ((outline + [shift * 0.45, shift]) * self.unit - [left, top]) / shrink
+            pen.polygon([tuple(p) for p in moved.tolist()], fill=255)
+        if blur:
+            small = small.filter(ImageFilter.GaussianBlur(blur * self.unit / shrink))
+        return small.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+
+    def draw(self, canvas: Image.Image, group: Group) -> None:
+        pen = ImageDraw.Draw(canvas)
+        for outline, colour in group.parts:
+            pen.polygon(self.points(outline), fill=colour)
+
+    def stroke(self, canvas: Image.Image, group: Group, colour: Colour | None, width: float) -> None:
+        """Outline each part, in one colour or in the part's own."""
+        pen = ImageDraw.Draw(canvas)
+        for outline, own in group.parts:
+            closed = self.points(outline)
+            pen.line([*closed, closed[0], closed[1]], fill=colour or own, width=max(1, round(width * self.unit)), joint="curve")
+
+    def finished(self, canvas: Image.Image) -> Image.Image:
+        return canvas.reduce(OVERSAMPLING)
+
+
+def _papercut(painter: _Painter) -> Image.Image:
+    """Sheets of paper over each other, each with a soft shadow, in a frame of the palest sheet."""
+    composition = painter.composition
+    canvas = painter.gradient(*composition.sky)
+    frame = _frame(composition)
+    for group in [*composition.groups, frame]:
+        box = painter.box(group, group.lift * 3)
+        if box is None:
+            continue
+        shadow = painter.mask(group, box, 4, group.lift * 0.9, group.lift * 0.8)
+        canvas.paste(composition.dark, box, shadow.point(lambda value: value * 0.5))
+        if group.kind in ("land", "subject"):
+            rim = Group(group.kind, 0, [(outline, _towards(colour, (255, 255, 255), 0.28)) for outline, colour in group.parts])
+            painter.draw(canvas, rim)
+            inner = Group(group.kind, 0, [(outline + [0.0012, 0.0032], colour) for outline, colour in group.parts])
+            painter.draw(canvas, inner)
+        else:
+            painter.draw(canvas, group)
+    return painter.finished(canvas)
+
+
+def _frame(composition: Composition) -> Group:
+    """A sheet with a rounded window, as one outline that runs around the picture and back along the window."""
+    w, h, margin, radius = composition.width, composition.height, 0.035, 0.07
+    window = []
+    for cx, cy, start in ((w - margin - radius, margin + radius, -90), (w - margin - radius, h - margin - radius, 0), (margin + radius, h - margin - radius, 90), (margin + radius, margin + radius, 180)):
+        angle = np.radians(np.linspace(start, start + 90, 10))
+        window.append(np.stack([cx + radius * np.cos(angle), cy + radius * np.sin(angle)], 1))
+    inner = np.concatenate(window)[::-1]
+    outer = np.array([[-0.05, -0.05], [w + 0.05, -0.05], [w + 0.05, h + 0.05], [-0.05, h + 0.05], [-0.05, -0.05]])
+    return Group("frame", 0.016, [(np.concatenate([outer, inner, inner[:1], outer[:1]]), composition.paper)])
+
+
+def _flat(painter: _Painter) -> Image.Image:
+    """A screen-printed poster: flat colours, a banded sky, no shadows."""
+    canvas = painter.gradient(*painter.composition.sky, bands=5)
+    for group in painter.composition.groups:
+        painter.draw(canvas, group)
+    return painter.finished(canvas)
+
+
+def _ink(painter: _Painter) -> Image.Image:
+    """Dark contours on pale paper, the colours only as a thin wash."""
+    composition = painter.composition
+    paper = _towards(composition.paper, (255, 252, 244), 0.6)
+    canvas = Image.new("RGB", painter.large, _towards(composition.sky[1], paper, 0.72))
+    for group in composition.groups:
+        wash = 0.5 if group.kind in ("subject", "item", "sky") else 0.66
+        painter.draw(canvas, Group(group.kind, 0, [(o, _towards(c, paper, wash)) for o, c in group.parts]))
+        painter.stroke(canvas, group, _towards(composition.dark, (0, 0, 0), 0.35), 0.0085 if group.kind in ("subject", "land") else 0.006)
+    return painter.finished(canvas)
+
+
+def _watercolor(painter: _Painter) -> Image.Image:
+    """Transparent washes with soft, darker rims and pigment that pools, on white paper that shows at the border."""
+    composition = painter.composition
+    width, height = painter.size
+    paper = np.array([253.0, 251.0, 246.0])
+    sky = np.asarray(painter.gradient(*composition.sky).resize(painter.size), np.float32)
+    picture = paper + (sky - paper) * (0.5 + 0.25 * _clouds(painter.noise, painter.size, 5)[..., None])
+    for group in composition.groups:
+        box = painter.box(group, 0.03)
+        if box is None:
+            continue
+        flat = Image.new("RGB", (box[2] - box[0], box[3] - box[1]), group.parts[0][1])
+        pen = ImageDraw.Draw(flat)
+        for outline, colour in group.parts:
+            pen.polygon([tuple(p) for p in (outline * painter.unit - box[:2]).tolist()], fill=colour)
+        area = tuple(v // OVERSAMPLING for v in box)
+        extent = (area[2] - area[0], area[3] - area[1])
+        if min(extent) < 1:
+            continue
+        mask = painter.mask(group, box, OVERSAMPLING, 0.0022).resize(extent)
+        wide = mask.filter(ImageFilter.GaussianBlur(0.012 * painter.unit / OVERSAMPLING))
+        cover, inside = np.asarray(mask, np.float32) / 255, np.asarray(wide, np.float32) / 255
+        rim = np.clip(cover - inside, 0, 1) * cover
+        pooled = 0.66 + 0.24 * _clouds(painter.noise, extent, max(2, round(5 * extent[0] / width)))
+        strength = (cover * np.clip(pooled + 0.55 * rim, 0, 1))[..., None]
+        colours = np.asarray(flat.resize(extent, Image.Resampling.BOX), np.float32)
+        region = picture[area[1] : area[3], area[0] : area[2]]
+        blended = region * (1 - strength) + (0.82 * colours + 0.18 * region * colours / 255) * strength
+        picture[area[1] : area[3], area[0] : area[2]] = blended
+    x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
+    edge = np.clip((1.0 - np.maximum(np.abs(x), np.abs(y)) + 0.05 * (_clouds(painter.noise, painter.size, 7) - 0.5)) / 0.09, 0, 1)
+    picture = paper + (picture - paper) * edge[..., None]
+    return Image.fromarray(picture.clip(0, 255).round().astype(np.uint8))
+
+
+def _clouds(noise: np.random.Generator, size: tuple[int, int], cells: int) -> np.ndarray:
+    """Smooth random values in 0…1 of shape (height, width), about `cells` blobs across."""
+    rows = max(2, round(cells * size[1] / max(1, size[0])))
+    small = Image.fromarray((noise.random((rows + 2, cells + 2)) * 255).astype(np.uint8))
+    return np.asarray(small.resize(size, Image.Resampling.BICUBIC), np.float32) / 255
+
+
+def _mosaic(painter: _Painter) -> Image.Image:
+    """Square tiles, each in the mean colour of what it covers, with pale grout between them."""
+    canvas = painter.gradient(*painter.composition.sky)
+    for group in painter.composition.groups:
+        painter.draw(canvas, group)
+    width, height = painter.size
+    tile = max(4, round((width * height) ** 0.5 / 32 / 4) * 4)  # divides a token, so that no tile is cut by one
+    columns, rows = max(1, width // tile), max(1, height // tile)
+    coarse = canvas.resize((columns, rows), Image.Resampling.BOX)
+    jitter = painter.noise.integers(-7, 8, (rows, columns, 1))
+    tiles = Image.fromarray((np.asarray(coarse, np.int16) + jitter).clip(0, 255).astype(np.uint8))
+    picture = tiles.resize(painter.large, Image.Resampling.NEAREST)
+    pen, grout = ImageDraw.Draw(picture), _towards(painter.composition.paper, (120, 120, 120), 0.25)
+    for k in range(columns + 1):
+        x = k * painter.large[0] / columns
+        pen.line([(x, 0), (x, painter.large[1])], fill=grout, width=max(1, round(0.0034 * painter.unit)))
+    for k in range(rows + 1):
+        y = k * painter.large[1] / rows
+        pen.line([(0, y), (painter.large[0], y)], fill=grout, width=max(1, round(0.0034 * painter.unit)))
+    return painter.finished(picture)
+
+
+def _neon(painter: _Painter) -> Image.Image:
+    """Glowing tubes along the contours, on near-black."""
+    composition = painter.composition
+    night = tuple(_towards(_towards(c, composition.dark, 0.5), (6, 5, 14), 0.8) for c in composition.sky)
+    base = painter.gradient(*night)
+    lines = Image.new("RGB", painter.large, (0, 0, 0))
+    for group in composition.groups:
+        shade = [(o, _towards(_towards(c, composition.dark, 0.5), (6, 5, 14), 0.8)) for o, c in group.parts]
+        for canvas, parts in ((base, shade), (lines, [(o, (0, 0, 0)) for o, _ in group.parts])):
+            painter.draw(canvas, Group(group.kind, 0, parts))
+        bright = [(o, _lit(c)) for o, c in group.parts]
+        painter.stroke(lines, Group(group.kind, 0, bright), None, 0.0085 if group.kind in ("subject", "land") else 0.006)
+    small = lines.reduce(4)
+    glow = small.filter(ImageFilter.GaussianBlur(0.012 * painter.unit / 4)).resize(painter.large, Image.Resampling.BILINEAR)
+    glow = glow.point(lambda value: min(255, int(value * 1.5)))
+    return painter.finished(ImageChops.screen(ImageChops.screen(base, glow), lines))
+
+
+def _lit(colour: Colour) -> Colour:
+    """The colour as a light: raised until its strongest channel is nearly full."""
+    lift = 245 / max(60, *colour)
+    return tuple(min(255, round(c * lift)) for c in colour)
+
+
+def _towards(colour: Colour, other: Colour, t: float) -> Colour:
+    return tuple(round(a + (b - a) * t) for a, b in zip(colour, other, strict=True))
+
+
+_STYLES = {
+    "papercut": _papercut,
+    "flat": _flat,
+    "ink": _ink,
+    "watercolor": _watercolor,
+    "mosaic": _mosaic,
+    "neon": _neon,
+}
