@@ -26,15 +26,16 @@ from krea_studio.training.world import random_scene
 BASIS_PICTURES = 240
 BASIS_BLOCKS_PER_PICTURE = 600
 CROP_PIXELS = 96
-CROPS_PER_PICTURE = 12
-BANK_PICTURES = 250
+CROPS_PER_PICTURE = 16
+BANK_PICTURES = 160
 BATCH = 8
-STEPS = 3000
+STEPS = 2000
 FIRST_SEED = 5_000_000  # away from the seeds of the denoiser and of the judge
 PICTURE_SIZES = (256, 384, 512, 512, 768, 1024)
 # Deviation of a component as the denoiser sees it: the fourth root of its share of the variance, so that coarse
 # components settle early in sampling and fine ones late, times a factor that brings their mean near one.
 LATENT_SCALE = 1.8
+DECODER_CARRIER = 50.0
 CARRIER = 1000.0  # a constant channel so large that the encoder's last normalisation divides by it alone
 
 
@@ -153,6 +154,57 @@ def set_encoder(vae: AutoencoderKLQwenImage, basis: Basis) -> None:
     vae.register_to_config(latents_mean=[0.0] * count, latents_std=basis.scale.tolist())
 
 
+@torch.no_grad()
+def set_decoder_start(vae: AutoencoderKLQwenImage, basis: Basis) -> None:
+    """Let the decoder start as smooth interpolation of every block's mean colour, so that it only learns the rest.
+
+    Channels 0…2 carry the colour through to the end, 3…5 its negative (again silu(x) − silu(−x) = x), 6 the carrier
+    that makes normalisations near-constant. Residual branches start silent and do not see the carrier.
+    """
+    decoder = vae.decoder
+    passing = 2 * 3 + 1
+    colours = basis.components.view(64, 3, LATENT_CHANNELS).mean(0)
+    smooth = torch.tensor([1.0, 2.0, 1.0]) / 4
+
+    for parameter in vae.post_quant_conv.parameters():
+        parameter.zero_()
+    for channel in range(LATENT_CHANNELS):
+        vae.post_quant_conv.weight[channel, channel] = 1
+    decoder.conv_in.weight[:passing] = 0
+    for sign, start in ((1, 0), (-1, 3)):
+        decoder.conv_in.weight[start : start + 3, :, -1, 1, 1] = sign * colours
+        decoder.conv_in.bias[start : start + 3] = sign * basis.mean.view(64, 3).mean(0)
+    decoder.conv_in.bias[6] = DECODER_CARRIER
+    shortcuts = [m.conv_shortcut for m in decoder.modules() if isinstance(getattr(m, "conv_shortcut", None), torch.nn.Conv3d)]
+    upsamplers = [block.upsamplers[0].resample[1] for block in decoder.up_blocks if block.upsamplers]
+    for convolution in [*shortcuts, *upsamplers]:
+        weight = convolution.weight[:, :, -1] if convolution.weight.ndim == 5 else convolution.weight
+        weight[:passing] = 0
+        weight[:, passing - 1] = 0
+        convolution.bias[:passing] = 0
+        for channel in range(passing):
+            if weight.shape[-1] == 1:
+                weight[channel, channel] = 1
+            else:
+                weight[channel, channel] = smooth[:, None] * smooth
+    for module in decoder.modules():
+        if isinstance(module, QwenImageRMS_norm):
+            module.gamma.fill_(DECODER_CARRIER / module.scale)
+            if module is not decoder.norm_out:
+                module.gamma[passing - 1] = 0
+        elif type(module).__name__ == "QwenImageResidualBlock":
+            module.conv2.weight.zero_()
+            module.conv2.bias.zero_()
+    decoder.mid_block.attentions[0].proj.weight.zero_()
+    decoder.mid_block.attentions[0].proj.bias.zero_()
+    decoder.conv_out.weight[:, passing:] *= 0.1
+    decoder.conv_out.weight[:, :passing] = 0
+    decoder.conv_out.bias.zero_()
+    for colour in range(3):
+        decoder.conv_out.weight[colour, colour, -1, 1, 1] = 1
+        decoder.conv_out.weight[colour, 3 + colour, -1, 1, 1] = -1
+
+
 def _conv2d(self: QwenImageCausalConv3d, x: torch.Tensor, cache_x=None) -> torch.Tensor:
     return F.conv2d(x.squeeze(2), self.weight[:, :, -1], self.bias, self.stride[1:], self._padding[0]).unsqueeze(2)
 
@@ -207,10 +259,11 @@ def train(folder: Path, device: str, steps: int = STEPS, seed: int = 0) -> Autoe
     set_encoder(vae, basis)
     decoder = torch.nn.Sequential(vae.post_quant_conv, vae.decoder)
     _single_frame(decoder).to(device)
+    set_decoder_start(vae, basis)
     crops, scale = _Crops(), basis.scale.view(1, -1, 1, 1)
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        crops.advance(step // 2 + BANK_PICTURES)
+        crops.advance(step // 3 + BANK_PICTURES)
         picked = crops.bank[torch.randint(len(crops.bank), (BATCH,), generator=generator)]
         z = basis.project(picked)
         # The decoder must forgive what a small denoiser gets slightly wrong.

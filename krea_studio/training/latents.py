@@ -32,10 +32,10 @@ class Class:
 
 CLASSES = {
     "256": Class("256", 144, 10_000_000),
-    "512": Class("512", 54, 20_000_000),
-    "1K": Class("1K", 12, 30_000_000),
-    "1K textured": Class("1K textured", 6, 40_000_000, textured=True),
-    "512 textured": Class("512 textured", 18, 50_000_000, textured=True),
+    "512": Class("512", 36, 20_000_000),
+    "1K": Class("1K", 9, 30_000_000),
+    "1K textured": Class("1K textured", 4, 40_000_000, textured=True),
+    "512 textured": Class("512 textured", 9, 50_000_000, textured=True),
 }
 
 

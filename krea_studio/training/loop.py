@@ -102,20 +102,26 @@ def run(
     """Train `module` for `schedule.steps` steps and leave the averaged weights in it.
 
     `loss_of(step, generator)` draws its batch with the given generator, which is seeded by step, so that an
-    interrupted run sees the same batches. State lies in `folder/state.pt` and is replaced whole.
+    interrupted run sees the same batches. State lies in `folder/state.pt` with the time spent, and is replaced whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "state.pt"
-    optimizer, average, first = Optimizer(module, muon=muon), Average(module, decay), 0
+    optimizer, average, first, spent = Optimizer(module, muon=muon), Average(module, decay), 0, 0.0
     if path.exists():
         state = torch.load(path, map_location=next(module.parameters()).device, weights_only=True)
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
-        average.weights, first = state["average"], state["step"]
+        average.weights, first, spent = state["average"], state["step"], state["seconds"]
         print(f"{name}: going on at step {first} of {schedule.steps}", flush=True)
 
     def save(step: int) -> None:
-        state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "average": average.weights, "step": step}
+        state = {
+            "module": module.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "average": average.weights,
+            "step": step,
+            "seconds": spent + time.monotonic() - started,
+        }
         torch.save(state, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
 

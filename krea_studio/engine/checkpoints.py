@@ -1,0 +1,145 @@
+"""The table of checkpoints, and where each part of one comes from.
+
+A checkpoint is a row of the table, a local folder, or a repository on the Hugging Face Hub, in the layout that
+`Krea2Pipeline.save_pretrained` writes. A row may name a base: parts that it does not hold itself come from there, and
+two checkpoints whose part comes from the same place share it in memory. Free of torch, so that the page can name
+checkpoints and say what is missing before any model code is loaded. Reading weights is `loading`'s part.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from krea_studio.engine.base import CheckpointInfo, Vocabulary
+from krea_studio.errors import Unavailable
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets" / "checkpoints"
+INDEX_FILE = "model_index.json"
+
+# In the order in which they are loaded: what is quickly checked first, the largest last.
+PARTS = ("scheduler", "tokenizer", "vae", "text_encoder", "transformer")
+WEIGHTED_PARTS = ("vae", "text_encoder", "transformer")
+# What Raw and Turbo publish twice, byte for byte; a scheduler is small and keeps state, so each checkpoint has its own.
+SHARED_PARTS = ("tokenizer", "vae", "text_encoder")
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint; `source` is a folder's path or a Hub repository id, `base` the row that has its missing parts."""
+
+    name: str
+    label: str
+    source: str
+    base: str | None = None
+    note: str = ""
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder, whether it exists or not; None for a Hub repository."""
+        return None if _REPOSITORY.fullmatch(self.source) else Path(self.source)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it ships with the studio."""
+        return self.folder is not None and self.folder.is_relative_to(ASSETS)
+
+    @property
+    def info(self) -> CheckpointInfo:
+        vocabulary = _vocabulary() if self.embedded else None
+        return CheckpointInfo(self.name, self.label, self.source, self.note, self.embedded, vocabulary)
+
+
+_SMALL_WORLD = "Trained by this project on pictures it draws itself. It knows a small world: use its words."
+
+CHECKPOINTS: dict[str, Checkpoint] = {
+    row.name: row
+    for row in (
+        Checkpoint("mini-medium", "Mini Medium", str(ASSETS / "mini-medium"), note=_SMALL_WORLD),
+        Checkpoint("mini-large", "Mini Large", str(ASSETS / "mini-large"), base="mini-medium", note=_SMALL_WORLD),
+        Checkpoint("mini-turbo", "Mini Turbo", str(ASSETS / "mini-turbo"), base="mini-medium", note=_SMALL_WORLD),
+        Checkpoint("krea-2-raw", "Krea 2 Raw", "krea/Krea-2-Raw", note="The open undistilled checkpoint, for a GPU."),
+        Checkpoint(
+            "krea-2-turbo",
+            "Krea 2 Turbo",
+            "krea/Krea-2-Turbo",
+            base="krea-2-raw",
+            note="The open checkpoint for 8 steps without guidance, for a GPU.",
+        ),
+    )
+}
+
+
+def resolve(text: str) -> Checkpoint:
+    """The checkpoint that a setting names: a row of the table, an existing folder, or else a Hub repository id.
+
+    Raises Unavailable when it is none of the three.
+    """
+    if text in CHECKPOINTS:
+        return CHECKPOINTS[text]
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        folder = folder.resolve()
+        return Checkpoint(str(folder), folder.name, str(folder), note="A local folder.")
+    if _REPOSITORY.fullmatch(text):
+        return Checkpoint(text, text.split("/")[1], text, note="A repository on the Hugging Face Hub.")
+    raise Unavailable(
+        f"There is no checkpoint {text!r} — give one of {', '.join(CHECKPOINTS)}, an existing folder, "
+        "or a Hub repository id such as krea/Krea-2-Turbo"
+    )
+
+
+def supplier(checkpoint: Checkpoint, part: str) -> Checkpoint:
+    """The checkpoint whose source holds `part`: itself, or its base where it has one and lacks the part."""
+    if checkpoint.base is None:
+        return checkpoint
+    if checkpoint.folder is None:
+        own = part not in SHARED_PARTS
+    else:
+        own = (checkpoint.folder / part).is_dir()
+    return checkpoint if own else supplier(CHECKPOINTS[checkpoint.base], part)
+
+
+def missing(checkpoint: Checkpoint) -> str | None:
+    """Why the checkpoint cannot be loaded, as far as a look at files can tell; None when nothing is known to lack.
+
+    Whether a gated repository lets this account in is only known when it is asked.
+    """
+    if checkpoint.folder is None:
+        return _missing_from_hub_cache(checkpoint)
+    if not checkpoint.folder.is_dir():
+        return f"{checkpoint.label} is missing: no folder {checkpoint.folder} — restore it or choose another checkpoint"
+    if not (checkpoint.folder / INDEX_FILE).is_file():
+        return f"{checkpoint.folder} has no {INDEX_FILE} — give a folder that Krea2Pipeline.save_pretrained wrote"
+    for part in PARTS:
+        holder = supplier(checkpoint, part)
+        folder = Path(holder.source) / part
+        pattern = "*.safetensors" if part in WEIGHTED_PARTS else "*.json"
+        if not any(folder.glob(pattern)):
+            return f"{holder.label} lacks {part}/{pattern} in {holder.source} — copy or download the checkpoint again"
+    return None
+
+
+def _missing_from_hub_cache(checkpoint: Checkpoint) -> str | None:
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if not constants.HF_HUB_OFFLINE:
+        return None
+    for repository in dict.fromkeys(supplier(checkpoint, part).source for part in PARTS):
+        if not isinstance(try_to_load_from_cache(repository, INDEX_FILE), str):
+            return (
+                f"{repository} is not on this machine and HF_HUB_OFFLINE is set — "
+                "download it once with network access, or choose an embedded checkpoint"
+            )
+    return None
+
+
+@cache
+def _vocabulary() -> Vocabulary | None:
+    try:
+        return json.loads((ASSETS / "vocabulary.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None

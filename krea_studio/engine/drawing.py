@@ -1,0 +1,163 @@
+"""Drawing the shots of a plan with a stock pipeline: the torch side of the local engine.
+
+One generator per image, on the CPU whatever the device, so that a seed is a picture: image k of a batch equals the same
+seed alone. The shots go through the stock `Krea2Pipeline.__call__` one after another. To stop, the step callback
+raises; the pipeline's own `_interrupt` would still decode. Whatever ends a run, the pipeline is the stock one after it.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers import Krea2Pipeline
+from PIL import Image
+
+from krea_studio.engine.base import ImageReady, Step
+from krea_studio.engine.bridge import Run
+from krea_studio.engine.checkpoints import Checkpoint
+from krea_studio.engine.device import budget_bytes, choose_device, choose_precision
+from krea_studio.engine.manager import LoadedPipeline, PipelineManager
+from krea_studio.engine.preview import predicted_clean
+from krea_studio.engine.prompts import PromptCache, PromptEmbedding, require_fitting
+from krea_studio.engine.savings import Savings, applied
+from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.recipe.plan import Shot
+from krea_studio.settings import Settings
+
+
+class Drawing:
+    """The loaded models of one device and what draws with them. For one run at a time."""
+
+    def __init__(self, settings: Settings, savings: Savings | None = None) -> None:
+        """`savings` overrules the setting `exact_savings`, for measurements. Raises Unavailable without the device."""
+        if savings is None:
+            savings = Savings() if settings.exact_savings else Savings.none()
+        self.savings = savings
+        self.previews = settings.previews
+        self.device = choose_device(settings.device)
+        self.precision = choose_precision(settings.precision, self.device)
+        self.manager = PipelineManager(budget_bytes(settings.memory_budget_gb, self.device))
+        self._prompts = PromptCache()
+
+    def draw(self, checkpoint: Checkpoint, shots: Sequence[Shot], run: Run) -> None:
+        """Draw the shots one after another, each announced as it is finished.
+
+        Raises InvalidRequest before the first one when any of them cannot be drawn as asked, Unavailable when the
+        checkpoint cannot be loaded or memory runs out, Stopped when the run is to end.
+        """
+        for shot in shots:
+            require_effect(shot)
+        with _memory_errors():
+            loaded = self.manager.get(checkpoint, self.precision, self.device, run.emit, run.check)
+            for shot in shots:
+                require_drawable(loaded.pipeline, shot)
+            run.start_clock()
+            for shot in shots:
+                run.shot = shot.index
+                started = time.perf_counter()
+                image = self.picture(loaded, shot, run)
+                run.emit(ImageReady(shot.index, image, time.perf_counter() - started, checkpoint.name))
+
+    def picture(self, loaded: LoadedPipeline, shot: Shot, run: Run) -> Image.Image:
+        """One shot's picture; a Step is emitted after each step."""
+        pipeline = loaded.pipeline
+        try:
+            text = self._embedding(loaded, shot.conditioning_prompt)
+            arguments = {"prompt_embeds": text.values, "prompt_embeds_mask": text.mask}
+            if shot.guidance_scale > 0:
+                negative = self._embedding(loaded, shot.negative_prompt)
+                arguments |= {"negative_prompt_embeds": negative.values, "negative_prompt_embeds_mask": negative.mask}
+            latents = pipeline.prepare_latents(
+                1,
+                loaded.pipeline.vae.config.z_dim,
+                shot.height,
+                shot.width,
+                text.values.dtype,
+                text.values.device,
+                torch.Generator("cpu").manual_seed(shot.seed),
+            )
+            with applied(pipeline.transformer, self.savings):
+                (made,) = pipeline(
+                    **arguments,
+                    latents=latents,
+                    width=shot.width,
+                    height=shot.height,
+                    num_inference_steps=shot.steps,
+                    guidance_scale=shot.guidance_scale,
+                    callback_on_step_end=self._after_step(loaded, shot, run, latents),
+                    output_type="latent" if self.savings.single_frame else "pil",
+                    return_dict=False,
+                )
+        except BaseException:
+            # Stopped in the middle, an offloaded model is still on the device.
+            pipeline.maybe_free_model_hooks()
+            raise
+        if not self.savings.single_frame:
+            return made[0]
+        if not made.isfinite().all():
+            raise Unavailable(
+                f"{loaded.checkpoint.label} computed values that are no numbers in {self.precision} — set "
+                "KREA_STUDIO_PRECISION to bfloat16 or float32"
+            )
+        return loaded.decoder.picture(pipeline._unpack_latents(made, shot.height, shot.width)[:, :, 0])
+
+    def _embedding(self, loaded: LoadedPipeline, text: str) -> PromptEmbedding:
+        return self._prompts.embedding(loaded.pipeline, loaded.encoder_identity, text, self.savings.trimmed_text)
+
+    def _after_step(self, loaded: LoadedPipeline, shot: Shot, run: Run, latents: torch.Tensor) -> Any:
+        """The pipeline's callback: tell of the step, and raise Stopped when the run is to end."""
+        token_px = loaded.pipeline.vae_scale_factor * loaded.pipeline.patch_size
+        rows, columns = shot.height // token_px, shot.width // token_px
+
+        def after_step(pipeline: Krea2Pipeline, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            nonlocal latents
+            run.check()
+            preview = None
+            if self.previews:
+                sigma, next_sigma = pipeline.scheduler.sigmas[index : index + 2].tolist()
+                clean = predicted_clean(latents, tensors["latents"], sigma, next_sigma)
+                preview = loaded.preview.jpeg(clean, rows, columns)
+            latents = tensors["latents"]
+            run.emit(Step(shot.index, index + 1, shot.steps, preview))
+            return {}
+
+        return after_step
+
+
+def require_effect(shot: Shot) -> None:
+    """Raise InvalidRequest for a negative prompt that could not have an effect."""
+    if shot.negative_prompt and shot.guidance_scale == 0:
+        raise InvalidRequest(
+            "The negative prompt needs a guidance scale above 0 — raise the guidance scale or clear the negative prompt"
+        )
+
+
+def require_drawable(pipeline: Krea2Pipeline, shot: Shot) -> None:
+    """Raise InvalidRequest for a size that the pipeline would round, and a prompt that it would cut."""
+    multiple = pipeline.vae_scale_factor * pipeline.patch_size
+    if shot.width % multiple or shot.height % multiple:
+        raise InvalidRequest(
+            f"The size is {shot.width} × {shot.height} — give sides that are multiples of {multiple} pixels"
+        )
+    require_fitting(pipeline, shot.conditioning_prompt, "The prompt")
+    if shot.guidance_scale > 0:
+        require_fitting(pipeline, shot.negative_prompt, "The negative prompt")
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn running out of memory, of whichever kind, into Unavailable with advice."""
+    advice = "choose a smaller size or a smaller checkpoint, or lower KREA_STUDIO_MEMORY_BUDGET_GB"
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        raise Unavailable(f"The device ran out of memory — {advice}") from None
+    except MemoryError:
+        raise Unavailable(f"The machine ran out of memory — {advice}") from None
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        raise Unavailable(f"The machine ran out of memory — {advice}") from None

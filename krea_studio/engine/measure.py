@@ -1,0 +1,203 @@
+"""What the engine's savings are worth, measured on this machine: `python -m krea_studio measure speed`.
+
+Times on a shared machine wander by a factor, so what is compared runs in one process in interleaved pairs (A B, B A,
+…) and the result is the median of the pairs' ratios; pairs of equals show how far to trust it. Every timed call has a
+prompt of its own, so that every one encodes it.
+"""
+
+import argparse
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from PIL import Image
+
+from krea_studio.engine.bridge import Run
+from krea_studio.engine.checkpoints import resolve
+from krea_studio.engine.drawing import Drawing
+from krea_studio.engine.manager import LoadedPipeline
+from krea_studio.engine.savings import Savings
+from krea_studio.recipe.plan import Shot, plan
+from krea_studio.recipe.request import GenerationRequest
+from krea_studio.settings import load_settings
+
+REPORT = Path(__file__).resolve().parents[2] / "docs" / "measurements" / "speed.md"
+COMMAND = "python -m krea_studio measure speed"
+PAIRS = 7
+WARM_RUNS = 5
+# Enough to weigh a step against the decoder as a real run does, without taking half an hour.
+GUIDED_STEPS = 8
+
+_numbers = count(1)
+
+Timed = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report."""
+
+    what: str
+    result: str
+    target: str = ""
+
+
+def ratios(slow: Timed, fast: Timed, pairs: int) -> list[float]:
+    """time(slow) / time(fast) for interleaved pairs, after a warm-up of both."""
+    slow(), fast()
+    found = []
+    for number in range(pairs):
+        if number % 2 == 0:
+            found.append(_seconds(slow) / _seconds(fast))
+        else:
+            fast_seconds = _seconds(fast)
+            found.append(_seconds(slow) / fast_seconds)
+    return found
+
+
+def _seconds(work: Timed) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+class Bench:
+    """Draws one variant's shots with chosen savings, or with the bare stock pipeline, on the same loaded weights."""
+
+    def __init__(
+        self, drawing: Drawing, variant: str, checkpoint: str, resolution: str, steps: int | None = None
+    ) -> None:
+        self.drawing = drawing
+        self._request = GenerationRequest(prompt="a", variant=variant, resolution=resolution, steps=steps)
+        self._loaded: LoadedPipeline = drawing.manager.get(
+            resolve(checkpoint), drawing.precision, drawing.device, lambda event: None, lambda: None
+        )
+
+    @property
+    def encoder(self) -> torch.nn.Module:
+        return self._loaded.pipeline.text_encoder
+
+    def shot(self, number: int | None = None) -> Shot:
+        """Shot `number` (its seed and its prompt), or else one that was never asked for before."""
+        number = next(_numbers) if number is None else number
+        request = self._request.model_copy(update={"prompt": f"a red fox in the snow, picture {number:06d}"})
+        return plan(request, seed=number).shots[0]
+
+    def studio(self, number: int | None = None, savings: Savings | None = None, previews: bool = False) -> Image.Image:
+        """The picture as the engine draws it."""
+        self.drawing.savings, self.drawing.previews = savings or Savings(), previews
+        return self.drawing.picture(self._loaded, self.shot(number), Run(deadline_seconds=3600))
+
+    def stock(self, number: int | None = None) -> Image.Image:
+        """The picture as a bare call of the stock pipeline draws it."""
+        shot = self.shot(number)
+        return self._loaded.pipeline(
+            prompt=shot.conditioning_prompt,
+            width=shot.width,
+            height=shot.height,
+            num_inference_steps=shot.steps,
+            guidance_scale=shot.guidance_scale,
+            generator=torch.Generator("cpu").manual_seed(shot.seed),
+        ).images[0]
+
+    def difference(self, number: int) -> int:
+        """Greatest difference of a value, in 1/255, between the two."""
+        studio, stock = (np.asarray(image, np.int16) for image in (self.studio(number), self.stock(number)))
+        return int(np.abs(studio - stock).max())
+
+
+def measure_speed(pairs: int, told: Callable[[Row], None]) -> None:
+    """Measure everything with the settings' checkpoints; `told` gets each row as it is known."""
+    settings = load_settings()
+    drawing = Drawing(settings)
+    turbo = Bench(drawing, "turbo", settings.checkpoint_turbo, "512")
+    guided = Bench(drawing, "medium", settings.checkpoint_medium, "512", steps=GUIDED_STEPS)
+    full = Bench(drawing, "turbo", settings.checkpoint_turbo, "1K")
+
+    told(Row("Equals, Turbo 512 × 512 (how far to trust a ratio)", _spread(ratios(turbo.studio, turbo.studio, pairs))))
+    bare = _spread(ratios(turbo.stock, turbo.studio, pairs))
+    told(Row("Bare pipeline / studio, Turbo 512 × 512, 8 steps", bare, "≥ 1.8"))
+    told(
+        Row(
+            f"Bare pipeline / studio, Medium 512 × 512 with guidance, {GUIDED_STEPS} steps",
+            _spread(ratios(guided.stock, guided.studio, pairs)),
+            "≥ 1.8",
+        )
+    )
+    worst = max(bench.difference(number) for bench in (turbo, guided) for number in range(2))
+    told(Row("Greatest difference from the bare pipeline, in any value of four pictures", f"{worst}/255", "≤ 1/255"))
+    for field in fields(Savings):
+        without = replace(Savings(), **{field.name: False})
+        slow = ratios(partial(turbo.studio, savings=without), turbo.studio, pairs)
+        told(Row(f"Without `{field.name}` alone / all savings, Turbo 512 × 512", _spread(slow)))
+    told(
+        Row(
+            "With previews / without, Turbo 512 × 512",
+            _spread(ratios(partial(turbo.studio, previews=True), turbo.studio, pairs)),
+            "≤ 1.03",
+        )
+    )
+    told(Row("Encoder calls for a prompt seen before", str(_encoder_calls(turbo)), "0"))
+    seconds = [_seconds(full.studio) for _ in range(WARM_RUNS + 1)][1:]
+    told(Row("Turbo 1024 × 1024, 8 steps, warm", f"{median(seconds):.2f} s (best {min(seconds):.2f} s)", "< 6 s"))
+
+
+def _spread(found: Sequence[float]) -> str:
+    return f"{median(found):.2f} ({min(found):.2f} – {max(found):.2f})"
+
+
+def _encoder_calls(bench: Bench) -> int:
+    calls = []
+    bench.studio(0)
+    hook = bench.encoder.register_forward_pre_hook(lambda *ignored: calls.append(1))
+    bench.studio(0)
+    hook.remove()
+    return len(calls)
+
+
+def _machine() -> str:
+    threads = torch.get_num_threads()
+    return (
+        f"{platform.machine()}, {threads} torch thread{'s' * (threads > 1)}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """`[--pairs N] [--report FILE]`: measure, print, and write the report. Raises StudioError when it cannot."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="pairs per comparison (%(default)s)")
+    parser.add_argument("--report", type=Path, default=REPORT, help="Markdown file to write (%(default)s)")
+    arguments = parser.parse_args(argv)
+    if arguments.pairs < 1:
+        parser.error(f"--pairs is {arguments.pairs} — give a whole number above 0")
+
+    lines = [
+        "# Speed of the local engine",
+        "",
+        f"Written by `{COMMAND}`; run it again to measure another machine. Ratios are medians over {arguments.pairs} "
+        "interleaved pairs in one process, with the least and the greatest in brackets.",
+        "",
+        f"Machine: {_machine()}.",
+        "",
+        "| what | measured | target |",
+        "|---|---:|---:|",
+    ]
+
+    def told(row: Row) -> None:
+        line = f"| {row.what} | {row.result} | {row.target} |"
+        lines.append(line)
+        print(line, flush=True)
+
+    measure_speed(arguments.pairs, told)
+    arguments.report.parent.mkdir(parents=True, exist_ok=True)
+    arguments.report.write_text("\n".join(lines) + "\n", "utf-8")
+    print(f"written: {arguments.report}")
+    return 0

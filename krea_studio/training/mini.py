@@ -1,0 +1,147 @@
+"""Trains the embedded checkpoints from nothing: `python -m krea_studio.training.mini [STAGE …]`.
+
+Stages run in their order, each resumable: what a stage has finished in the working folder is not done again, and what
+it has begun goes on. Everything is seeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLQwenImage, Krea2Transformer2DModel
+from transformers import PreTrainedTokenizerFast, Qwen3VLModel
+
+from krea_studio.training import architecture, autoencoder, denoiser, distill, evaluate, export, judge, latents, text
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where a run keeps its work and puts its results, on which device, and from which seed."""
+
+    work: Path
+    out: Path
+    device: str
+    seed: int
+    prompts: int
+
+    def done(self, name: str) -> Path:
+        return self.work / "done" / name
+
+    def transformer(self, name: str) -> Krea2Transformer2DModel:
+        return Krea2Transformer2DModel.from_pretrained(self.done(name)).to(self.device)
+
+    def reader(self) -> tuple[Qwen3VLModel, PreTrainedTokenizerFast]:
+        encoder = Qwen3VLModel.from_pretrained(self.done("text_encoder")).to(self.device).eval().requires_grad_(False)
+        return encoder, PreTrainedTokenizerFast.from_pretrained(self.done("tokenizer"))
+
+
+def train_text(shop: Workshop) -> None:
+    tokenizer = text.train_tokenizer()
+    tokenizer.save_pretrained(shop.done("tokenizer"))
+    encoder = text.train_encoder(tokenizer, shop.work / "text", shop.device, seed=shop.seed)
+    encoder.save_pretrained(shop.done("text_encoder"))
+
+
+def train_autoencoder(shop: Workshop) -> None:
+    autoencoder.train(shop.work / "decoder", shop.device, seed=shop.seed).save_pretrained(shop.done("vae"))
+
+
+def build_latents(shop: Workshop) -> None:
+    basis = autoencoder.basis_of(shop.work / "decoder", shop.seed)
+    for kind in latents.CLASSES.values():
+        latents.build(basis, kind, shop.work / "latents")
+
+
+def train_medium(shop: Workshop) -> None:
+    encoder, tokenizer = shop.reader()
+    torch.manual_seed(shop.seed)
+    model = architecture.transformer("mini-medium").to(shop.device)
+    _stages(shop, model, denoiser.MEDIUM_STAGES, encoder, tokenizer, "medium")
+
+
+def train_large(shop: Workshop) -> None:
+    encoder, tokenizer = shop.reader()
+    torch.manual_seed(shop.seed)
+    model = denoiser.expanded(shop.transformer("medium")).to(shop.device)
+    _stages(shop, model, denoiser.LARGE_STAGES, encoder, tokenizer, "large")
+
+
+def _stages(shop: Workshop, model: Krea2Transformer2DModel, stages, encoder, tokenizer, name: str) -> None:
+    for stage in stages:
+        finished = shop.work / name / stage.name / "done.pt"
+        if finished.exists():
+            model.load_state_dict(torch.load(finished, weights_only=True, map_location=shop.device))
+            continue
+        denoiser.train_stage(
+            model, encoder, tokenizer, stage, shop.work / "latents", shop.work / name, shop.device, shop.seed
+        )
+        torch.save(model.state_dict(), finished)
+    model.save_pretrained(shop.done(name))
+
+
+def train_turbo(shop: Workshop) -> None:
+    encoder, tokenizer = shop.reader()
+    teacher = shop.transformer("medium").requires_grad_(False)
+    student = shop.transformer("medium")
+    distill.train(student, teacher, encoder, tokenizer, shop.work / "latents", shop.work / "turbo", shop.device, seed=shop.seed)
+    student.save_pretrained(shop.done("turbo"))
+
+
+def train_judge(shop: Workshop) -> None:
+    judge.save(judge.train(shop.work / "judge", seed=shop.seed), shop.done("judge") / "judge.safetensors")
+
+
+def write(shop: Workshop) -> None:
+    """Export whatever is trained, as checkpoint folders and the judge's weights."""
+    encoder, tokenizer = shop.reader()
+    vae = AutoencoderKLQwenImage.from_pretrained(shop.done("vae"))
+    medium = shop.out / "mini-medium"
+    export.base(medium, shop.transformer("medium").cpu(), vae, encoder.cpu(), tokenizer)
+    for name, distilled in (("turbo", True), ("large", False)):
+        export.derived(shop.out / f"mini-{name}", shop.transformer(name).cpu(), medium, distilled)
+    judge.save(judge.load(shop.done("judge") / "judge.safetensors"), shop.out / "judge.safetensors")
+
+
+def report(shop: Workshop) -> None:
+    evaluate.report(shop.out, shop.work, judge.load(shop.out / "judge.safetensors"), shop.prompts, shop.device)
+
+
+STAGES: dict[str, Callable[[Workshop], None]] = {
+    "text": train_text,
+    "autoencoder": train_autoencoder,
+    "latents": build_latents,
+    "medium": train_medium,
+    "turbo": train_turbo,
+    "large": train_large,
+    "judge": train_judge,
+    "export": write,
+    "report": report,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m krea_studio.training.mini", description=__doc__)
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(STAGES)}; all of them by default")
+    parser.add_argument("--work", type=Path, default=Path("training-work"), help="folder for states and data")
+    parser.add_argument("--out", type=Path, default=Path("assets/checkpoints"), help="folder for the checkpoints")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prompts", type=int, default=304, help="held-out prompts of the report")
+    chosen = parser.parse_args(arguments)
+    unknown = [stage for stage in chosen.stages if stage not in STAGES]
+    if unknown:
+        parser.error(f"no stage {unknown[0]!r} — choose from {', '.join(STAGES)}")
+    shop = Workshop(chosen.work, chosen.out, chosen.device, chosen.seed, chosen.prompts)
+    for name in chosen.stages or STAGES:
+        print(f"== {name}", flush=True)
+        STAGES[name](shop)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""From the fields of GenerationRequest to Gradio components: labels, help, ranges and defaults are read, not repeated.
+
+A control whose work comes in a later version (`PENDING_CONTROLS`) is made all the same, but disabled; its reason is
+put beside it by `reason`. Gradio checks little of what a browser sends, so nothing here guards the server: the
+request does that.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from krea_studio.recipe import request as fields
+from krea_studio.recipe.pending import PENDING_CONTROLS
+from krea_studio.recipe.request import GenerationRequest
+from krea_studio.ui import fragments
+
+SLIDERS = ("intensity", "complexity", "movement")
+OPTIONAL_NUMBERS = ("seed", "steps", "guidance_scale")
+DIRECTION = ("creativity", *SLIDERS, "random_mode", "style_references", "moodboard", "styles")
+
+
+def text(field: str, **options: Any) -> gr.Textbox:
+    """A text box for a field; `options` go to Gradio."""
+    return gr.Textbox(**_common(field, options))
+
+
+def optional_number(field: str, **options: Any) -> gr.Textbox:
+    """A box for a number that may stay empty; `read_number` and `number_text` translate its text.
+
+    Not gr.Number, which turns an empty box into 0 in the browser and rounds what was typed on the server.
+    """
+    return gr.Textbox(**_common(field, {"value": "", "max_lines": 1, **options}))
+
+
+def read_number(text: str | None) -> int | float | str | None:
+    """The number in a box: None for an empty one; text that is no number is left for the request to refuse."""
+    text = (text or "").strip()
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or None
+
+
+def number_text(number: int | float | None) -> str:
+    """A number, or its absence, as the text of its box."""
+    return "" if number is None else str(number)
+
+
+def slider(field: str, **options: Any) -> gr.Slider:
+    """A slider over the field's whole range, in steps of 1."""
+    low, high = fields.bounds(field)
+    return gr.Slider(low, high, step=1, precision=0, buttons=[], **_common(field, options))
+
+
+def toggle(field: str, **options: Any) -> gr.Checkbox:
+    """A check box for a field that is on or off."""
+    return gr.Checkbox(**_common(field, options))
+
+
+def choice(field: str, labels: Sequence[tuple[str, Any]] | None = None, **options: Any) -> gr.Radio:
+    """A row of choices; `labels` pairs each with its value, by default every value under its own name."""
+    offered = labels if labels is not None else [(value.capitalize(), value) for value in fields.choices(field)]
+    return gr.Radio(offered, **_common(field, options))
+
+
+def unavailable(field: str) -> gr.Textbox:
+    """The place of a control that is still to come: its label, and the reason where its value would be."""
+    return gr.Textbox(
+        label=fields.label(field), placeholder=PENDING_CONTROLS[field], interactive=False, elem_id=_element_id(field)
+    )
+
+
+def reason(*pending: str) -> gr.HTML:
+    """The reason why these controls are disabled, each sentence once; nothing when they all work."""
+    sentences = dict.fromkeys(PENDING_CONTROLS[field] for field in pending if field in PENDING_CONTROLS)
+    return gr.HTML(fragments.reason(sentences), visible=bool(sentences))
+
+
+def direction_pending() -> bool:
+    """True while no control of the direction group works yet, so that the group may stay folded."""
+    return all(field in PENDING_CONTROLS for field in DIRECTION)
+
+
+def _element_id(field: str) -> str:
+    return field.replace("_", "-")
+
+
+def _common(field: str, options: dict[str, Any]) -> dict[str, Any]:
+    common = {
+        "label": fields.label(field),
+        "info": fields.help_text(field),
+        "value": None if GenerationRequest.model_fields[field].is_required() else fields.default(field),
+        "interactive": field not in PENDING_CONTROLS,
+        "elem_id": _element_id(field),
+    }
+    return {**common, **options}

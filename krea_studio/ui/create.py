@@ -1,0 +1,232 @@
+"""The Create tab: controls in the order in which a person works, results beside them, and how both are wired.
+
+`build_create_tab` lays out the parts under their names, `_wire` connects them by name to `CreateHandlers`. The tab
+reads as three blocks (prompt, results, controls) that stand side by side on a wide screen and below each other, results
+directly after the prompt, on a phone; the stylesheet does that.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+
+from krea_studio.recipe.request import choices, default, label
+from krea_studio.recipe.variants import VARIANTS
+from krea_studio.services import Services
+from krea_studio.ui import controls, fragments
+from krea_studio.ui.handlers import CreateHandlers
+
+Parts = dict[str, Block]
+
+# What a run is made from; every name is a field of GenerationRequest, except the check box for a new seed.
+RUN_CONTROLS = (
+    "prompt", "negative_prompt", "variant", "aspect_ratio", "resolution", "creativity", "intensity", "complexity",
+    "movement", "random_mode", "seed", "random_seed", "batch", "steps", "guidance_scale",
+)  # fmt: skip
+GPU_QUEUE = "gpu"
+EXAMPLES_PER_PAGE = 6
+
+
+def build_create_tab(services: Services, shared: bool) -> None:
+    """Lay out and wire the tab inside the current Blocks context; `shared` as for `build_page`."""
+    parts: Parts = {}
+    with gr.Row(elem_id="create"):
+        with gr.Column(elem_id="panel", min_width=0):
+            with gr.Column(elem_id="compose", min_width=0):
+                _compose(parts)
+            with gr.Column(elem_id="controls", min_width=0):
+                _shape(parts)
+                _direction(parts)
+                _seed(parts)
+                _advanced(parts)
+            with gr.Row(elem_id="actions"):
+                parts["generate"] = gr.Button("Generate", variant="primary", elem_id="generate")
+                parts["stop"] = gr.Button("Stop", variant="stop", visible=False, elem_id="stop")
+        with gr.Column(elem_id="results", min_width=0):
+            _results(parts)
+    _wire(parts, CreateHandlers(services, shared), services.settings.queue_size)
+
+
+def _compose(parts: Parts) -> None:
+    # One line that grows: Gradio then submits on Enter and breaks the line on Shift+Enter.
+    parts["prompt"] = controls.text(
+        "prompt", info=None, lines=1, max_lines=8, autofocus=True, placeholder="A fox in a field of poppies at dusk…"
+    )
+    parts["world"] = gr.HTML(visible=False, elem_id="world")
+    parts["examples"] = gr.Dataset(
+        components=["textbox"],
+        samples=[],
+        samples_per_page=EXAMPLES_PER_PAGE,
+        label="Try one of these",
+        visible=False,
+        elem_id="examples",
+    )
+    with gr.Accordion("Words the model knows", open=False, visible=False, elem_id="words") as parts["words_group"]:
+        parts["words"] = gr.HTML()
+
+
+def _shape(parts: Parts) -> None:
+    labels = [(variant.label, name) for name, variant in VARIANTS.items()]
+    parts["variant"] = controls.choice("variant", labels, info=None, elem_classes="segments")
+    parts["variant_text"] = gr.HTML(
+        fragments.variant_text(VARIANTS[default("variant")], None), elem_classes="beneath"
+    )
+    ratios = [(name, name) for name in choices("aspect_ratio")]
+    parts["aspect_ratio"] = controls.choice("aspect_ratio", ratios, info=None)
+    parts["size_text"] = gr.HTML(
+        fragments.size_text(default("aspect_ratio"), default("resolution")), elem_id="size-text", elem_classes="beneath"
+    )
+    resolutions = [("1K", "1K"), ("512 draft", "512")]
+    parts["resolution"] = controls.choice("resolution", resolutions, info=None, elem_classes="segments")
+
+
+def _direction(parts: Parts) -> None:
+    pending = controls.direction_pending()
+    title = "Direction (not available yet)" if pending else "Direction"
+    with gr.Accordion(title, open=not pending, elem_id="direction"):
+        parts["creativity"] = controls.choice("creativity", elem_classes="segments")
+        controls.reason("creativity")
+        for field in controls.SLIDERS:
+            parts[field] = controls.slider(field)
+        parts["random_mode"] = controls.toggle("random_mode")
+        controls.reason(*controls.SLIDERS, "random_mode")
+        for field in ("style_references", "moodboard", "styles"):
+            controls.unavailable(field)
+
+
+def _seed(parts: Parts) -> None:
+    counts = [(str(count), count) for count in range(1, 5)]
+    parts["batch"] = controls.choice("batch", counts, elem_classes="segments")
+    with gr.Row(elem_id="seed-row"):
+        parts["seed"] = controls.optional_number("seed", info=None, placeholder="drawn for you", min_width=0)
+        parts["random_seed"] = gr.Checkbox(True, label="New seed every time", elem_id="random-seed", min_width=0)
+
+
+def _advanced(parts: Parts) -> None:
+    variant = VARIANTS[default("variant")]
+    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+        parts["negative_prompt"] = controls.text("negative_prompt", lines=2, max_lines=6)
+        parts["steps"] = controls.optional_number("steps", placeholder=str(variant.steps))
+        parts["guidance_scale"] = controls.optional_number("guidance_scale", placeholder=f"{variant.guidance_scale:g}")
+    parts["settings_file"] = gr.File(
+        label="Load settings from a picture", file_types=[".png"], height=92, elem_id="settings-file"
+    )
+
+
+def _results(parts: Parts) -> None:
+    parts["stage"] = gr.HTML(fragments.EMPTY_STAGE, elem_id="stage")
+    parts["gallery"] = gr.Gallery(
+        label="Results",
+        show_label=False,
+        visible=False,
+        interactive=False,
+        object_fit="contain",
+        buttons=["download", "fullscreen"],
+        elem_id="gallery",
+    )
+    with gr.Row(elem_id="looked-at"):
+        parts["details"] = gr.HTML(visible=False, elem_id="details")
+        parts["reuse"] = gr.Button("Reuse settings", size="sm", visible=False, elem_id="reuse", scale=0)
+    parts["recent"] = gr.Gallery(
+        label="Recent",
+        visible=False,
+        interactive=False,
+        allow_preview=False,
+        columns=12,
+        rows=1,
+        object_fit="cover",
+        buttons=[],
+        elem_id="recent",
+    )
+    parts["status"] = gr.HTML("Starting the engine", elem_id="status")
+    parts["stop_pressed"] = gr.State(False)
+    # Only ids are kept on the server: the browser is never asked which files it shows.
+    parts["shown_ids"], parts["recent_ids"], parts["selected"] = gr.State([]), gr.State([]), gr.State(0)
+    # Names the browser as owner of its pictures. The secret only keeps Gradio from drawing a new one at every start,
+    # after which no browser's entry could be read.
+    parts["browser"] = gr.BrowserState("", storage_key="krea-studio-browser", secret="krea-studio")
+
+
+def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
+    everything = list(parts.values())
+    quick: dict[str, Any] = {
+        "outputs": everything,
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+
+    def by_name(*names: str) -> dict[str, Any]:
+        return {"inputs_kwargs": {name: parts[name] for name in names}}
+
+    on_page = functools.partial(_on_page, parts)
+    run = gr.on(
+        [parts["generate"].click, *(parts[box].submit for box in ("prompt", *controls.OPTIONAL_NUMBERS))],
+        on_page(handlers.run),
+        **by_name("browser", *RUN_CONTROLS),
+        outputs=everything,
+        show_progress="hidden",
+        api_visibility="private",
+        trigger_mode="once",
+        concurrency_id=GPU_QUEUE,
+        # The engine runs one at a time and tells each waiting person the position, so all may wait there.
+        concurrency_limit=queue_size,
+    )
+    # Also after a cancelled run; only then will no late update of the run overwrite what is shown.
+    run.then(on_page(handlers.settled), **by_name("browser", "variant", "stop_pressed"), **quick)
+    parts["stop"].click(on_page(handlers.stopping), cancels=[run], **quick)
+
+    parts["variant"].change(on_page(handlers.variant_chosen), **by_name("variant"), **quick)
+    gr.on(
+        [parts["aspect_ratio"].change, parts["resolution"].change],
+        on_page(handlers.size_chosen),
+        **by_name("aspect_ratio", "resolution"),
+        **quick,
+    )
+    parts["examples"].click(lambda sample: sample[0], parts["examples"], parts["prompt"], **_without_outputs(quick))
+    # Who types a seed wants that seed.
+    parts["seed"].input(lambda: False, None, parts["random_seed"], **_without_outputs(quick))
+
+    parts["gallery"].select(on_page(handlers.picture_chosen), **by_name("shown_ids"), **quick)
+    parts["recent"].select(on_page(handlers.recent_chosen), **by_name("recent_ids"), **quick)
+    parts["reuse"].click(on_page(handlers.reuse), **by_name("shown_ids", "selected"), **quick)
+    parts["settings_file"].upload(
+        on_page(handlers.settings_dropped), inputs_kwargs={"picture": parts["settings_file"]}, **quick
+    )
+
+    page = gr.context.Context.root_block
+    page.load(on_page(handlers.recent), **by_name("browser"), **quick)
+    page.load(on_page(handlers.variants), **by_name("variant"), **quick)
+
+
+def _without_outputs(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "outputs"}
+
+
+def _on_page(parts: Parts, handler: Callable[..., Any]) -> Callable[..., Any]:
+    """`handler` with its updates addressed to components instead of names."""
+
+    def addressed(update: dict[str, Any]) -> dict[Block, Any]:
+        return {parts[name]: value for name, value in update.items()}
+
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def stream(*args: Any, **kwargs: Any) -> Any:
+            updates = handler(*args, **kwargs)
+            try:
+                for update in updates:
+                    yield addressed(update)
+            finally:
+                updates.close()
+
+        return stream
+
+    @functools.wraps(handler)
+    def answer(*args: Any, **kwargs: Any) -> dict[Block, Any]:
+        return addressed(handler(*args, **kwargs))
+
+    return answer

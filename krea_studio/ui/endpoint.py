@@ -1,0 +1,100 @@
+"""The page's one public endpoint: `generate`, for the Gradio clients, plain HTTP and agents.
+
+Its parameters, their defaults and its documentation are made from the fields of GenerationRequest. Everything else
+that the page can do is private to it.
+"""
+
+import html
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from krea_studio.engine.base import Failed
+from krea_studio.errors import StudioError
+from krea_studio.library.records import Record
+from krea_studio.recipe.request import GenerationRequest, default, help_text, parse_request
+from krea_studio.services import Services
+from krea_studio.studio import Saved
+from krea_studio.ui.create import GPU_QUEUE
+from krea_studio.ui.handlers import LOCAL_OWNER
+
+Pictures = list[dict[str, Any]]
+
+
+def add_generate_endpoint(services: Services) -> None:
+    """Add `/generate` to the Blocks that is being built."""
+    gr.api(
+        generate_function(services),
+        api_name="generate",
+        concurrency_id=GPU_QUEUE,
+        concurrency_limit=services.settings.queue_size,
+    )
+
+
+def generate_function(services: Services) -> Callable[..., Iterator[Pictures]]:
+    """A generator function with one parameter per request field that yields the pictures finished so far."""
+
+    def generate(visitor: gr.Request, *values: Any) -> Iterator[Pictures]:
+        events = None
+        pictures: Pictures = []
+        try:
+            request = parse_request(dict(zip(GenerationRequest.model_fields, values, strict=True)))
+            events = services.studio.generate(request, owner=visitor.username or LOCAL_OWNER)
+            for event in events:
+                if isinstance(event, Saved):
+                    pictures = [*pictures, picture(event.record)]
+                elif isinstance(event, Failed):
+                    raise event.error
+                # Also without news: Gradio can only stop a run between two values.
+                yield pictures
+        except StudioError as error:
+            raise gr.Error(html.escape(error.message), print_exception=False) from None
+        finally:
+            if events is not None:
+                events.close()
+
+    return _described(generate)
+
+
+def picture(record: Record) -> dict[str, Any]:
+    """One finished picture as the endpoint returns it; `image` is a file that clients download."""
+    return {
+        "image": {"path": str(record.path), "meta": {"_type": "gradio.FileData"}},
+        "seed": record.seed,
+        "width": record.width,
+        "height": record.height,
+        "variant": record.variant,
+        "checkpoint": record.checkpoint,
+        "seconds": record.seconds,
+        "recipe": record.recipe,
+    }
+
+
+def _described(generate: Callable[..., Iterator[Pictures]]) -> Callable[..., Iterator[Pictures]]:
+    """Give the function the request's fields as its signature, types and docstring, which Gradio publishes."""
+    fields = GenerationRequest.model_fields
+    visitor = inspect.Parameter("visitor", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=inspect.Parameter.empty if field.is_required() else default(name),
+            annotation=field.annotation,
+        )
+        for name, field in fields.items()
+    ]
+    generate.__signature__ = inspect.Signature([visitor, *parameters], return_annotation=Pictures)
+    generate.__annotations__ = {
+        "visitor": gr.Request,
+        **{name: field.annotation for name, field in fields.items()},
+        "return": Pictures,
+    }
+    lines = "\n".join(f"    {name}: {help_text(name)}" for name in fields)
+    generate.__doc__ = (
+        "Generate one to four pictures with Krea 2.\n\n"
+        f"Parameters:\n{lines}\n\n"
+        "Returns:\n    The finished pictures: image file, seed, size, variant, checkpoint, seconds, recipe."
+    )
+    return generate

@@ -1,0 +1,182 @@
+"""Everything the page draws as HTML or as one line of text: header, stage, notices, captions, the model's words.
+
+Pure functions from data to strings. This is the one place where text that a person or a checkpoint wrote enters
+HTML, and every such text goes through `html.escape` here. Previews travel inside the page as data: URLs, so that
+a run leaves no half-finished pictures in Gradio's file cache.
+"""
+
+import base64
+from collections.abc import Iterable
+from html import escape
+
+from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
+from krea_studio.library.records import Record
+from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
+from krea_studio.recipe.plan import Shot
+from krea_studio.recipe.variants import VARIANTS, Variant
+
+UNOFFICIAL = "Unofficial project, not affiliated with Krea."
+LICENCE = (
+    "Krea 2 weights are used under the Krea 2 Community License; see NOTICE and LICENSE in the project's folder."
+)
+EXAMPLES = "examples"  # the key of a vocabulary that holds prompts instead of words
+
+HEADER = """
+<div class="brand"><span class="brand-mark" aria-hidden="true"></span><h1>Krea Studio</h1></div>
+<button id="theme-toggle" type="button" aria-label="Switch between light and dark">Light / dark</button>
+"""
+FOOTER = f"<p>{escape(UNOFFICIAL)} {escape(LICENCE)}</p>"
+EMPTY_STAGE = """
+<div class="stage stage-empty"><p class="stage-title">Your pictures appear here</p>
+<p>Describe one, or start from an example, then press Generate.</p></div>
+"""
+
+
+def starting(shot: Shot) -> str:
+    """The stage between the click and the engine's first event, already at the picture's proportions."""
+    return _progress("Starting", None, _canvas(shot, None))
+
+
+def queued(shot: Shot, position: int) -> str:
+    """The stage while other runs are ahead; `position` 0 is the next to run."""
+    ahead = "you are next" if position == 0 else f"{position} more before you"
+    return _progress(f"Waiting for the engine · {ahead}", None, _canvas(shot, None))
+
+
+def loading(shot: Shot, what: str, fraction: float | None) -> str:
+    """The stage while parts of a checkpoint are read; `fraction` is 0..1, None when it cannot be told."""
+    return _progress(f"Loading · {what}", fraction, _canvas(shot, None))
+
+
+def step(shot: Shot, pictures: int, done: int, steps: int, preview: bytes | None) -> str:
+    """The stage during a picture: how far it is and, when there is one, the JPEG `preview` at its final proportions."""
+    which = f"Picture {shot.index + 1} of {pictures} · " if pictures > 1 else ""
+    return _progress(f"{which}step {done} of {steps}".capitalize(), done / steps, _canvas(shot, preview))
+
+
+def decoding(shot: Shot, pictures: int, preview: bytes | None) -> str:
+    """The stage after the last step, while the picture is decoded and written."""
+    which = f"Picture {shot.index + 1} of {pictures} · finishing" if pictures > 1 else "Finishing the picture"
+    return _progress(which, 1.0, _canvas(shot, preview))
+
+
+def notice(message: str, kind: str = "problem") -> str:
+    """One message in the place of the stage: `kind` is "problem" (announced at once) or "quiet"."""
+    role = "alert" if kind == "problem" else "status"
+    return f'<div class="notice notice-{kind}" role="{role}">{escape(message)}</div>'
+
+
+def reason(sentences: Iterable[str]) -> str:
+    """Why some controls are disabled, as one calm line."""
+    return f'<p class="reason">{escape(" ".join(sentences))}</p>'
+
+
+def caption(record: Record) -> str:
+    """The text under a picture in a gallery (Gradio escapes it)."""
+    return f"{record.seed} · {seconds_text(record.seconds)}"
+
+
+def details(record: Record | None) -> str:
+    """One line and the prompt of the picture that is looked at; empty without one."""
+    if record is None:
+        return ""
+    facts = [
+        f"Seed {record.seed}",
+        f"{record.width} × {record.height}",
+        _variant_label(record.variant),
+        short_name(record.checkpoint),
+        seconds_text(record.seconds),
+    ]
+    line = " · ".join(escape(fact) for fact in facts)
+    return f'<p class="facts">{line}</p><p class="said" dir="auto">{escape(record.prompt)}</p>'
+
+
+def size_text(aspect_ratio: str, resolution: str) -> str:
+    """The pixel size that an aspect ratio and a resolution give, with the ratio's category."""
+    width, height = size_of(aspect_ratio, resolution)
+    return f"<p>{ASPECT_RATIOS[aspect_ratio].category} · {width} × {height} pixels</p>"
+
+
+def variant_text(variant: Variant, unavailable: str | None) -> str:
+    """What a variant is best for and how fast; the reason instead when it cannot run here."""
+    if unavailable:
+        return f'<p class="reason">{escape(unavailable)}</p>'
+    return f"<p>{escape(variant.best_for)} <span>{escape(variant.speed)} · {variant.steps} steps</span></p>"
+
+
+def world_notice(checkpoint: CheckpointInfo) -> str:
+    """The plain sentence about what the embedded model can draw; empty for other checkpoints."""
+    if not (checkpoint.embedded and checkpoint.vocabulary):
+        return ""
+    words = sum(len(group) for name, group in checkpoint.vocabulary.items() if name != EXAMPLES)
+    return (
+        f"<p>This is the small model that ships with the studio. It knows a world of about {words} words; "
+        "other words change little.</p>"
+    )
+
+
+def words_by_group(vocabulary: Vocabulary) -> str:
+    """The words a checkpoint knows, one line per group."""
+    lines = [
+        f"<dt>{escape(name.replace('_', ' ').capitalize())}</dt><dd>{escape(', '.join(words))}</dd>"
+        for name, words in vocabulary.items()
+        if name != EXAMPLES
+    ]
+    return f'<dl class="words">{"".join(lines)}</dl>'
+
+
+def status_text(status: EngineStatus, checkpoint: CheckpointInfo) -> str:
+    """What is loaded, where, how many bytes of the budget it takes, and how many runs wait."""
+    if not status.loaded:
+        return f"<p>{escape(checkpoint.label)} loads with the first picture</p>"
+    facts = [
+        f"Loaded: {', '.join(short_name(part.name) for part in status.loaded)}",
+        f"{status.device.upper()}, {status.precision}",
+        f"{bytes_text(status.bytes)} of {bytes_text(status.budget_bytes)}",
+    ]
+    if status.waiting:
+        facts.append(f"{status.waiting} waiting")
+    return f"<p>{escape(' · '.join(facts))}</p>"
+
+
+def short_name(checkpoint: str) -> str:
+    """The last part of a checkpoint's name, which may be a folder or a repository id."""
+    return checkpoint.rstrip("/").rsplit("/", 1)[-1]
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration as people read it: "0.8 s", "12 s", "2 min 5 s"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes in MB or GB (powers of ten)."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _variant_label(name: str) -> str:
+    return VARIANTS[name].label if name in VARIANTS else name
+
+
+def _canvas(shot: Shot, preview: bytes | None) -> str:
+    frame = f'class="canvas" style="--width: {shot.width}; --height: {shot.height}"'
+    if preview is None:
+        return f"<div {frame}></div>"
+    address = f"data:image/jpeg;base64,{base64.b64encode(preview).decode('ascii')}"
+    return f'<div {frame}><img src="{address}" alt="Preview of the picture in the making"></div>'
+
+
+def _progress(label: str, fraction: float | None, canvas: str) -> str:
+    if fraction is None:
+        bar = '<div class="bar" role="progressbar"><span class="bar-unknown"></span></div>'
+    else:
+        percent = round(100 * min(max(fraction, 0.0), 1.0))
+        bar = (
+            f'<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
+            f'<span style="width: {percent}%"></span></div>'
+        )
+    return f'<div class="stage stage-running">{canvas}<div class="running"><p>{escape(label)}</p>{bar}</div></div>'

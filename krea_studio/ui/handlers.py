@@ -1,0 +1,176 @@
+"""What the Create tab does when something happens on it: each handler returns new values by the names of its parts.
+
+Handlers know the services and the presenter, and no component; `create` maps the names to components. The one long
+handler, `run`, is a generator: Gradio closes it when Stop is pressed or the tab is closed, and its `finally` ends the
+run. User errors become one notice on the page; anything else is logged and said to be the studio's own fault.
+"""
+
+import logging
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from krea_studio.errors import StorageError, StudioError
+from krea_studio.library.metadata import read_recipe
+from krea_studio.library.records import Record
+from krea_studio.recipe.request import GenerationRequest, parse_request
+from krea_studio.recipe.variants import VARIANTS
+from krea_studio.services import Services
+from krea_studio.ui import fragments
+from krea_studio.ui.controls import OPTIONAL_NUMBERS, read_number
+from krea_studio.ui.presenter import RunPresenter, Update, pictures_of, shown
+from krea_studio.ui.recall import control_values, remark
+
+logger = logging.getLogger(__name__)
+
+RECENT_PICTURES = 24
+LOCAL_OWNER = "local"
+BROWSER = re.compile(r"[0-9a-f]{32}")
+STOPPED = "Stopped. Finished pictures are kept."
+DEFECT = "The studio itself failed, which is not your doing — its log says why; try again."
+
+
+class CreateHandlers:
+    """The Create tab's behaviour, over one set of services."""
+
+    def __init__(self, services: Services, shared: bool) -> None:
+        self.services = services
+        self.shared = shared
+
+    def run(self, visitor: gr.Request, browser: str, random_seed: bool, **controls: Any) -> Iterator[Update]:
+        """Generate what the controls say; yields updates until the last picture is shown or the run has failed."""
+        yield _running(True)
+        presenter = RunPresenter()
+        events = None
+        try:
+            numbers = {field: read_number(controls[field]) for field in OPTIONAL_NUMBERS}
+            if random_seed:
+                numbers["seed"] = None
+            request = parse_request({**controls, **numbers})
+            events = self.services.studio.generate(request, owner=self.owner(visitor, browser))
+            yield from presenter.updates(events)
+        except StudioError as error:
+            presenter.problem = error.message
+        except Exception:
+            logger.exception("A run from the page failed")
+            presenter.problem = DEFECT
+        finally:
+            if events is not None:
+                events.close()
+        yield presenter.ending()
+
+    def stopping(self) -> Update:
+        """Stop was pressed: say so until the run has really ended, when `settled` is called."""
+        return {"stop_pressed": True, "stop": gr.update(value="Stopping…", interactive=False)}
+
+    def settled(self, visitor: gr.Request, browser: str, variant: str, stop_pressed: bool) -> Update:
+        """After a run, however it ended: buttons, recent pictures and the status line as they are now."""
+        stopped = {"stage": shown(fragments.notice(STOPPED, "quiet"))} if stop_pressed else {}
+        return {**_running(False), **stopped, **self.recent(visitor, browser), **self.status(variant)}
+
+    def recent(self, visitor: gr.Request, browser: str) -> Update:
+        """The strip of the newest pictures: the visitor's own, or all of them on a page that is not shared."""
+        browser = browser if BROWSER.fullmatch(browser or "") else secrets.token_hex(16)
+        owner = self.owner(visitor, browser) if self.shared else None
+        records = self.services.library.recent(RECENT_PICTURES, owner)
+        return {
+            "browser": browser,
+            "recent": gr.update(value=[str(record.thumbnail) for record in records], visible=bool(records)),
+            "recent_ids": [record.id for record in records],
+        }
+
+    def variants(self, variant: str) -> Update:
+        """All that the engine knows: which variants can run, what the chosen one can draw, and the status line."""
+        offered = []
+        for name, row in VARIANTS.items():
+            suffix = "" if self.services.engine.availability(name) is None else " (unavailable)"
+            offered.append((row.label + suffix, name))
+        return {"variant": gr.update(choices=offered), **self.variant_chosen(variant)}
+
+    def variant_chosen(self, variant: str) -> Update:
+        """What goes with a variant: its description, the model's words and examples, and the defaults it sets."""
+        row, engine = VARIANTS[variant], self.services.engine
+        checkpoint = engine.checkpoint_of(variant)
+        vocabulary = checkpoint.vocabulary or {}
+        examples = vocabulary.get(fragments.EXAMPLES, [])
+        return {
+            "variant_text": fragments.variant_text(row, engine.availability(variant)),
+            "world": gr.update(value=fragments.world_notice(checkpoint), visible=bool(vocabulary)),
+            "words": fragments.words_by_group(vocabulary),
+            "words_group": gr.update(visible=bool(vocabulary)),
+            "examples": gr.Dataset(samples=[[prompt] for prompt in examples], visible=bool(examples)),
+            "steps": gr.update(placeholder=str(row.steps)),
+            "guidance_scale": gr.update(placeholder=f"{row.guidance_scale:g}"),
+            **self.status(variant),
+        }
+
+    def status(self, variant: str) -> Update:
+        """The status line: what is loaded, where, how large."""
+        engine = self.services.engine
+        return {"status": fragments.status_text(engine.status(), engine.checkpoint_of(variant))}
+
+    def size_chosen(self, aspect_ratio: str, resolution: str) -> Update:
+        """The pixel size of the chosen aspect ratio and resolution."""
+        return {"size_text": fragments.size_text(aspect_ratio, resolution)}
+
+    def picture_chosen(self, choice: gr.SelectData, shown_ids: list[str]) -> Update:
+        """A picture of the results was clicked: describe it, and let Reuse settings mean it."""
+        return self._guarded(
+            lambda: {
+                "details": fragments.details(self._record(shown_ids, choice.index)),
+                "selected": choice.index,
+            }
+        )
+
+    def recent_chosen(self, choice: gr.SelectData, recent_ids: list[str]) -> Update:
+        """A recent picture was clicked: show it in the place of the results."""
+        return self._guarded(
+            lambda: {
+                **pictures_of([self._record(recent_ids, choice.index)]),
+                "stage": gr.update(value="", visible=False),
+            }
+        )
+
+    def reuse(self, shown_ids: list[str], selected: int) -> Update:
+        """Write the settings of the looked-at picture into the controls."""
+        return self._guarded(lambda: self._recalled(self._record(shown_ids, selected).recipe))
+
+    def settings_dropped(self, picture: str | None) -> Update:
+        """Write the settings inside an uploaded PNG into the controls."""
+        if picture is None:
+            return {"settings_file": None}
+        return {**self._guarded(lambda: self._recalled(read_recipe(Path(picture)))), "settings_file": None}
+
+    def owner(self, visitor: gr.Request, browser: str) -> str:
+        """Who a picture belongs to: the signed-in name, the browser on a shared page, otherwise "local"."""
+        return visitor.username or (f"browser-{browser}" if self.shared else LOCAL_OWNER)
+
+    def _recalled(self, recipe: dict[str, Any]) -> Update:
+        request = GenerationRequest.from_recipe(recipe)
+        checkpoint = self.services.engine.checkpoint_of(request.variant)
+        note = fragments.notice(remark(request, recipe, checkpoint), "quiet")
+        return {**control_values(request), "stage": shown(note)}
+
+    def _record(self, ids: list[str], index: int) -> Record:
+        record = self.services.library.get(ids[index])
+        if record is None:
+            raise StorageError("The picture is not in the library any more — reload the page")
+        return record
+
+    def _guarded(self, action: Any) -> Update:
+        try:
+            return action()
+        except StudioError as error:
+            return {"stage": shown(fragments.notice(error.message))}
+
+
+def _running(running: bool) -> Update:
+    return {
+        "generate": gr.update(visible=not running),
+        "stop": gr.update(visible=running, value="Stop", interactive=True),
+        "stop_pressed": False,
+    }

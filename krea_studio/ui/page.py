@@ -1,0 +1,31 @@
+"""The frame of the page: title, tabs, footer. Each tab is built by its own module."""
+
+import gradio as gr
+
+from krea_studio.services import Services
+from krea_studio.ui import fragments
+from krea_studio.ui.create import build_create_tab
+from krea_studio.ui.endpoint import add_generate_endpoint
+
+CACHE_CHECK_SECONDS = 3600
+CACHE_LIFETIME_SECONDS = 86_400
+
+
+def build_page(services: Services, shared: bool) -> gr.Blocks:
+    """The whole page over these services; opens without a model, a network or a GPU.
+
+    `shared`: strangers may open it, so that every browser sees only its own pictures.
+    """
+    with gr.Blocks(
+        title="Krea Studio",
+        analytics_enabled=False,
+        fill_width=True,
+        # Copies that Gradio makes for the browser; the pictures themselves are in the library.
+        delete_cache=(CACHE_CHECK_SECONDS, CACHE_LIFETIME_SECONDS),
+    ) as page:
+        gr.HTML(fragments.HEADER, elem_id="header")
+        with gr.Tabs(elem_id="tabs"), gr.Tab("Create", id="create"):
+            build_create_tab(services, shared)
+        gr.HTML(fragments.FOOTER, elem_id="notice")
+        add_generate_endpoint(services)
+    return page

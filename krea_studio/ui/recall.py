@@ -1,0 +1,45 @@
+"""Settings come back: from a record of the library or a dropped PNG to the values of the page's controls.
+
+A recipe may name a control that this version cannot use yet, or a checkpoint that is not the one configured here;
+both are said in the remark that comes with the values. Recipes are read and checked by the library and the request.
+"""
+
+from typing import Any
+
+from krea_studio.engine.base import CheckpointInfo
+from krea_studio.recipe.pending import PENDING_CONTROLS
+from krea_studio.recipe.request import GenerationRequest, default, label
+from krea_studio.recipe.variants import VARIANTS
+from krea_studio.ui.controls import OPTIONAL_NUMBERS, number_text
+
+# Controls of the page that are written from a request.
+RECALLED = (
+    "prompt", "negative_prompt", "variant", "aspect_ratio", "resolution", "creativity", "intensity", "complexity",
+    "movement", "random_mode", "seed", "batch", "steps", "guidance_scale",
+)  # fmt: skip
+
+
+def control_values(request: GenerationRequest) -> dict[str, Any]:
+    """The value of every control for this request; overrides that only repeat the variant's own stay empty."""
+    variant = VARIANTS[request.variant]
+    values = {field: getattr(request, field) for field in RECALLED}
+    for field in PENDING_CONTROLS.keys() & values.keys():
+        values[field] = default(field)
+    if request.steps == variant.steps:
+        values["steps"] = None
+    if request.guidance_scale == variant.guidance_scale:
+        values["guidance_scale"] = None
+    texts = {field: number_text(value) for field, value in values.items() if field in OPTIONAL_NUMBERS}
+    return {**values, **texts, "random_seed": request.seed is None}
+
+
+def remark(request: GenerationRequest, recipe: dict[str, Any], checkpoint: CheckpointInfo) -> str:
+    """What the person should know before drawing again; the seed alone when all is as it was."""
+    sentences = [f"Settings of seed {request.seed} are in the controls."]
+    missing = [label(field) for field in PENDING_CONTROLS if getattr(request, field) != default(field)]
+    if missing:
+        sentences.append(f"Left out, because not available yet: {', '.join(missing)}.")
+    made_with = recipe.get("checkpoint")
+    if made_with not in (None, checkpoint.name):
+        sentences.append(f"It was made with {made_with}; here {request.variant} is {checkpoint.name}.")
+    return " ".join(sentences)

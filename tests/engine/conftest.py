@@ -1,0 +1,61 @@
+"""Small plans and loaded pipelines for the engine's tests, on the checkpoints that the settings name."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from krea_studio.engine.base import Engine, ImageReady
+from krea_studio.engine.checkpoints import INDEX_FILE, PARTS, resolve, supplier
+from krea_studio.recipe.plan import GenerationPlan, plan
+from krea_studio.recipe.request import GenerationRequest
+from krea_studio.settings import Settings
+
+
+def small_plan(seed: int = 7, width: int = 192, height: int = 128, **fields: Any) -> GenerationPlan:
+    """A plan for a picture that is drawn in a moment; `fields` are the request's."""
+    request = GenerationRequest(**{"prompt": "a fox in the snow", "steps": 3, **fields})
+    resolved = plan(request, seed)
+    return replace(resolved, shots=tuple(replace(shot, width=width, height=height) for shot in resolved.shots))
+
+
+def pictures(engine: Engine, resolved: GenerationPlan) -> list[np.ndarray]:
+    """The plan's pictures as arrays of shape (height, width, 3)."""
+    events = list(engine.run(resolved))
+    found = [np.asarray(event.image) for event in events if isinstance(event, ImageReady)]
+    assert len(found) == len(resolved.shots), events[-1]
+    return found
+
+
+@pytest.fixture(scope="session")
+def manager() -> Any:
+    from krea_studio.engine.manager import PipelineManager
+
+    return PipelineManager(budget_bytes=8 * 10**9)
+
+
+@pytest.fixture
+def load(manager: Any) -> Callable[[str], Any]:
+    """The loaded pipeline of a variant, from a manager that keeps it for the session."""
+    import torch
+
+    def load(variant: str) -> Any:
+        checkpoint = resolve(Settings().checkpoint_for(variant))
+        return manager.get(checkpoint, torch.float32, "cpu", lambda event: None, lambda: None)
+
+    return load
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path) -> Path:
+    """A complete checkpoint folder that a test may spoil."""
+    checkpoint = resolve(Settings().checkpoint_for("turbo"))
+    folder = tmp_path / "own"
+    for part in PARTS:
+        shutil.copytree(Path(supplier(checkpoint, part).source) / part, folder / part)
+    shutil.copy(Path(checkpoint.source) / INDEX_FILE, folder / INDEX_FILE)
+    return folder

@@ -1,0 +1,37 @@
+from krea_studio.engine import measure
+from krea_studio.engine.drawing import Drawing
+from krea_studio.settings import Settings
+
+
+def test_ratios_are_of_interleaved_pairs(monkeypatch):
+    now, calls = 0.0, []
+
+    def slow():
+        nonlocal now
+        calls.append("slow")
+        now += 3
+
+    def fast():
+        nonlocal now
+        calls.append("fast")
+        now += 2
+
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now)
+    assert measure.ratios(slow, fast, 4) == [1.5] * 4
+    assert calls == ["slow", "fast", *["slow", "fast", "fast", "slow"] * 2]
+
+
+def test_the_report_is_written_with_its_command(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(measure, "measure_speed", lambda pairs, told: told(measure.Row("a thing", "2.00", "≥ 1.8")))
+    report = tmp_path / "deep" / "speed.md"
+    assert measure.main(["--report", str(report)]) == 0
+    text = report.read_text("utf-8")
+    assert measure.COMMAND in text and "| a thing | 2.00 | ≥ 1.8 |" in text
+    assert "| a thing | 2.00 | ≥ 1.8 |" in capsys.readouterr().out
+
+
+def test_both_sides_draw_the_same_picture_and_a_known_prompt_is_not_encoded_again():
+    settings = Settings()
+    bench = measure.Bench(Drawing(settings), "turbo", settings.checkpoint_turbo, "512", steps=1)
+    assert bench.difference(1) <= 1
+    assert measure._encoder_calls(bench) == 0
