@@ -1,7 +1,9 @@
 """The shapes of the embedded checkpoints: stock Krea 2 classes, three orders of magnitude smaller.
 
-As in the published model, the autoencoder has 16 latent channels and a factor of 8. 4 × 4 of its cells make a token
-instead of 2 × 2, so a token covers 32 × 32 pixels and a 1K picture has 1,024 of them, not 4,096.
+As in the published model, the autoencoder's factor is 8. 4 × 4 of its cells make a token instead of 2 × 2, so a token
+covers 32 × 32 pixels and a 1K picture has 1,024 of them, not 4,096. It has 6 latent channels instead of 16: a token is
+then 96 numbers, and a transformer that predicts velocities must be well wider than its tokens, since it has to carry
+their noise through (Li and He 2025, arXiv 2511.13720); this one is 256 wide.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, Krea2Transformer2DModel
 from transformers import Qwen3VLConfig, Qwen3VLModel
 
-LATENT_CHANNELS = 16
+LATENT_CHANNELS = 6
 PATCH_SIZE = 4
 PIXELS_PER_CELL = 8
 PIXELS_PER_TOKEN = PIXELS_PER_CELL * PATCH_SIZE

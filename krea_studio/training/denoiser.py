@@ -37,22 +37,22 @@ class Stage:
 
 
 MEDIUM_STAGES = (
-    Stage("256", {"256": 1.0}, 1800, 2e-3, {80: 32}),
-    Stage("512", {"512": 0.85, "256": 0.15}, 900, 1e-3, {80: 32, 300: 8}),
-    Stage("1K", {"1K": 0.7, "512": 0.3}, 400, 6e-4, {300: 8, 1200: 2}),
+    Stage("256", {"256": 1.0}, 1450, 2e-3, {80: 32}),
+    Stage("512", {"512": 0.85, "256": 0.15}, 420, 1.2e-3, {80: 32, 300: 8}),
+    Stage("1K", {"1K": 0.7, "512": 0.3}, 180, 8e-4, {300: 8, 1200: 2}),
 )
 LARGE_STAGES = (Stage("textured", {"1K textured": 0.5, "512 textured": 0.5}, 900, 6e-4, {300: 8, 1200: 2}),)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
-    """(batch, 16, h, w) → tokens (batch, h·w / 16, 256), in the pipeline's order."""
+    """(batch, 6, h, w) → tokens (batch, h·w / 16, 96), in the pipeline's order."""
     b, c, h, w = latents.shape
     p = architecture.PATCH_SIZE
     return latents.view(b, c, h // p, p, w // p, p).permute(0, 2, 4, 1, 3, 5).reshape(b, -1, c * p * p)
 
 
 def grid_of(latents: torch.Tensor) -> tuple[int, int]:
-    """Rows and columns of tokens of latents (batch, 16, h, w)."""
+    """Rows and columns of tokens of latents (batch, 6, h, w)."""
     return latents.shape[2] // architecture.PATCH_SIZE, latents.shape[3] // architecture.PATCH_SIZE
 
 
@@ -63,7 +63,7 @@ def velocity(
     grid: tuple[int, int],
     conditioning: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:
-    """The model's prediction, with its matrix products in bfloat16, for tokens (batch, n, 256) at times (batch,) on a grid of (rows, columns) tokens."""
+    """The model's prediction, with its matrix products in bfloat16, for tokens (batch, n, 96) at times (batch,) on a grid of (rows, columns) tokens."""
     embeds, valid = conditioning
     positions = Krea2Pipeline.prepare_position_ids(embeds.shape[1], *grid, tokens.device)
     with torch.autocast(tokens.device.type, torch.bfloat16):

@@ -21,9 +21,9 @@ from krea_studio.training.renderer import render
 from krea_studio.training.world import Scene, random_scene
 
 PIXELS = 96
-TRAIN_PICTURES = 16_000
+TRAIN_PICTURES = 12_000
 BATCH = 64
-STEPS = 1600
+STEPS = 1500
 FIRST_SEED = 1_000_000
 TEST_SEED = 2_000_000
 
@@ -33,15 +33,13 @@ class Judge(nn.Module):
 
     def __init__(self):
         super().__init__()
-        widths = (32, 64, 96, 128, 128)
-        layers, previous = [], 3
-        for k, width in enumerate(widths):
-            layers += [nn.Conv2d(previous, width, 5 if k == 0 else 3, stride=2, padding=2 if k == 0 else 1), nn.GroupNorm(8, width), nn.SiLU()]
-            if k:
-                layers += [nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width), nn.SiLU()]
-            previous = width
+        # 96 → 32 → 16 → 8 → 4 pixels a side.
+        layers = [nn.Conv2d(3, 24, 5, stride=3, padding=1), nn.GroupNorm(8, 24), nn.SiLU()]
+        for previous, width in ((24, 48), (48, 72), (72, 96)):
+            layers += [nn.Conv2d(previous, width, 3, stride=2, padding=1), nn.GroupNorm(8, width), nn.SiLU()]
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width), nn.SiLU()]
         self.features = nn.Sequential(*layers)
-        self.hidden = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(128 * 9, 192), nn.SiLU())
+        self.hidden = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(96 * 16, 192), nn.SiLU())
         self.heads = nn.ModuleDict({name: nn.Linear(192, len(values)) for name, values in ATTRIBUTES.items()})
 
     def forward(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:

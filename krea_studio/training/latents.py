@@ -81,7 +81,7 @@ class Chunks:
             self.groups.append((share, [torch.load(f, weights_only=True) for f in files]))
 
     def draw(self, batch_of: dict[int, int], generator: torch.Generator) -> tuple[torch.Tensor, list[int]]:
-        """Latents (batch, 16, h, w) in float32 and the scenes' seeds. `batch_of` maps tokens (upper bound) to batch size."""
+        """Latents (batch, 6, h, w) in float32 and the scenes' seeds. `batch_of` maps tokens (upper bound) to batch size."""
         shares = torch.tensor([share for share, _ in self.groups])
         chunks = self.groups[int(torch.multinomial(shares, 1, generator=generator))][1]
         chunk = chunks[int(torch.randint(len(chunks), (), generator=generator))]

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block
 
-from krea_studio.recipe.request import choices, default, label
+from krea_studio.recipe.request import choices, default, help_text
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.ui import controls, fragments
@@ -27,7 +27,7 @@ RUN_CONTROLS = (
     "movement", "random_mode", "seed", "random_seed", "batch", "steps", "guidance_scale",
 )  # fmt: skip
 GPU_QUEUE = "gpu"
-EXAMPLES_PER_PAGE = 6
+EXAMPLES_SHOWN = 24
 
 
 def build_create_tab(services: Services, shared: bool) -> None:
@@ -53,13 +53,13 @@ def build_create_tab(services: Services, shared: bool) -> None:
 def _compose(parts: Parts) -> None:
     # One line that grows: Gradio then submits on Enter and breaks the line on Shift+Enter.
     parts["prompt"] = controls.text(
-        "prompt", info=None, lines=1, max_lines=8, autofocus=True, placeholder="A fox in a field of poppies at dusk…"
+        "prompt", info=None, lines=1, max_lines=8, autofocus=True, placeholder=help_text("prompt")
     )
     parts["world"] = gr.HTML(visible=False, elem_id="world")
     parts["examples"] = gr.Dataset(
         components=["textbox"],
         samples=[],
-        samples_per_page=EXAMPLES_PER_PAGE,
+        samples_per_page=EXAMPLES_SHOWN,
         label="Try one of these",
         visible=False,
         elem_id="examples",
@@ -71,9 +71,7 @@ def _compose(parts: Parts) -> None:
 def _shape(parts: Parts) -> None:
     labels = [(variant.label, name) for name, variant in VARIANTS.items()]
     parts["variant"] = controls.choice("variant", labels, info=None, elem_classes="segments")
-    parts["variant_text"] = gr.HTML(
-        fragments.variant_text(VARIANTS[default("variant")], None), elem_classes="beneath"
-    )
+    parts["variant_text"] = gr.HTML(fragments.variant_text(VARIANTS[default("variant")], None), elem_classes="beneath")
     ratios = [(name, name) for name in choices("aspect_ratio")]
     parts["aspect_ratio"] = controls.choice("aspect_ratio", ratios, info=None)
     parts["size_text"] = gr.HTML(

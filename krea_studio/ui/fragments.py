@@ -16,9 +16,7 @@ from krea_studio.recipe.plan import Shot
 from krea_studio.recipe.variants import VARIANTS, Variant
 
 UNOFFICIAL = "Unofficial project, not affiliated with Krea."
-LICENCE = (
-    "Krea 2 weights are used under the Krea 2 Community License; see NOTICE and LICENSE in the project's folder."
-)
+LICENCE = "Krea 2 weights are used under the Krea 2 Community License; see NOTICE and LICENSE in the project's folder."
 EXAMPLES = "examples"  # the key of a vocabulary that holds prompts instead of words
 
 HEADER = """

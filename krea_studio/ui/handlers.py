@@ -8,7 +8,7 @@ run. User errors become one notice on the page; anything else is logged and said
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import gradio as gr
 from krea_studio.errors import StorageError, StudioError
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
-from krea_studio.recipe.request import GenerationRequest, parse_request
+from krea_studio.recipe.request import GenerationRequest, help_text, parse_request
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.ui import fragments
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 RECENT_PICTURES = 24
 LOCAL_OWNER = "local"
+UNKNOWN_OWNER = "browser-unknown"  # a browser that names itself otherwise than this page did; nobody is shown these
 BROWSER = re.compile(r"[0-9a-f]{32}")
 STOPPED = "Stopped. Finished pictures are kept."
 DEFECT = "The studio itself failed, which is not your doing — its log says why; try again."
@@ -74,14 +75,9 @@ class CreateHandlers:
 
     def recent(self, visitor: gr.Request, browser: str) -> Update:
         """The strip of the newest pictures: the visitor's own, or all of them on a page that is not shared."""
-        browser = browser if BROWSER.fullmatch(browser or "") else secrets.token_hex(16)
+        browser = browser if _names_a_browser(browser) else secrets.token_hex(16)
         owner = self.owner(visitor, browser) if self.shared else None
-        records = self.services.library.recent(RECENT_PICTURES, owner)
-        return {
-            "browser": browser,
-            "recent": gr.update(value=[str(record.thumbnail) for record in records], visible=bool(records)),
-            "recent_ids": [record.id for record in records],
-        }
+        return {"browser": browser, **self._guarded(lambda: self._strip(owner))}
 
     def variants(self, variant: str) -> Update:
         """All that the engine knows: which variants can run, what the chosen one can draw, and the status line."""
@@ -103,6 +99,7 @@ class CreateHandlers:
             "words": fragments.words_by_group(vocabulary),
             "words_group": gr.update(visible=bool(vocabulary)),
             "examples": gr.Dataset(samples=[[prompt] for prompt in examples], visible=bool(examples)),
+            "prompt": gr.update(placeholder=examples[0] if examples else help_text("prompt")),
             "steps": gr.update(placeholder=str(row.steps)),
             "guidance_scale": gr.update(placeholder=f"{row.guidance_scale:g}"),
             **self.status(variant),
@@ -147,7 +144,18 @@ class CreateHandlers:
 
     def owner(self, visitor: gr.Request, browser: str) -> str:
         """Who a picture belongs to: the signed-in name, the browser on a shared page, otherwise "local"."""
-        return visitor.username or (f"browser-{browser}" if self.shared else LOCAL_OWNER)
+        if visitor.username:
+            return visitor.username
+        if not self.shared:
+            return LOCAL_OWNER
+        return f"browser-{browser}" if _names_a_browser(browser) else UNKNOWN_OWNER
+
+    def _strip(self, owner: str | None) -> Update:
+        records = self.services.library.recent(RECENT_PICTURES, owner)
+        return {
+            "recent": gr.update(value=[str(record.thumbnail) for record in records], visible=bool(records)),
+            "recent_ids": [record.id for record in records],
+        }
 
     def _recalled(self, recipe: dict[str, Any]) -> Update:
         request = GenerationRequest.from_recipe(recipe)
@@ -156,16 +164,21 @@ class CreateHandlers:
         return {**control_values(request), "stage": shown(note)}
 
     def _record(self, ids: list[str], index: int) -> Record:
-        record = self.services.library.get(ids[index])
+        record = self.services.library.get(ids[index]) if 0 <= index < len(ids) else None
         if record is None:
             raise StorageError("The picture is not in the library any more — reload the page")
         return record
 
-    def _guarded(self, action: Any) -> Update:
+    def _guarded(self, action: Callable[[], Update]) -> Update:
+        """What `action` gives, or a notice of what was wrong."""
         try:
             return action()
         except StudioError as error:
             return {"stage": shown(fragments.notice(error.message))}
+
+
+def _names_a_browser(text: str | None) -> bool:
+    return bool(BROWSER.fullmatch(text or ""))
 
 
 def _running(running: bool) -> Update:

@@ -52,7 +52,9 @@ def serve_demo(demo: gr.Blocks, services: Services) -> None:
     """Serve a page that `build_demo` made, until interrupted."""
     host, port = address(services.settings)
     try:
-        _, url, _ = demo.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(services))
+        _, url, _ = demo.launch(
+            server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(services)
+        )
     except OSError:
         raise Unavailable(
             f"Port {port} on {host} cannot be used — stop what listens there, or set KREA_STUDIO_PORT to another port"

@@ -84,9 +84,7 @@ def pictures_of(records: list[Record]) -> Update:
     items = [(str(record.path), fragments.caption(record)) for record in records]
     single = len(records) == 1
     return {
-        "gallery": gr.update(
-            value=items, visible=bool(items), columns=1 if single else 2, selected_index=None
-        ),
+        "gallery": gr.update(value=items, visible=bool(items), columns=1 if single else 2, selected_index=None),
         "shown_ids": [record.id for record in records],
         "selected": 0,
         "details": gr.update(value=fragments.details(records[0] if records else None), visible=bool(records)),

@@ -5,6 +5,8 @@ caps uploaded files but not the JSON bodies of its other endpoints, sets no secu
 post a file to a server on localhost; these close the three gaps. Authentication is not covered here.
 """
 
+import contextlib
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -81,10 +83,8 @@ class BodyLimit:
             if received <= self.max_bytes:
                 await send(message)
 
-        try:
+        with contextlib.suppress(_BodyTooLarge):
             await self.app(scope, counted_receive, send_within_limit)
-        except _BodyTooLarge:
-            pass
         if received > self.max_bytes:
             await self._refuse(scope, receive, send)
 
