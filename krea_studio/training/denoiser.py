@@ -38,10 +38,10 @@ class Stage:
 
 MEDIUM_STAGES = (
     Stage("256", {"256": 1.0}, 1450, 2e-3, {80: 32}),
-    Stage("512", {"512": 0.85, "256": 0.15}, 420, 1.2e-3, {80: 32, 300: 8}),
-    Stage("1K", {"1K": 0.7, "512": 0.3}, 180, 8e-4, {300: 8, 1200: 2}),
+    Stage("512", {"512": 0.7, "256": 0.3}, 700, 1.5e-3, {80: 32, 300: 10}),
+    Stage("1K", {"1K": 0.7, "512": 0.3}, 150, 8e-4, {300: 8, 1200: 2}),
 )
-LARGE_STAGES = (Stage("textured", {"1K textured": 0.5, "512 textured": 0.5}, 900, 6e-4, {300: 8, 1200: 2}),)
+LARGE_STAGES = (Stage("textured", {"1K textured": 0.5, "512 textured": 0.5}, 40, 4e-4, {300: 6, 1200: 2}),)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,7 @@ SHIFT = 1.15  # the published Turbo's fixed mu
 GUIDANCE = 2.5
 TEACHER_STEPS = 2  # within one step of the student
 ON_POLICY_SHARE = 0.5
-STAGE_STEPS = 260
+STAGE_STEPS = 120
 PEAK = 5e-4
 KINDS = {"512": 0.6, "1K": 0.4}
 BATCH_OF = {80: 16, 300: 4, 1200: 1}
@@ -85,4 +85,4 @@ def train(
         times = torch.full((len(x),), levels[index], device=device)
         return F.mse_loss(velocity(student, x, times, grid, conditioning), target)
 
-    loop.run("turbo", student, loss_of, loop.Schedule(steps, PEAK, warmup=30), folder, seed, decay=0.99)
+    loop.run("turbo", student, loss_of, loop.Schedule(steps, PEAK, warmup=10), folder, seed, decay=0.99)

@@ -35,7 +35,7 @@ CLASSES = {
     "512": Class("512", 36, 20_000_000),
     "1K": Class("1K", 9, 30_000_000),
     "1K textured": Class("1K textured", 4, 40_000_000, textured=True),
-    "512 textured": Class("512 textured", 9, 50_000_000, textured=True),
+    "512 textured": Class("512 textured", 4, 50_000_000, textured=True),
 }
 
 

@@ -1,0 +1,59 @@
+"""The page in Chromium: one real server for the session, a fresh browser context for every visitor.
+
+Every page is watched: a request to another host or an error on the console fails the test that caused it.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.studio import PATIENCE_MS, chromium, serving
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the served studio is."""
+    with serving(tmp_path_factory.mktemp("studio")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    """Open the studio as a new visitor; keyword arguments go to the browser context."""
+    contexts, trouble = [], []
+
+    def open_studio(width: int = 1440, height: int = 900, **options: object) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("request", lambda request: None if _own(request.url, address) else trouble.append(request.url))
+        page.goto(address)
+        expect_ready(page)
+        return page
+
+    yield open_studio
+    for context in contexts:
+        context.close()
+    assert trouble == []
+
+
+def expect_ready(page: Page) -> None:
+    """The page is drawn and the server has told what its engine can do."""
+    expect(page.locator("#status")).to_contain_text("oad")
+
+
+def _own(url: str, address: str) -> bool:
+    return url.startswith((address, "data:", "blob:"))

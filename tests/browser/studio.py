@@ -1,0 +1,84 @@
+"""A real studio and a real browser: `python app.py` in a process of its own, and the system's Chromium.
+
+Used by the tests and by `screenshots`. The server runs the embedded checkpoints on an empty library.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_SECONDS = 90
+# Pictures take seconds here; on a busy machine many.
+PATIENCE_MS = 90_000
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a studio that keeps its files in `folder`; fails with the server's output when it ends early."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "KREA_STUDIO_LIBRARY": str(folder / "library"),
+        "KREA_STUDIO_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(folder / "gradio"),
+    }
+    for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "PORT"):
+        environment.pop(name, None)
+    log = folder / "log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, str(ROOT / "app.py")], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        _wait_for(server, url + "healthz", log)
+        yield url
+        assert server.poll() is None, f"The server ended too early:\n{log.read_text()}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up:
+        assert server.poll() is None, f"The server ended with {server.returncode}:\n{log.read_text()}"
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"The server did not answer in {START_SECONDS} s:\n{log.read_text()}")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, without a window."""
+    expect.set_options(timeout=PATIENCE_MS)
+    executable = next(path for name in CHROMIUM_NAMES if (path := shutil.which(name)))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()

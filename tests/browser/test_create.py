@@ -1,0 +1,229 @@
+"""The Create tab as people use it: in Chromium, against the real server and the embedded checkpoints.
+
+Only what can be seen is waited for. Pictures are 512-class drafts, except where a run must last until it is stopped.
+"""
+
+import re
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit
+
+pytestmark = pytest.mark.browser
+
+SMALLEST_TARGET_PX = 40
+CAPTION = re.compile(r"^\d+ · [\d.]+ s$")
+
+
+def choose_draft(page: Page) -> None:
+    page.locator("#resolution").get_by_text("512 draft").click()
+
+
+def generate(page: Page, prompt: str) -> None:
+    page.get_by_role("textbox", name="Prompt", exact=True).fill(prompt)
+    page.get_by_role("button", name="Generate", exact=True).click()
+
+
+def expect_pictures(page: Page, count: int) -> None:
+    """The run has ended with `count` pictures in view."""
+    expect(page.locator("#gallery .caption-label")).to_have_count(count)
+    expect(page.locator("#gallery .caption-label").first).to_have_text(CAPTION)
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_visible()
+    for picture in page.locator("#gallery img").all():
+        expect(picture).to_have_js_property("complete", True)
+        assert picture.evaluate("picture => picture.naturalWidth") > 0
+
+
+def start_a_long_run(page: Page, prompt: str) -> None:
+    """A run that would take minutes, past its first step."""
+    page.locator("#advanced").get_by_role("button").click()
+    page.get_by_label("Steps").fill("100")
+    page.locator("#batch").get_by_text("4", exact=True).click()
+    generate(page, prompt)
+    expect(page.locator("#stage")).to_contain_text(re.compile(r"Picture 1 of 4 · step \d+ of 100"))
+
+
+def stop(page: Page) -> None:
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator("#stage")).to_contain_text("Stopped")
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_visible()
+
+
+def test_type_generate_stop_generate_reload(visit: Visit) -> None:
+    page = visit()
+    expect(page.get_by_role("textbox", name="Prompt", exact=True)).to_be_focused()
+    start_a_long_run(page, "a fox over rolling hills")
+    expect(page.locator("#stage img")).to_be_visible()
+    stop(page)
+
+    page.get_by_label("Steps").fill("")
+    page.locator("#batch").get_by_text("2", exact=True).click()
+    choose_draft(page)
+    generate(page, "a lighthouse at sea, midnight colors")
+    expect_pictures(page, 2)
+    expect(page.locator("#details")).to_contain_text("512 × 512")
+    expect(page.locator("#status")).to_contain_text("Loaded: mini-turbo")
+    seed = page.get_by_role("textbox", name="Seed", exact=True).input_value()
+    expect(page.locator("#gallery .caption-label").first).to_contain_text(seed)
+
+    page.reload()
+    expect(page.locator("#recent img")).not_to_have_count(0)
+    page.locator("#recent").get_by_role("button").first.click()
+    expect(page.locator("#details")).to_contain_text("a lighthouse at sea, midnight colors")
+
+
+def test_the_keyboard_is_enough(visit: Visit) -> None:
+    page = visit()
+    choose_draft(page)
+    prompt = page.get_by_role("textbox", name="Prompt", exact=True)
+    prompt.click()
+    page.keyboard.type("a whale")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("ocean colors")
+    expect(prompt).to_have_value("a whale\nocean colors")
+    page.keyboard.press("Enter")
+    expect_pictures(page, 1)
+    expect(prompt).to_have_value("a whale\nocean colors")
+
+
+def test_one_of_two_visitors_cancels_the_other_is_served(visit: Visit) -> None:
+    first, second = visit(), visit()
+    choose_draft(second)
+    start_a_long_run(first, "a cactus")
+    generate(second, "a rocket")
+    expect(second.locator("#stage")).to_contain_text("Waiting for the engine")
+    stop(second)
+    expect(first.locator("#stage")).to_contain_text("step")
+
+    generate(second, "a rocket")
+    expect(second.locator("#stage")).to_contain_text("Waiting for the engine")
+    stop(first)
+    expect_pictures(second, 1)
+    expect(first.locator("#gallery")).to_have_count(0)
+
+
+def test_closing_the_tab_gives_the_engine_back(visit: Visit) -> None:
+    leaver, other = visit(), visit()
+    start_a_long_run(leaver, "a mushroom")
+    leaver.close()
+    choose_draft(other)
+    generate(other, "a bird")
+    expect_pictures(other, 1)
+
+
+def test_settings_come_back_from_a_picture(visit: Visit, tmp_path: Path) -> None:
+    page = visit()
+    choose_draft(page)
+    page.locator("#aspect-ratio").get_by_text("4:5").click()
+    expect(page.locator("#size-text")).to_contain_text("448 × 576")
+    generate(page, "a sailboat")
+    expect_pictures(page, 1)
+    seed = page.get_by_role("textbox", name="Seed", exact=True).input_value()
+    picture = tmp_path / "picture.png"
+    urllib.request.urlretrieve(page.locator("#gallery img").get_attribute("src"), picture)
+
+    newcomer = visit()
+    newcomer.locator("#settings-file input[type=file]").set_input_files(picture)
+    expect(newcomer.locator("#stage")).to_contain_text(f"Settings of seed {seed} are in the controls")
+    expect(newcomer.get_by_role("textbox", name="Prompt", exact=True)).to_have_value("a sailboat")
+    expect(newcomer.get_by_role("checkbox", name="New seed every time")).not_to_be_checked()
+    expect(newcomer.locator("#size-text")).to_contain_text("448 × 576")
+    newcomer.get_by_role("button", name="Generate", exact=True).click()
+    expect_pictures(newcomer, 1)
+    again = newcomer.locator("#gallery img").get_attribute("src")
+    assert pixels(newcomer, again) == pixels(page, page.locator("#gallery img").get_attribute("src"))
+
+
+def pixels(page: Page, address: str) -> list[int]:
+    """A picture's values, as the browser decodes it, sampled over its whole area."""
+    return page.evaluate(
+        """async (address) => {
+            const bitmap = await createImageBitmap(await (await fetch(address)).blob());
+            const canvas = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+            canvas.drawImage(bitmap, 0, 0);
+            const values = canvas.getImageData(0, 0, bitmap.width, bitmap.height).data;
+            return Array.from(values.filter((_, index) => index % 97 === 0));
+        }""",
+        address,
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"), [("", "Prompt is empty"), ("   ", "Prompt is empty"), ("x" * 20_000, "20,000 characters")]
+)
+def test_bad_input_is_one_message_and_the_server_lives(visit: Visit, prompt: str, words: str) -> None:
+    page = visit()
+    choose_draft(page)
+    generate(page, prompt)
+    expect(page.get_by_role("alert")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_contain_text(words)
+    generate(page, "a flower")
+    expect_pictures(page, 1)
+
+
+@pytest.mark.parametrize("prompt", ["🦊🌊 a fox", "שועל ליד הים", "<img src=x onerror=alert(1)> a fox"])
+def test_unusual_text_is_drawn_and_shown_as_written(visit: Visit, prompt: str) -> None:
+    page = visit()
+    choose_draft(page)
+    generate(page, prompt)
+    expect_pictures(page, 1)
+    expect(page.locator("#details .said")).to_have_text(prompt)
+
+
+def test_an_example_fills_the_prompt(visit: Visit) -> None:
+    page = visit()
+    example = page.locator("#examples").get_by_role("button").first
+    text = example.inner_text().strip()
+    example.click()
+    expect(page.get_by_role("textbox", name="Prompt", exact=True)).to_have_value(text)
+    page.locator("#words").get_by_role("button").click()
+    expect(page.locator("#words")).to_contain_text("Palette")
+
+
+def test_controls_to_come_are_disabled_and_say_why(visit: Visit) -> None:
+    page = visit()
+    page.locator("#direction").get_by_role("button").first.click()
+    for name in ("Style references", "Moodboard", "Styles"):
+        box = page.locator("#direction").get_by_role("textbox", name=name, exact=True)
+        expect(box).to_be_disabled()
+        expect(box).to_have_attribute("placeholder", re.compile("not available yet"))
+    expect(page.locator("#intensity input[type=range]")).to_be_disabled()
+    expect(page.locator("#direction")).to_contain_text("Generative sliders are not available yet")
+
+
+def test_a_phone_needs_no_sideways_scrolling(visit: Visit) -> None:
+    page = visit(width=390, height=844, has_touch=True, is_mobile=True)
+    button = page.get_by_role("button", name="Generate", exact=True)
+    expect(button).to_be_in_viewport(ratio=1)
+    choose_draft(page)
+    page.locator("#batch").get_by_text("2", exact=True).click()
+    expect(button).to_be_in_viewport(ratio=1)
+    generate(page, "a house in the mountains " + "unbreakable" * 20)
+    expect_pictures(page, 2)
+    for group in ("words", "direction", "advanced"):
+        page.locator(f"#{group}").get_by_role("button").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    boxes = {part: page.locator(f"#{part}").bounding_box() for part in ("compose", "results", "controls")}
+    assert boxes["compose"]["y"] < boxes["results"]["y"] < boxes["controls"]["y"]
+    targets = page.locator("#panel :is(button, .segments label, #aspect-ratio label, input[type=text], textarea)")
+    for target in targets.all():
+        box = target.bounding_box()
+        if target.is_visible() and box:
+            assert box["height"] >= SMALLEST_TARGET_PX, target.evaluate("element => element.outerHTML.slice(0, 200)")
+
+
+def test_dark_and_light_follow_the_system_and_the_button(visit: Visit) -> None:
+    def brightness(page: Page) -> int:
+        return page.evaluate("Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])")
+
+    light, dark = visit(color_scheme="light"), visit(color_scheme="dark")
+    assert brightness(dark) < 60 < 200 < brightness(light)
+    light.get_by_role("button", name="Switch between light and dark").click()
+    assert brightness(light) < 60
+    light.reload()
+    expect(light.locator("#status")).to_contain_text("oad")
+    expect(light.locator("body")).to_have_class(re.compile(r"\bdark\b"))
+    assert brightness(light) < 60

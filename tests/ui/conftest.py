@@ -1,0 +1,55 @@
+"""What the page's tests share: a studio whose engine says what the test wants, a visitor, and a library of its own."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from krea_studio.engine.base import CheckpointInfo, EngineStatus, LoadedCheckpoint
+from krea_studio.library.store import Library
+from krea_studio.services import Services
+from krea_studio.settings import Settings
+from krea_studio.studio import Studio
+from tests.doubles import Script, ScriptedEngine
+
+VOCABULARY = {"subject": ["fox", "<whale>"], "how_dense": ["crowded"], "examples": ["a fox at dusk", "a crowded sea"]}
+
+
+class PageEngine(ScriptedEngine):
+    """A scripted engine with the facts that a page shows: words, what is loaded, and why a variant cannot run."""
+
+    missing: dict[str, str]
+    vocabulary: dict[str, list[str]] | None
+
+    def __init__(self, *scripts: Script) -> None:
+        super().__init__(*scripts)
+        self.missing = {}
+        self.vocabulary = VOCABULARY
+
+    def status(self) -> EngineStatus:
+        loaded = (LoadedCheckpoint("somewhere/mini-turbo", 30_000_000, ("transformer", "vae")),)
+        return EngineStatus("cpu", "float32", loaded, bytes=30_000_000, budget_bytes=4_000_000_000, waiting=2)
+
+    def availability(self, variant: str) -> str | None:
+        return self.missing.get(variant)
+
+    def checkpoint_of(self, variant: str) -> CheckpointInfo:
+        embedded = self.vocabulary is not None
+        return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded, self.vocabulary)
+
+
+@pytest.fixture
+def engine() -> PageEngine:
+    """Makes whole runs of plain pictures until a test gives it scripts."""
+    return PageEngine()
+
+
+@pytest.fixture
+def services(engine: PageEngine, library: Library) -> Services:
+    """A studio on the page engine."""
+    return Services(Settings(library=library.folder), library, engine, Studio(engine, library))
+
+
+@pytest.fixture
+def visitor() -> SimpleNamespace:
+    """Stands for gr.Request where only the signed-in name is read."""
+    return SimpleNamespace(username=None)

@@ -1,0 +1,99 @@
+"""What is drawn as HTML: escaped, in plain words, with the right numbers."""
+
+from dataclasses import replace
+
+import pytest
+
+from krea_studio.engine.base import CheckpointInfo, EngineStatus
+from krea_studio.library.store import Library
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.request import parse_request
+from krea_studio.recipe.variants import VARIANTS
+from krea_studio.ui import fragments
+from tests.doubles import picture
+from tests.ui.conftest import VOCABULARY
+
+HOSTILE = "<img src=x onerror=alert(1)> & \"quoted\" 'שלום' 🦊"
+EMBEDDED = CheckpointInfo("mini-turbo", "Mini Turbo", "nowhere", "", embedded=True, vocabulary=VOCABULARY)
+
+
+def shot_of(**wishes: object):
+    return plan(parse_request({"prompt": "a fox", **wishes}), seed=7).shots[0]
+
+
+def test_people_s_text_is_escaped_everywhere(library: Library) -> None:
+    shot = shot_of(prompt=HOSTILE, resolution="512")
+    record = library.save(shot, picture(shot), shot.recipe("mini-turbo"), 1.0)
+    hostile_words = replace(EMBEDDED, vocabulary={HOSTILE: [HOSTILE]})
+    for markup in (
+        fragments.notice(HOSTILE),
+        fragments.details(record),
+        fragments.words_by_group(hostile_words.vocabulary),
+        fragments.variant_text(VARIANTS["turbo"], HOSTILE),
+        fragments.loading(shot, HOSTILE, 0.5),
+        fragments.status_text(EngineStatus("cpu", "float32"), replace(EMBEDDED, label=HOSTILE)),
+    ):
+        assert "<img src=x" not in markup
+        assert "&lt;img" in markup
+        assert "🦊" in markup
+
+
+def test_a_step_tells_picture_and_step_and_shows_the_preview() -> None:
+    shots = plan(parse_request({"prompt": "a fox", "batch": 4, "aspect_ratio": "16:9"}), seed=7).shots
+    markup = fragments.step(shots[1], 4, 5, 8, b"\xff\xd8")
+    assert "Picture 2 of 4 · step 5 of 8" in markup
+    assert 'aria-valuenow="62"' in markup
+    assert "data:image/jpeg;base64,/9g=" in markup
+    assert "--width: 1376; --height: 768" in markup
+
+
+def test_a_single_picture_is_not_counted() -> None:
+    assert ">Step 5 of 8<" in fragments.step(shot_of(), 1, 5, 8, None)
+
+
+@pytest.mark.parametrize(("position", "words"), [(0, "you are next"), (1, "1 more before you"), (7, "7 more")])
+def test_waiting_tells_the_place(position: int, words: str) -> None:
+    assert words in fragments.queued(shot_of(), position)
+
+
+def test_the_size_is_the_one_that_will_be_drawn() -> None:
+    assert "Landscape · 1376 × 768 pixels" in fragments.size_text("16:9", "1K")
+    assert "512 × 512" in fragments.size_text("1:1", "512")
+
+
+def test_the_embedded_model_says_that_its_world_is_small() -> None:
+    text = fragments.world_notice(EMBEDDED)
+    assert "small model" in text
+    assert "about 3 words" in text
+    assert fragments.world_notice(replace(EMBEDDED, embedded=False, vocabulary=None)) == ""
+
+
+def test_examples_are_no_words() -> None:
+    words = fragments.words_by_group(VOCABULARY)
+    assert "<dt>How dense</dt><dd>crowded</dd>" in words
+    assert "a fox at dusk" not in words
+
+
+def test_the_footer_says_that_the_project_is_unofficial_and_names_the_licence() -> None:
+    assert "Unofficial project, not affiliated with Krea." in fragments.FOOTER
+    assert "Krea 2 Community License" in fragments.FOOTER
+
+
+def test_status_before_the_first_picture() -> None:
+    text = fragments.status_text(EngineStatus("auto", "auto"), EMBEDDED)
+    assert text == "<p>Mini Turbo loads with the first picture</p>"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.84, "0.8 s"), (9.96, "10.0 s"), (12.3, "12 s"), (125.0, "2 min 5 s")])
+def test_durations(seconds: float, text: str) -> None:
+    assert fragments.seconds_text(seconds) == text
+
+
+def test_sizes_in_memory() -> None:
+    assert fragments.bytes_text(61_400_000) == "61 MB"
+    assert fragments.bytes_text(26_000_000_000) == "26.0 GB"
+
+
+@pytest.mark.parametrize("name", ["mini-turbo", "krea/mini-turbo", "/far/away/mini-turbo/"])
+def test_checkpoints_are_shown_by_their_last_name(name: str) -> None:
+    assert fragments.short_name(name) == "mini-turbo"

@@ -1,0 +1,296 @@
+"""What the Create tab does, its handlers called as Gradio calls them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from krea_studio.engine.base import Failed, Loading, Queued, Step
+from krea_studio.errors import Stopped, Unavailable
+from krea_studio.library.store import Library
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.request import GenerationRequest, default, parse_request
+from krea_studio.services import Services
+from krea_studio.ui.create import RUN_CONTROLS
+from krea_studio.ui.handlers import DEFECT, CreateHandlers
+from tests.doubles import drawn, picture
+from tests.ui.conftest import PageEngine
+
+BROWSER = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def handlers(services: Services) -> CreateHandlers:
+    return CreateHandlers(services, shared=False)
+
+
+def values(**changed: Any) -> dict[str, Any]:
+    """What the page's controls hold when it is opened, with changes."""
+    texts = {"seed": "", "steps": "", "guidance_scale": ""}
+    neutral = {name: default(name) for name in RUN_CONTROLS if name not in (*texts, "random_seed", "prompt")}
+    return {**neutral, **texts, "prompt": "a fox", "resolution": "512", "random_seed": True, "browser": "", **changed}
+
+
+def run(handlers: CreateHandlers, visitor: SimpleNamespace, **changed: Any) -> list[dict[str, Any]]:
+    return list(handlers.run(visitor, **values(**changed)))
+
+
+def stages(updates: list[dict[str, Any]]) -> list[str]:
+    return [update["stage"]["value"] for update in updates if "value" in update.get("stage", {})]
+
+
+def test_a_run_shows_its_pictures_as_they_finish(
+    handlers: CreateHandlers, visitor: SimpleNamespace, library: Library
+) -> None:
+    updates = run(handlers, visitor, batch=2, random_seed=False, seed="41")
+    galleries = [update["gallery"] for update in updates if "gallery" in update]
+    assert [len(gallery["value"]) for gallery in galleries] == [0, 1, 2]
+    path, caption = galleries[-1]["value"][1]
+    assert caption.startswith("42 · ")
+    assert Path(path).is_file()
+    assert Path(path).is_relative_to(library.folder)
+    assert updates[-1]["stage"]["visible"] is False
+
+
+def test_buttons_change_at_once(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
+    first = next(handlers.run(visitor, **values()))
+    assert first["generate"]["visible"] is False
+    assert first["stop"]["visible"] is True
+
+
+def test_the_drawn_seed_comes_into_its_box(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    updates = run(handlers, visitor, random_seed=True, seed="5")
+    assert [update["seed"] for update in updates if "seed" in update] == [str(engine.plans[0].seed)]
+
+
+def test_a_fixed_seed_is_used(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
+    run(handlers, visitor, random_seed=False, seed="5")
+    assert engine.plans[0].seed == 5
+
+
+def test_progress_is_told(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
+    shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 5).shots[0]
+    waiting = Queued(1)
+    engine.scripts = [[waiting, waiting, Loading("mini-turbo", 0.25), Step(0, 3, 8, b"jpeg"), *drawn(shot)]]
+    updates = run(handlers, visitor, random_seed=False, seed="5")
+    told = stages(updates)
+    for words in ("1 more before you", "mini-turbo", "Step 3 of 8", "Finishing"):
+        assert sum(words in stage for stage in told) == 1, words
+    # The repeated event gave an update too, or Gradio could not stop a waiting run.
+    assert any(update.get("stage") == gr.skip() for update in updates)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"prompt": ""}, "Prompt is empty"),
+        ({"prompt": "   "}, "Prompt is empty"),
+        ({"prompt": "x" * 20_000}, "20,000 characters"),
+        ({"random_seed": False, "seed": "4294967296"}, "4294967296"),
+        ({"random_seed": False, "seed": "nan"}, "nan"),
+        ({"steps": "many"}, "many"),
+        ({"steps": "2.5"}, "2.5"),
+        ({"guidance_scale": "nan"}, "nan"),
+        ({"aspect_ratio": "7:1"}, "7:1"),
+        ({"intensity": float("nan")}, "nan"),
+        ({"intensity": 40}, "not available yet"),
+        ({"batch": 9}, "9"),
+    ],
+)
+def test_bad_input_is_one_notice_and_nothing_runs(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine, changed: dict[str, Any], words: str
+) -> None:
+    notices = stages(run(handlers, visitor, **changed))
+    assert len(notices) == 1
+    assert words in notices[0]
+    assert 'role="alert"' in notices[0]
+    assert engine.plans == []
+
+
+@pytest.mark.parametrize("prompt", ["🦊" * 50, "שועל בשדה", "a\x00fox", "<script>alert(1)</script>"])
+def test_unusual_prompts_are_drawn(handlers: CreateHandlers, visitor: SimpleNamespace, prompt: str) -> None:
+    updates = run(handlers, visitor, prompt=prompt)
+    assert updates[-1]["stage"]["visible"] is False
+    assert all("<script>" not in str(update.get("details", "")) for update in updates)
+
+
+def test_a_failed_run_keeps_its_pictures_and_says_why(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    shots = plan(parse_request({"prompt": "a fox", "resolution": "512", "batch": 2}), 5).shots
+    engine.scripts = [[*drawn(shots[0]), Failed(Unavailable("weights <b>gone</b> — fetch them"), 1)]]
+    updates = run(handlers, visitor, batch=2, random_seed=False, seed="5")
+    assert len([update for update in updates if "gallery" in update][-1]["gallery"]["value"]) == 1
+    assert "weights &lt;b&gt;gone&lt;/b&gt; — fetch them" in updates[-1]["stage"]["value"]
+
+
+def test_the_deadline_is_a_notice(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
+    engine.scripts = [[Failed(Stopped("took too long — ask for less"), 0)]]
+    assert "took too long" in run(handlers, visitor)[-1]["stage"]["value"]
+
+
+def test_a_defect_is_logged_not_shown(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.scripts = [[RuntimeError("secret path")]]
+    shown = run(handlers, visitor)[-1]["stage"]["value"]
+    assert "secret path" not in shown
+    assert DEFECT in shown
+    assert "secret path" in caplog.text
+
+
+def test_closing_the_handler_ends_the_run(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    updates = handlers.run(visitor, **values())
+    for _ in range(3):
+        next(updates)
+    assert engine.ended == 0
+    updates.close()
+    assert engine.ended == 1
+
+
+def test_stop_is_told_when_the_run_has_ended(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
+    pressed = handlers.stopping()
+    assert pressed["stop"]["value"] == "Stopping…"
+    assert "stage" not in pressed
+    ended = handlers.settled(visitor, "", "turbo", pressed["stop_pressed"])
+    assert "Stopped" in ended["stage"]["value"]
+    assert ended["generate"]["visible"] is True
+    assert ended["stop_pressed"] is False
+    assert "stage" not in handlers.settled(visitor, "", "turbo", ended["stop_pressed"])
+
+
+def kept(library: Library, owner: str = "local", **wishes: Any) -> Any:
+    shot = plan(parse_request({"prompt": "a fox", "resolution": "512", **wishes}), wishes.get("seed", 7)).shots[0]
+    return library.save(shot, picture(shot), shot.recipe("mini-turbo"), 1.0, owner)
+
+
+def test_recent_pictures_are_there_after_a_reload(
+    handlers: CreateHandlers, visitor: SimpleNamespace, library: Library
+) -> None:
+    older, newer = kept(library, seed=1), kept(library, seed=2)
+    update = handlers.recent(visitor, "")
+    assert update["recent_ids"] == [newer.id, older.id]
+    assert update["recent"]["value"] == [str(newer.thumbnail), str(older.thumbnail)]
+
+
+def test_strangers_see_only_their_own_pictures(services: Services, visitor: SimpleNamespace, library: Library) -> None:
+    shared = CreateHandlers(services, shared=True)
+    mine = kept(library, owner=f"browser-{BROWSER}")
+    kept(library, owner="browser-" + "f" * 32)
+    kept(library, owner="local")
+    assert shared.recent(visitor, BROWSER)["recent_ids"] == [mine.id]
+    newcomer = shared.recent(visitor, "")
+    assert newcomer["recent_ids"] == []
+    assert len(newcomer["browser"]) == 32
+    run(shared, visitor, browser=BROWSER)
+    assert len(shared.recent(visitor, BROWSER)["recent_ids"]) == 2
+    run(shared, visitor, browser="")
+    assert len(shared.recent(visitor, BROWSER)["recent_ids"]) == 2
+
+
+@pytest.mark.parametrize("forged", ["local", "../", "F" * 32, 7 * "x"])
+def test_a_forged_browser_name_is_replaced(services: Services, visitor: SimpleNamespace, forged: str) -> None:
+    assert CreateHandlers(services, shared=True).recent(visitor, forged)["browser"] != forged
+
+
+def test_a_recent_picture_is_shown_and_reused(handlers: CreateHandlers, library: Library) -> None:
+    kept(library, seed=1)
+    record = kept(library, seed=2, prompt="a whale", variant="medium", aspect_ratio="9:16", steps=5)
+    shown = handlers.recent_chosen(SimpleNamespace(index=0), [record.id])
+    assert shown["gallery"]["value"][0][0] == str(record.path)
+    update = handlers.reuse(shown["shown_ids"], shown["selected"])
+    expected = {"prompt": "a whale", "variant": "medium", "aspect_ratio": "9:16", "resolution": "512", "seed": "2"}
+    assert {name: update[name] for name in expected} == expected
+    assert update["random_seed"] is False
+    assert update["steps"] == "5"
+    assert update["guidance_scale"] == ""
+
+
+def test_reused_settings_ask_for_the_same_picture(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    updates = run(handlers, visitor, prompt="a whale", aspect_ratio="4:5", batch=3, negative_prompt="boats")
+    ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
+    chosen = handlers.picture_chosen(SimpleNamespace(index=2), ids)
+    reused = {name: value for name, value in handlers.reuse(ids, chosen["selected"]).items() if name != "stage"}
+    run(handlers, visitor, **reused)
+    checkpoint = "mini-turbo"
+    assert engine.plans[1].shots[0].recipe(checkpoint) == engine.plans[0].shots[2].recipe(checkpoint)
+
+
+def test_a_dropped_picture_fills_the_controls(handlers: CreateHandlers, library: Library) -> None:
+    update = handlers.settings_dropped(str(kept(library, seed=9, prompt="a lighthouse").path))
+    assert (update["prompt"], update["seed"]) == ("a lighthouse", "9")
+    assert update["settings_file"] is None
+
+
+def test_a_dropped_picture_without_a_recipe_is_a_notice(handlers: CreateHandlers, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger.png"
+    picture(SimpleNamespace(width=8, height=8, seed=1)).save(stranger)
+    assert "no recipe" in handlers.settings_dropped(str(stranger))["stage"]["value"]
+
+
+def test_a_recipe_of_another_checkpoint_is_told(handlers: CreateHandlers, library: Library) -> None:
+    shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 7).shots[0]
+    record = library.save(shot, picture(shot), shot.recipe("krea-2-turbo"), 1.0)
+    note = handlers.reuse([record.id], 0)["stage"]["value"]
+    assert "made with krea-2-turbo" in note
+
+
+def test_controls_of_a_later_version_are_told(handlers: CreateHandlers, library: Library) -> None:
+    record = kept(library)
+    update = handlers._recalled({**record.recipe, "intensity": 40})
+    assert "Left out, because not available yet: Intensity" in update["stage"]["value"]
+    assert update["intensity"] == 0
+
+
+def test_a_picture_that_was_deleted_is_a_notice(handlers: CreateHandlers, library: Library) -> None:
+    record = kept(library)
+    record.path.unlink()
+    for index in (0, 1, -1):
+        notice = handlers.recent_chosen(SimpleNamespace(index=index), [record.id])["stage"]["value"]
+        assert "not in the library any more" in notice
+
+
+def test_broken_records_do_not_keep_the_page_from_settling(
+    handlers: CreateHandlers, visitor: SimpleNamespace, library: Library
+) -> None:
+    library.close()
+    update = handlers.settled(visitor, "", "turbo", False)
+    assert update["generate"]["visible"] is True
+    assert 'role="alert"' in update["stage"]["value"]
+
+
+def test_a_variant_that_cannot_run_says_why(handlers: CreateHandlers, engine: PageEngine) -> None:
+    engine.missing = {"large": "No open checkpoint is published — choose Medium."}
+    update = handlers.variants("large")
+    assert ("Large (unavailable)", "large") in update["variant"]["choices"]
+    assert ("Turbo", "turbo") in update["variant"]["choices"]
+    assert "No open checkpoint" in update["variant_text"]
+
+
+def test_words_and_examples_belong_to_the_embedded_model(handlers: CreateHandlers, engine: PageEngine) -> None:
+    update = handlers.variant_chosen("turbo")
+    assert update["examples"].raw_samples == [["a fox at dusk"], ["a crowded sea"]]
+    assert update["world"]["visible"] is True
+    assert update["steps"]["placeholder"] == "8"
+    engine.vocabulary = None
+    update = handlers.variant_chosen("medium")
+    assert (update["world"]["visible"], update["words_group"]["visible"]) == (False, False)
+    assert update["guidance_scale"]["placeholder"] == "4.5"
+
+
+def test_the_status_line(handlers: CreateHandlers) -> None:
+    assert handlers.status("turbo")["status"] == (
+        "<p>Loaded: mini-turbo · CPU, float32 · 30 MB of 4.0 GB · 2 waiting</p>"
+    )
+
+
+def test_every_run_control_is_a_field_of_the_request() -> None:
+    assert set(RUN_CONTROLS) - {"random_seed"} <= set(GenerationRequest.model_fields)

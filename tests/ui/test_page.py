@@ -1,0 +1,138 @@
+"""The page as the server gives it: what it offers to programs, what it protects, what it asks of other hosts."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import httpx
+import pytest
+from gradio_client import Client
+
+from krea_studio.errors import InvalidRequest
+from krea_studio.recipe.request import GenerationRequest, default
+from krea_studio.services import Services
+from krea_studio.settings import Settings
+from krea_studio.ui.launch import address, build_demo, is_loopback, launch_options
+from krea_studio.ui.protection import MAX_BODY_BYTES
+
+
+@pytest.fixture
+def demo(services: Services) -> gr.Blocks:
+    return build_demo(services)
+
+
+@pytest.fixture
+def server(demo: gr.Blocks, services: Services) -> Iterator[str]:
+    """The page, served as `python app.py` serves it."""
+    _, url, _ = demo.launch(prevent_thread_lock=True, **launch_options(services))
+    yield url
+    demo.close()
+
+
+@pytest.fixture
+def http(server: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server) as client:
+        yield client
+
+
+def test_generate_is_the_only_public_endpoint(demo: gr.Blocks) -> None:
+    info = demo.get_api_info()
+    assert list(info["named_endpoints"]) == ["/generate"]
+    assert info["unnamed_endpoints"] == {}
+
+
+def test_generate_has_the_fields_of_the_request_with_their_defaults(demo: gr.Blocks) -> None:
+    parameters = demo.get_api_info()["named_endpoints"]["/generate"]["parameters"]
+    assert [parameter["parameter_name"] for parameter in parameters] == list(GenerationRequest.model_fields)
+    for parameter in parameters[1:]:
+        assert parameter["parameter_has_default"]
+        assert json.dumps(parameter["parameter_default"]) == json.dumps(default(parameter["parameter_name"]))
+
+
+def test_a_program_gets_files_and_recipes(server: str) -> None:
+    client = Client(server, verbose=False)
+    pictures = client.predict(prompt="a fox", resolution="512", batch=2, seed=3, api_name="/generate")
+    assert [entry["seed"] for entry in pictures] == [3, 4]
+    for entry in pictures:
+        assert Path(entry["image"]).suffix == ".png" or Path(entry["image"]["path"]).suffix == ".png"
+        assert entry["recipe"]["prompt"] == "a fox"
+
+
+def test_a_program_s_mistake_is_one_clear_line(server: str) -> None:
+    client = Client(server, verbose=False)
+    with pytest.raises(Exception, match=r"Aspect ratio is .*7:1.* — choose one of 1:1"):
+        client.predict(prompt="a fox", aspect_ratio="7:1", api_name="/generate")
+
+
+def test_the_server_is_healthy_and_keeps_its_own_counsel(http: httpx.Client) -> None:
+    assert http.get("/healthz").json() == {"status": "ok"}
+    assert http.get("/openapi.json").status_code == 404
+
+
+def test_every_answer_has_the_security_headers(http: httpx.Client) -> None:
+    for path in ("/", "/healthz", "/nowhere"):
+        headers = http.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'self'" in headers["content-security-policy"]
+
+
+def test_large_bodies_are_refused(http: httpx.Client) -> None:
+    answer = http.post("/gradio_api/queue/join", content=b"x" * (MAX_BODY_BYTES + 1))
+    assert answer.status_code == 413
+
+
+def test_large_bodies_without_a_length_are_refused(http: httpx.Client) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b"x" * (MAX_BODY_BYTES // 10)
+
+    assert http.post("/gradio_api/queue/join", content=chunks()).status_code == 413
+
+
+def test_a_long_prompt_is_not_a_large_body(http: httpx.Client) -> None:
+    body = {"data": ["x" * 20_000], "fn_index": 0, "session_hash": "s"}
+    assert http.post("/gradio_api/queue/join", json=body).status_code != 413
+
+
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-origin", 200), (None, 200)])
+def test_uploads_come_from_the_page_itself(http: httpx.Client, site: str | None, status: int) -> None:
+    headers = {} if site is None else {"sec-fetch-site": site}
+    answer = http.post("/gradio_api/upload", files={"files": ("a.png", b"png")}, headers=headers)
+    assert answer.status_code == status
+
+
+def test_the_page_names_no_other_host(http: httpx.Client) -> None:
+    styles = http.get("/theme.css").text + http.get("/config").json()["css"]
+    assert "#aspect-ratio" in styles
+    assert re.findall(r"(?:url\(|@import )['\"]?https?:[^;)]*", styles) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("studio.example", False)],
+)
+def test_only_loopback_is_private(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_the_hosting_platform_names_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+    assert address(Settings(host="127.0.0.1", port=7001)) == ("127.0.0.1", 7001)
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    monkeypatch.setenv("PORT", "7002")
+    assert address(Settings()) == ("0.0.0.0", 7002)
+    monkeypatch.setenv("PORT", "http")
+    with pytest.raises(InvalidRequest, match="PORT"):
+        address(Settings())
+
+
+def test_records_are_never_served(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = launch_options(services)
+    assert str(services.library.folder / "records.sqlite3") in options["blocked_paths"]
+    assert options["allowed_paths"] == []
+    monkeypatch.chdir("/usr")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/usr")
+    assert launch_options(services)["allowed_paths"] == [str(services.library.folder)]
