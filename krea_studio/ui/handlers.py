@@ -85,10 +85,18 @@ class CreateHandlers:
         for name, row in VARIANTS.items():
             suffix = "" if self.services.engine.availability(name) is None else " (unavailable)"
             offered.append((row.label + suffix, name))
-        return {"variant": gr.update(choices=offered), **self.variant_chosen(variant)}
+        return {"variant": gr.update(choices=offered), **self._facts(variant)}
 
     def variant_chosen(self, variant: str) -> Update:
         """What goes with a variant: its description, the model's words and examples, and the defaults it sets."""
+        row = VARIANTS[variant]
+        return {
+            **self._facts(variant),
+            "steps": gr.update(placeholder=str(row.steps)),
+            "guidance_scale": gr.update(placeholder=f"{row.guidance_scale:g}"),
+        }
+
+    def _facts(self, variant: str) -> Update:
         row, engine = VARIANTS[variant], self.services.engine
         checkpoint = engine.checkpoint_of(variant)
         vocabulary = checkpoint.vocabulary or {}
@@ -100,8 +108,6 @@ class CreateHandlers:
             "words_group": gr.update(visible=bool(vocabulary)),
             "examples": gr.Dataset(samples=[[prompt] for prompt in examples], visible=bool(examples)),
             "prompt": gr.update(placeholder=examples[0] if examples else help_text("prompt")),
-            "steps": gr.update(placeholder=str(row.steps)),
-            "guidance_scale": gr.update(placeholder=f"{row.guidance_scale:g}"),
             **self.status(variant),
         }
 
