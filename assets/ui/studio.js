@@ -1,4 +1,4 @@
-// What the page does in the browser itself: theme, composing text, and bringing a started run into view.
+// What the page does in the browser itself: theme, composing text, seeds, and bringing a started run into view.
 (() => {
   const THEME_KEY = "krea-studio-theme";
 
@@ -45,6 +45,12 @@
   // Boxes for numbers bring up the number pad on a phone.
   document.addEventListener("pointerdown", (event) => {
     if (event.target.closest("#seed, #steps, #guidance-scale")) event.target.inputMode = "decimal";
+  });
+
+  // Who enters a seed wants that seed. Gradio's own input event does not see text that is pasted.
+  document.addEventListener("input", (event) => {
+    const random = document.querySelector("#random-seed input");
+    if (event.target.closest("#seed") && random?.checked) random.click();
   });
 
   // Enter that confirms a word in an input method (Japanese, Chinese, Korean) is not a submit.

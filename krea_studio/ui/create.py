@@ -184,9 +184,7 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
         **by_name("aspect_ratio", "resolution"),
         **quick,
     )
-    parts["examples"].click(lambda sample: sample[0], parts["examples"], parts["prompt"], **_without_outputs(quick))
-    # Who types a seed wants that seed.
-    parts["seed"].input(lambda: False, None, parts["random_seed"], **_without_outputs(quick))
+    parts["examples"].click(on_page(handlers.example_chosen), inputs_kwargs={"example": parts["examples"]}, **quick)
 
     parts["gallery"].select(on_page(handlers.picture_chosen), **by_name("shown_ids"), **quick)
     parts["recent"].select(on_page(handlers.recent_chosen), **by_name("recent_ids"), **quick)
@@ -198,10 +196,6 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
     page = gr.context.Context.root_block
     page.load(on_page(handlers.recent), **by_name("browser"), **quick)
     page.load(on_page(handlers.variants), **by_name("variant"), **quick)
-
-
-def _without_outputs(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name != "outputs"}
 
 
 def _on_page(parts: Parts, handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -111,6 +111,10 @@ class CreateHandlers:
             **self.status(variant),
         }
 
+    def example_chosen(self, example: list[str]) -> Update:
+        """An example was clicked: it is the prompt now."""
+        return {"prompt": example[0]}
+
     def status(self, variant: str) -> Update:
         """The status line: what is loaded, where, how large."""
         engine = self.services.engine

@@ -116,6 +116,16 @@ def test_closing_the_tab_gives_the_engine_back(visit: Visit) -> None:
     expect_pictures(other, 1)
 
 
+def test_a_seed_that_is_entered_is_used(visit: Visit) -> None:
+    page = visit()
+    choose_draft(page)
+    page.get_by_role("textbox", name="Seed", exact=True).fill("41")
+    expect(page.get_by_role("checkbox", name="New seed every time")).not_to_be_checked()
+    generate(page, "a tree")
+    expect_pictures(page, 1)
+    expect(page.locator("#gallery .caption-label")).to_have_text(re.compile("^41 · "))
+
+
 def test_settings_come_back_from_a_picture(visit: Visit, tmp_path: Path) -> None:
     page = visit()
     choose_draft(page)
