@@ -24,6 +24,14 @@ def _halved(module: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(module).half()
 
 
+def _forget_origin(folder: Path) -> None:
+    """Take out of the configurations where the modules were loaded from, a path of the machine that trained them."""
+    for path in folder.rglob("config.json"):
+        configuration = json.loads(path.read_text(encoding="utf-8"))
+        if configuration.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(configuration, indent=2) + "\n", encoding="utf-8")
+
+
 def base(
     folder: Path,
     transformer: Krea2Transformer2DModel,
@@ -47,6 +55,7 @@ def base(
     configuration = folder / "text_encoder" / "config.json"
     content = configuration.read_text(encoding="utf-8").replace('"float16"', '"float32"')
     configuration.write_text(content, encoding="utf-8")
+    _forget_origin(folder)
     words = json.dumps(vocabulary(), indent=1)
     (folder.parent / "vocabulary.json").write_text(words + "\n", encoding="utf-8")
 
@@ -57,6 +66,7 @@ def derived(folder: Path, transformer: Krea2Transformer2DModel, medium: Path, di
     for stale in (folder / "transformer").glob("*"):
         stale.unlink()
     _halved(transformer).save_pretrained(folder / "transformer", safe_serialization=True, max_shard_size=MAX_SHARD)
+    _forget_origin(folder)
     index = json.loads((medium / "model_index.json").read_text(encoding="utf-8"))
     index["is_distilled"] = distilled
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
