@@ -58,9 +58,9 @@ def _mix(a: Colour, b: Colour, t: float) -> Colour:
     return tuple(int(round(x + (y - x) * t)) for x, y in zip(a, b, strict=True))
 
 
-def _placed(points: np.ndarray, x: float, y: float, size: float, angle: float = 0.0, shear: float = 0.0, flip: bool = False):
+def _placed(points: np.ndarray, x: float, y: float, size: float, angle: float = 0.0, shear: float = 0.0):
     """Outline of a −1…1 box, scaled by `size`, sheared, turned by `angle` radians and moved to (x, y)."""
-    points = points * ([-1, 1] if flip else [1, 1]) * size
+    points = points * size
     points = points + np.stack([-shear * points[:, 1], np.zeros(len(points))], 1)
     cos, sin = np.cos(angle), np.sin(angle)
     return points @ np.array([[cos, sin], [-sin, cos]]) + [x, y]
@@ -95,11 +95,11 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
     palette = PALETTES[scene.palette]
     sky, lands = tuple(paint(c) for c in palette.sky), [paint(c) for c in palette.land]
     groups: list[Group] = []
-    direction = draw.choice((-1, 1))
-    slope = np.radians(draw.uniform(9, 20)) * direction
-    slant = 0.16 * scene.motion * direction
-    horizon = height * draw.uniform(0.56, 0.64)
-    subject_x = width * (0.5 + draw.uniform(-0.12, 0.12))
+    # The subject has one place and one pose, and the wind one direction: a small model learns one of each, but well.
+    slope = np.radians(15)
+    slant = 0.16 * scene.motion
+    horizon = height * draw.uniform(0.58, 0.62)
+    ground = height * 0.85
 
     # The celestial body keeps to one side, so that the subject does not cover it.
     if scene.sky != "clear":
@@ -130,25 +130,34 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
             aloft.parts.append((_placed(shapes.gull(), x, y, 0.042 * size, slope * scene.motion), paint("dark")))
     groups.append(aloft)
 
+    floating = Group("item", 0.014)
+    for _ in range(round(max(0.0, scene.density - 0.35) * 14)):
+        role, size = draw.choice(("accent", "second", "light", "main")), draw.uniform(0.014, 0.03)
+        turn = slope if draw.random() < scene.motion else draw.uniform(0, 6.28)
+        shape = shapes.leaf() if draw.random() < 0.6 else shapes.ellipse(0, 0, 0.7)
+        floating.parts.append((_placed(shape, draw.uniform(0, width), draw.uniform(0, height), size, turn), paint(role)))
+
     # Far lands, then the subject, then the nearest land in front of its foot.
     count = 2 + (scene.density > 0.3) + (scene.density > 0.7)
-    levels = np.linspace(horizon, height * 0.84, count)
+    levels = np.linspace(horizon, ground, count)
     ridges = [_ridge(draw, scene.setting, level, width, slant, k) for k, level in enumerate(levels)]
+    ridges[-1][:, 1] = ground + 0.35 * (ridges[-1][:, 1] - ground)  # low enough that the subject stays in view
     for k, ridge in enumerate(ridges):
         t = k / (count - 1) * 2
         colour = _mix(lands[int(t)], lands[min(2, int(t) + 1)], t - int(t))
         outline = np.concatenate([ridge, [[width + 0.1, height + 0.1], [-0.1, height + 0.1]]])
         land = Group("land", 0.018, [(outline, colour)])
         if k == count - 1:
+            groups.append(floating)
             groups.append(Group("streak", 0.006, _streaks(draw, scene, width, height, slope, paint)))
-            groups += _subject(draw, scene, subject_x, horizon, ridge, height, slope, paint)
+            groups += _subject(scene, width / 2, ground, height, slope, paint)
         groups.append(land)
         growth = Group("item", 0.010)
         for _ in range(round(scene.density * (5 if k < count - 1 else 7))):
             x = draw.uniform(0.02, width - 0.02)
-            ground, size = float(np.interp(x, ridge[:, 0], ridge[:, 1])), draw.uniform(0.75, 1.25) * (0.042 + 0.014 * k)
+            foot, size = float(np.interp(x, ridge[:, 0], ridge[:, 1])), draw.uniform(0.75, 1.25) * (0.042 + 0.014 * k)
             role = draw.choice(("accent", "second", "main"))
-            y = min(ground + draw.uniform(0.0, 0.10), height - 0.02)
+            y = min(foot + draw.uniform(0.0, 0.10), height - 0.02)
             if scene.setting == "waves":
                 growth.parts.append((_placed(shapes.gull(), x, y + size, size, slope * scene.motion), paint("light")))
             elif k < count - 1:
@@ -157,13 +166,6 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
                 growth.parts.append((_placed(shapes.leaf(), x, y, size * 0.7, draw.uniform(0, 6.28)), paint(role)))
         groups.append(growth)
 
-    floating = Group("item", 0.014)
-    for _ in range(round(max(0.0, scene.density - 0.35) * 14)):
-        role, size = draw.choice(("accent", "second", "light", "main")), draw.uniform(0.014, 0.03)
-        turn = slope if draw.random() < scene.motion else draw.uniform(0, 6.28)
-        shape = shapes.leaf() if draw.random() < 0.6 else shapes.ellipse(0, 0, 0.7)
-        floating.parts.append((_placed(shape, draw.uniform(0, width), draw.uniform(0, height), size, turn), paint(role)))
-    groups.append(floating)
     return Composition(
         width, height, sky, _mix(paint(palette.light), (255, 255, 255), 0.5), paint("dark"), [g for g in groups if g.parts]
     )
@@ -183,21 +185,19 @@ def _streaks(draw, scene: Scene, width: float, height: float, slope: float, pain
     return ribbons
 
 
-def _subject(draw, scene: Scene, x: float, horizon: float, ridge: np.ndarray, height: float, slope: float, paint: _Paints) -> list[Group]:
+def _subject(scene: Scene, x: float, ground: float, height: float, slope: float, paint: _Paints) -> list[Group]:
     """The subject's sheets, leaning into the direction of motion."""
-    size = draw.uniform(0.27, 0.315)
+    size = 0.305
     if scene.subject in FLYING:
-        y = height * draw.uniform(0.40, 0.48)
+        y = height * 0.45
     elif scene.subject in SWIMMING:
-        y = float(np.interp(x, ridge[:, 0], ridge[:, 1])) - size * 0.72
+        y = ground - size * 0.72
     else:
-        y = float(np.interp(x, ridge[:, 0], ridge[:, 1])) - size * 0.93
-    tilt = slope * scene.motion * 0.95
-    flip = draw.random() < 0.5
-    shear = 0.30 * scene.motion * (1 if slope > 0 else -1)
+        y = ground - size * 0.93
+    tilt, shear = slope * scene.motion * 0.95, 0.30 * scene.motion
     parts = shapes.subject(scene.subject)
     groups = []
     for part in parts:
-        outline = _placed(part.points, x, y, size, tilt, shear, flip)
+        outline = _placed(part.points, x, y, size, tilt, shear)
         groups.append(Group("subject", 0.008 if groups else 0.016, [(outline, paint(part.role))]))
     return groups

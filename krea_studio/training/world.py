@@ -57,7 +57,7 @@ PALETTES: dict[str, Palette] = {
         ("#9fe3cd", "#e6f9f1"), ("#62cbb0", "#2fa190", "#17685f"), "#ffffff", "#ffb18f", "#f2625f", "#f8fffc", "#0b403b"
     ),
     "monochrome": Palette(
-        ("#b9b9b7", "#ececea"), ("#8b8b89", "#585857", "#2a2a2a"), "#ffffff", "#c9c9c7", "#151515", "#f7f7f5", "#0e0e0e"
+        ("#b9b9b7", "#ececea"), ("#8b8b89", "#585857", "#2a2a2a"), "#ffffff", "#4c4c4b", "#151515", "#f7f7f5", "#0e0e0e"
     ),
 }
 

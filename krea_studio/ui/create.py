@@ -18,6 +18,7 @@ from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.ui import controls, fragments
 from krea_studio.ui.handlers import CreateHandlers
+from krea_studio.ui.recall import RECALLED
 
 Parts = dict[str, Block]
 
@@ -26,6 +27,11 @@ RUN_CONTROLS = (
     "prompt", "negative_prompt", "variant", "aspect_ratio", "resolution", "creativity", "intensity", "complexity",
     "movement", "random_mode", "seed", "random_seed", "batch", "steps", "guidance_scale",
 )  # fmt: skip
+# What handlers write to, in groups that go together.
+RUN_BUTTONS = ("generate", "stop", "stop_pressed")
+RESULTS = ("stage", "gallery", "shown_ids", "selected", "details", "reuse")
+RECENT = ("browser", "recent", "recent_ids")
+FACTS = ("variant_text", "world", "words", "words_group", "examples", "prompt", "status")
 GPU_QUEUE = "gpu"
 EXAMPLES_SHOWN = 24
 
@@ -149,53 +155,71 @@ def _results(parts: Parts) -> None:
 
 
 def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
-    everything = list(parts.values())
-    quick: dict[str, Any] = {
-        "outputs": everything,
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-
-    def by_name(*names: str) -> dict[str, Any]:
-        return {"inputs_kwargs": {name: parts[name] for name in names}}
-
     on_page = functools.partial(_on_page, parts)
-    run = gr.on(
-        [parts["generate"].click, *(parts[box].submit for box in ("prompt", *controls.OPTIONAL_NUMBERS))],
-        on_page(handlers.run),
-        **by_name("browser", *RUN_CONTROLS),
-        outputs=everything,
-        show_progress="hidden",
-        api_visibility="private",
+
+    def on(event: Any, handler: Callable[..., Any], reads: tuple[str, ...], writes: tuple[str, ...], **options: Any) -> Any:
+        """At `event` call `handler` with the parts that it reads; it can change those that it writes, and no other."""
+        return event(
+            on_page(handler),
+            outputs=[parts[name] for name in writes],
+            show_progress="hidden",
+            api_visibility="private",
+            **{"inputs_kwargs": {name: parts[name] for name in reads}, **options},
+        )
+
+    def any_of(*events: Any) -> Any:
+        return functools.partial(gr.on, events)
+
+    at_once = functools.partial(on, queue=False)
+    run = on(
+        any_of(parts["generate"].click, *(parts[box].submit for box in ("prompt", *controls.OPTIONAL_NUMBERS))),
+        handlers.run,
+        reads=("browser", *RUN_CONTROLS),
+        writes=(*RUN_BUTTONS, *RESULTS, "seed"),
         trigger_mode="once",
         concurrency_id=GPU_QUEUE,
         # The engine runs one at a time and tells each waiting person the position, so all may wait there.
         concurrency_limit=queue_size,
     )
     # Also after a cancelled run; only then will no late update of the run overwrite what is shown.
-    run.then(on_page(handlers.settled), **by_name("browser", "variant", "stop_pressed"), **quick)
-    parts["stop"].click(on_page(handlers.stopping), cancels=[run], **quick)
-
-    parts["variant"].change(on_page(handlers.variant_chosen), **by_name("variant"), **quick)
-    gr.on(
-        [parts["aspect_ratio"].change, parts["resolution"].change],
-        on_page(handlers.size_chosen),
-        **by_name("aspect_ratio", "resolution"),
-        **quick,
+    at_once(
+        run.then,
+        handlers.settled,
+        reads=("browser", "variant", "stop_pressed"),
+        writes=(*RUN_BUTTONS, *RECENT, "stage", "status"),
     )
-    parts["examples"].click(on_page(handlers.example_chosen), inputs_kwargs={"example": parts["examples"]}, **quick)
+    at_once(parts["stop"].click, handlers.stopping, reads=(), writes=("stop", "stop_pressed"), cancels=[run])
 
-    parts["gallery"].select(on_page(handlers.picture_chosen), **by_name("shown_ids"), **quick)
-    parts["recent"].select(on_page(handlers.recent_chosen), **by_name("recent_ids"), **quick)
-    parts["reuse"].click(on_page(handlers.reuse), **by_name("shown_ids", "selected"), **quick)
-    parts["settings_file"].upload(
-        on_page(handlers.settings_dropped), inputs_kwargs={"picture": parts["settings_file"]}, **quick
+    at_once(parts["variant"].change, handlers.variant_chosen, reads=("variant",), writes=(*FACTS, "steps", "guidance_scale"))
+    at_once(
+        any_of(parts["aspect_ratio"].change, parts["resolution"].change),
+        handlers.size_chosen,
+        reads=("aspect_ratio", "resolution"),
+        writes=("size_text",),
+    )
+    at_once(
+        parts["examples"].click,
+        handlers.example_chosen,
+        reads=(),
+        writes=("prompt",),
+        inputs_kwargs={"example": parts["examples"]},
+    )
+
+    at_once(parts["gallery"].select, handlers.picture_chosen, reads=("shown_ids",), writes=("stage", "details", "selected"))
+    at_once(parts["recent"].select, handlers.recent_chosen, reads=("recent_ids",), writes=RESULTS)
+    recalled = (*RECALLED, "random_seed", "stage")
+    at_once(parts["reuse"].click, handlers.reuse, reads=("shown_ids", "selected"), writes=recalled)
+    at_once(
+        parts["settings_file"].upload,
+        handlers.settings_dropped,
+        reads=(),
+        writes=(*recalled, "settings_file"),
+        inputs_kwargs={"picture": parts["settings_file"]},
     )
 
     page = gr.context.Context.root_block
-    page.load(on_page(handlers.recent), **by_name("browser"), **quick)
-    page.load(on_page(handlers.variants), **by_name("variant"), **quick)
+    at_once(page.load, handlers.recent, reads=("browser",), writes=(*RECENT, "stage"))
+    at_once(page.load, handlers.variants, reads=("variant",), writes=("variant", *FACTS))
 
 
 def _on_page(parts: Parts, handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -130,10 +130,9 @@ def test_turbo_trains_on_the_levels_that_it_will_run():
     assert torch.allclose(scheduler.sigmas, torch.tensor(distill.noise_levels()), atol=1e-6)
 
 
-def test_training_times_are_shifted_as_in_sampling():
-    scheduler = architecture.scheduler()
-    sigmas = [0.9, 0.5, 0.2]
-    from diffusers.pipelines.krea2.pipeline_krea2 import calculate_shift
-
-    scheduler.set_timesteps(sigmas=sigmas, mu=calculate_shift(1024, 256, 6400))
-    assert torch.allclose(scheduler.sigmas[:3], denoiser.shifted(torch.tensor(sigmas), 1024), atol=1e-6)
+def test_training_looks_where_the_layout_is_decided():
+    for tokens in (64, 256, 1024):
+        times = denoiser.noise_times(20_000, tokens, torch.Generator().manual_seed(0))
+        assert 0.0 < times.min() and times.max() < 1.0
+        assert 0.25 < (times > 0.9).float().mean() < 0.4
+        assert 0.1 < (times < 0.5).float().mean() < 0.25
