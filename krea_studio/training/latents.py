@@ -17,25 +17,24 @@ from krea_studio.training.autoencoder import Basis
 from krea_studio.training.renderer import render
 from krea_studio.training.world import random_scene
 
-CHUNK_PICTURES = 128
-
 
 @dataclass(frozen=True)
 class Class:
-    """A class of sizes: how many chunks, and the seed of its first scene."""
+    """A class of sizes: how many chunks of how many pictures, and the seed of its first scene."""
 
     name: str
     chunks: int
+    pictures: int
     first_seed: int
     textured: bool = False
 
 
 CLASSES = {
-    "256": Class("256", 144, 10_000_000),
-    "512": Class("512", 36, 20_000_000),
-    "1K": Class("1K", 9, 30_000_000),
-    "1K textured": Class("1K textured", 4, 40_000_000, textured=True),
-    "512 textured": Class("512 textured", 4, 50_000_000, textured=True),
+    "256": Class("256", 88, 128, 10_000_000),
+    "512": Class("512", 32, 96, 20_000_000),
+    "1K": Class("1K", 12, 40, 30_000_000),
+    "1K textured": Class("1K textured", 12, 20, 40_000_000, textured=True),
+    "512 textured": Class("512 textured", 12, 40, 50_000_000, textured=True),
 }
 
 
@@ -57,7 +56,7 @@ def build(basis: Basis, kind: Class, folder: Path) -> None:
         if path.exists():
             continue
         width, height = size_of_chunk(kind, number)
-        seeds = [kind.first_seed + number * CHUNK_PICTURES + k for k in range(CHUNK_PICTURES)]
+        seeds = [kind.first_seed + number * kind.pictures + k for k in range(kind.pictures)]
         parts = []
         for seed in seeds:
             picture = render(random_scene(seed), width, height, kind.textured)
