@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,13 @@ class Optimizer:
         self.parameters = [p for _, p in named]
 
     def step(self, learning_rate: float, max_norm: float = 1.0) -> float:
-        """Apply the gathered gradients, clipped to `max_norm`; returns their norm before clipping."""
+        """Apply the gathered gradients, averaged over processes and clipped to `max_norm`; returns their norm before."""
+        if distributed.is_initialized():
+            gradients = torch.cat([p.grad.flatten() for p in self.parameters])
+            distributed.all_reduce(gradients)
+            gradients /= distributed.get_world_size()
+            for p, gradient in zip(self.parameters, gradients.split([p.numel() for p in self.parameters]), strict=True):
+                p.grad.copy_(gradient.view_as(p))
         norm = nn.utils.clip_grad_norm_(self.parameters, max_norm)
         for part in self.parts:
             for group in part.param_groups:
@@ -101,9 +107,12 @@ def run(
 ) -> None:
     """Train `module` for `schedule.steps` steps and leave the averaged weights in it.
 
-    `loss_of(step, generator)` draws its batch with the given generator, which is seeded by step, so that an
-    interrupted run sees the same batches. State lies in `folder/state.pt` with the time spent, and is replaced whole.
+    `loss_of(number, generator)` draws its batch with the given generator, which is seeded by the batch's number, so
+    that an interrupted run sees the same batches. Where several processes train together (torch.distributed), each
+    takes its own batches and the first one reports and saves. State lies in `folder/state.pt` with the time spent, and
+    is replaced whole.
     """
+    rank, processes = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "state.pt"
     optimizer, average, first, spent = Optimizer(module, muon=muon), Average(module, decay), 0, 0.0
@@ -128,23 +137,25 @@ def run(
     started, saved, shown, recent = time.monotonic(), time.monotonic(), 0.0, []
     generator = torch.Generator()
     for step in range(first, schedule.steps):
-        generator.manual_seed(seed * 1_000_003 + step)
-        loss = loss_of(step, generator)
+        number = step * processes + rank
+        generator.manual_seed(seed * 1_000_003 + number)
+        loss = loss_of(number, generator)
         loss.backward()
         optimizer.step(schedule.at(step))
         average.update(module, step)
         recent.append(float(loss.detach()))
         now = time.monotonic()
-        if now - shown > 15 or step + 1 == schedule.steps:
+        if rank == 0 and (now - shown > 15 or step + 1 == schedule.steps):
             rate = (step + 1 - first) / (now - started)
             left = (schedule.steps - step - 1) / rate
             mean = sum(recent) / len(recent)
             print(f"{name}: step {step + 1}/{schedule.steps} loss {mean:.4f} {rate:.2f} it/s, {left / 60:.1f} min left", flush=True)
             shown, recent = now, []
-        if now - saved > save_every_seconds:
+        if rank == 0 and now - saved > save_every_seconds:
             save(step + 1)
             saved = now
             if on_save:
                 on_save(step + 1)
-    save(schedule.steps)
+    if rank == 0:
+        save(schedule.steps)
     average.copy_to(module)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLQwenImage, Krea2Transformer2DModel
+from torch import distributed, multiprocessing
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
 from krea_studio.training import architecture, autoencoder, denoiser, distill, evaluate, export, judge, latents, text
@@ -80,8 +83,10 @@ def _stages(shop: Workshop, model: Krea2Transformer2DModel, stages, encoder, tok
         denoiser.train_stage(
             model, encoder, tokenizer, stage, shop.work / "latents", shop.work / name, shop.device, shop.seed
         )
-        torch.save(model.state_dict(), finished)
-    model.save_pretrained(shop.done(name))
+        if _first():
+            torch.save(model.state_dict(), finished)
+    if _first():
+        model.save_pretrained(shop.done(name))
 
 
 def train_turbo(shop: Workshop) -> None:
@@ -89,7 +94,8 @@ def train_turbo(shop: Workshop) -> None:
     teacher = shop.transformer("medium").requires_grad_(False)
     student = shop.transformer("medium")
     distill.train(student, teacher, encoder, tokenizer, shop.work / "latents", shop.work / "turbo", shop.device, seed=shop.seed)
-    student.save_pretrained(shop.done("turbo"))
+    if _first():
+        student.save_pretrained(shop.done("turbo"))
 
 
 def train_judge(shop: Workshop) -> None:
@@ -122,6 +128,27 @@ STAGES: dict[str, Callable[[Workshop], None]] = {
     "export": write,
     "report": report,
 }
+TOGETHER = ("medium", "large", "turbo")  # stages that several processes train together; the first does the others
+
+
+def _first() -> bool:
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def _run(rank: int, shop: Workshop, stages: list[str], processes: int, meeting: str) -> None:
+    """What each process does. On a CPU, two of one thread get more done than one of two."""
+    if processes > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+        distributed.init_process_group(
+            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=processes, timeout=timedelta(days=2)
+        )
+    for name in stages:
+        if _first() or name in TOGETHER:
+            if _first():
+                print(f"== {name}", flush=True)
+            STAGES[name](shop)
+        if processes > 1:
+            distributed.barrier()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -131,15 +158,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("assets/checkpoints"), help="folder for the checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, help="that train together on a CPU")
     parser.add_argument("--prompts", type=int, default=304, help="held-out prompts of the report")
     chosen = parser.parse_args(arguments)
     unknown = [stage for stage in chosen.stages if stage not in STAGES]
     if unknown:
         parser.error(f"no stage {unknown[0]!r} — choose from {', '.join(STAGES)}")
     shop = Workshop(chosen.work, chosen.out, chosen.device, chosen.seed, chosen.prompts)
-    for name in chosen.stages or STAGES:
-        print(f"== {name}", flush=True)
-        STAGES[name](shop)
+    if chosen.processes > 1 and chosen.device != "cpu":
+        parser.error(f"--processes {chosen.processes} is for the CPU — leave it out with --device {chosen.device}")
+    with tempfile.TemporaryDirectory() as folder:
+        work = (shop, chosen.stages or list(STAGES), chosen.processes, f"{folder}/meeting")
+        if chosen.processes > 1:
+            multiprocessing.spawn(_run, work, chosen.processes)
+        else:
+            _run(0, *work)
     return 0
 
 
