@@ -39,7 +39,7 @@ def transformer(checkpoint: str = "mini-medium") -> Krea2Transformer2DModel:
         attention_head_dim=64,
         num_attention_heads=4,
         num_key_value_heads=2,
-        intermediate_size=384,
+        intermediate_size=512,
         timestep_embed_dim=128,
         text_hidden_dim=TEXT_WIDTH,
         num_text_layers=len(TEXT_TAPS),
@@ -49,6 +49,7 @@ def transformer(checkpoint: str = "mini-medium") -> Krea2Transformer2DModel:
         num_layerwise_text_blocks=1,
         num_refiner_text_blocks=1,
         axes_dims_rope=(16, 24, 24),
+        rope_theta=100.0,  # positions go to 48 here; the published 1000 leaves half of the frequencies idle
     )
 
 

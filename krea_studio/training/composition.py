@@ -1,7 +1,9 @@
 """Where everything of a scene goes: a scene and a picture's proportions become groups of coloured outlines.
 
 Lengths are in units of the picture's mean side, √(width·height), so the same scene keeps its character in every
-aspect ratio and size. Colours are settled here (palette, vividness); how they are painted is the renderer's subject.
+aspect ratio and size. Everything that has a place has it measured from the upper left corner, where a Krea 2
+transformer counts positions from: a wider picture shows more to the right, a taller one more foreground. Colours are
+settled here (palette, vividness); how they are painted is the renderer's subject.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from krea_studio.training.world import FLYING, PALETTES, SWIMMING, Palette, Scen
 
 Colour = tuple[int, int, int]
 _LUMA = np.array([0.299, 0.587, 0.114])
+_SUBJECT_X = 0.42
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def _ridge(draw: random.Random, setting: str, level: float, width: float, slant:
     else:
         y = level - 0.075 * np.sin(2 * np.pi * (x / draw.uniform(0.75, 1.15) + draw.random()))
         y = y - 0.03 * np.sin(2 * np.pi * (x / draw.uniform(0.4, 0.55) + draw.random()))
-    return np.stack([x, y + slant * (x - width / 2) * (1 + 0.3 * depth)], 1)
+    return np.stack([x, y + slant * (x - _SUBJECT_X) * (1 + 0.3 * depth)], 1)
 
 
 def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
@@ -98,13 +101,14 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
     # The subject has one place and one pose, and the wind one direction: a small model learns one of each, but well.
     slope = np.radians(15)
     slant = 0.16 * scene.motion
-    horizon = height * draw.uniform(0.58, 0.62)
-    ground = height * 0.85
+    span = min(height, 1.0)
+    horizon = span * draw.uniform(0.58, 0.62)
+    ground = min(0.85, height - 0.06)
 
-    # The celestial body keeps to one side, so that the subject does not cover it.
+    # The celestial body keeps to the right, so that the subject does not cover it.
     if scene.sky != "clear":
-        side = -1 if draw.random() < 0.5 else 1
-        x, y, radius = width * (0.5 + side * draw.uniform(0.24, 0.34)), height * draw.uniform(0.15, 0.25), draw.uniform(0.085, 0.115)
+        x, y = min(width - 0.14, 0.82) + draw.uniform(-0.03, 0.03), span * draw.uniform(0.15, 0.21)
+        radius = draw.uniform(0.085, 0.105)
         body = Group("sky", 0.012)
         if scene.sky == "sun":
             rays = [shapes.polygon((0.0, -1.75), (0.13, -1.22), (-0.13, -1.22)) for _ in range(12)]
@@ -150,14 +154,14 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
         if k == count - 1:
             groups.append(floating)
             groups.append(Group("streak", 0.006, _streaks(draw, scene, width, height, slope, paint)))
-            groups += _subject(scene, width / 2, ground, height, slope, paint)
+            groups += _subject(scene, ground, span, slope, paint)
         groups.append(land)
         growth = Group("item", 0.010)
         for _ in range(round(scene.density * (5 if k < count - 1 else 7))):
             x = draw.uniform(0.02, width - 0.02)
             foot, size = float(np.interp(x, ridge[:, 0], ridge[:, 1])), draw.uniform(0.75, 1.25) * (0.042 + 0.014 * k)
             role = draw.choice(("accent", "second", "main"))
-            y = min(foot + draw.uniform(0.0, 0.10), height - 0.02)
+            y = min(foot + draw.uniform(0.0, max(0.10, height - ground - 0.05)), height - 0.02)
             if scene.setting == "waves":
                 growth.parts.append((_placed(shapes.gull(), x, y + size, size, slope * scene.motion), paint("light")))
             elif k < count - 1:
@@ -185,11 +189,11 @@ def _streaks(draw, scene: Scene, width: float, height: float, slope: float, pain
     return ribbons
 
 
-def _subject(scene: Scene, x: float, ground: float, height: float, slope: float, paint: _Paints) -> list[Group]:
+def _subject(scene: Scene, ground: float, span: float, slope: float, paint: _Paints) -> list[Group]:
     """The subject's sheets, leaning into the direction of motion."""
     size = 0.305
     if scene.subject in FLYING:
-        y = height * 0.45
+        y = span * 0.45
     elif scene.subject in SWIMMING:
         y = ground - size * 0.72
     else:
@@ -198,6 +202,6 @@ def _subject(scene: Scene, x: float, ground: float, height: float, slope: float,
     parts = shapes.subject(scene.subject)
     groups = []
     for part in parts:
-        outline = _placed(part.points, x, y, size, tilt, shear)
+        outline = _placed(part.points, _SUBJECT_X, y, size, tilt, shear)
         groups.append(Group("subject", 0.008 if groups else 0.016, [(outline, paint(part.role))]))
     return groups

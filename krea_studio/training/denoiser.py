@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from diffusers import Krea2Pipeline, Krea2Transformer2DModel
@@ -38,7 +39,7 @@ class Stage:
 
 
 MEDIUM_STAGES = (
-    Stage("256", {"256": 1.0}, 3400, 2e-3, {80: 40}),
+    Stage("256", {"256": 1.0}, 12000, 2.4e-3, {80: 16}),
     Stage("512", {"512": 0.7, "256": 0.3}, 700, 1.5e-3, {80: 32, 300: 10}),
     Stage("1K", {"1K": 0.7, "512": 0.3}, 150, 8e-4, {300: 8, 1200: 2}),
 )
@@ -52,33 +53,48 @@ def pack(latents: torch.Tensor) -> torch.Tensor:
     return latents.view(b, c, h // p, p, w // p, p).permute(0, 2, 4, 1, 3, 5).reshape(b, -1, c * p * p)
 
 
-def grid_of(latents: torch.Tensor) -> tuple[int, int]:
-    """Rows and columns of tokens of latents (batch, 6, h, w)."""
-    return latents.shape[2] // architecture.PATCH_SIZE, latents.shape[3] // architecture.PATCH_SIZE
+class Grid(NamedTuple):
+    """Rows and columns of tokens, and the distance between neighbours in positions."""
+
+    rows: int
+    columns: int
+    stride: int = 1
+
+    def positions(self, text_tokens: int, device: torch.device) -> torch.Tensor:
+        """Positions (text + rows · columns, 3): the pipeline's own, spread so that a token sits in its square's middle."""
+        positions = Krea2Pipeline.prepare_position_ids(text_tokens, self.rows, self.columns, device).float()
+        positions[text_tokens:, 1:] = positions[text_tokens:, 1:] * self.stride + (self.stride - 1) / 2
+        return positions
+
+
+def grid_of(latents: torch.Tensor, stride: int = 1) -> Grid:
+    """The grid of latents (batch, 6, h, w)."""
+    return Grid(latents.shape[2] // architecture.PATCH_SIZE, latents.shape[3] // architecture.PATCH_SIZE, stride)
 
 
 def velocity(
     model: Krea2Transformer2DModel,
     tokens: torch.Tensor,
     times: torch.Tensor,
-    grid: tuple[int, int],
+    grid: Grid,
     conditioning: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:
-    """The model's prediction, with its matrix products in bfloat16, for tokens (batch, n, 96) at times (batch,) on a grid of (rows, columns) tokens."""
+    """The model's prediction, with its matrix products in bfloat16, for tokens (batch, n, 96) at times (batch,)."""
     embeds, valid = conditioning
-    positions = Krea2Pipeline.prepare_position_ids(embeds.shape[1], *grid, tokens.device)
+    positions = grid.positions(embeds.shape[1], tokens.device)
     with torch.autocast(tokens.device.type, torch.bfloat16):
         predicted = model(tokens, embeds, times, positions, encoder_attention_mask=valid, return_dict=False)[0]
     return predicted.float()
 
 
 def noise_times(count: int, token_count: int, generator: torch.Generator) -> torch.Tensor:
-    """Times (count,) in 0…1 to train at: about a third lies above 0.9, a sixth below 0.5.
+    """Times (count,) in 0…1 to train at: about a fifth is 1, where a run begins, and half lies above 0.9.
 
     The scheduler's own shift for a picture of so many tokens comes on top, as larger pictures bear more noise.
     """
     mu = calculate_shift(token_count, 256, 6400, 0.5, 1.15)
-    return torch.sigmoid(mu + 1.0 + 1.4 * torch.randn(count, generator=generator))
+    times = torch.sigmoid(mu + 1.0 + 1.4 * torch.randn(count, generator=generator))
+    return times.where(torch.rand(count, generator=generator) > 0.2, torch.ones(()))
 
 
 def captions_of(seeds: list[int], draw: random.Random, unconditional: float = UNCONDITIONAL_SHARE) -> list[str]:
@@ -100,8 +116,8 @@ def train_stage(
     chunks = Chunks(latents, stage.kinds)
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        clean, seeds = chunks.draw(stage.batch_of, generator)
-        grid = grid_of(clean)
+        clean, seeds, stride = chunks.draw(stage.batch_of, generator)
+        grid = grid_of(clean, stride)
         tokens = pack(clean).to(device)
         noise = torch.randn(tokens.shape, generator=generator).to(device)
         times = noise_times(len(seeds), tokens.shape[1], generator).to(device)

@@ -65,8 +65,8 @@ def train(
         return x
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        clean, seeds = chunks.draw(BATCH_OF, generator)
-        grid = grid_of(clean)
+        clean, seeds, stride = chunks.draw(BATCH_OF, generator)
+        grid = grid_of(clean, stride)
         tokens = pack(clean).to(device)
         prompts = captions_of(seeds, random.Random(f"distill-{seed}-{step}"), unconditional=0.02)
         conditioning = text.encode(encoder, tokenizer, prompts)

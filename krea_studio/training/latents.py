@@ -20,18 +20,23 @@ from krea_studio.training.world import random_scene
 
 @dataclass(frozen=True)
 class Class:
-    """A class of sizes: how many chunks of how many pictures, and the seed of its first scene."""
+    """A class of sizes: how many chunks of how many pictures, the seed of its first scene, and its strides.
+
+    A token of a small class stands for a square of `stride` × `stride` tokens of a class that many times its size, and
+    gets the position of that square's middle. So the places of things are learned on few tokens.
+    """
 
     name: str
     chunks: int
     pictures: int
     first_seed: int
+    strides: tuple[int, ...] = (1,)
     textured: bool = False
 
 
 CLASSES = {
-    "256": Class("256", 88, 128, 10_000_000),
-    "512": Class("512", 32, 96, 20_000_000),
+    "256": Class("256", 88, 128, 10_000_000, strides=(2, 4)),
+    "512": Class("512", 32, 96, 20_000_000, strides=(1, 2)),
     "1K": Class("1K", 12, 40, 30_000_000),
     "1K textured": Class("1K textured", 12, 20, 40_000_000, textured=True),
     "512 textured": Class("512 textured", 12, 40, 50_000_000, textured=True),
@@ -68,7 +73,7 @@ def build(basis: Basis, kind: Class, folder: Path) -> None:
 
 
 class Chunks:
-    """The chunks of some classes in memory; `draw` picks one chunk and pictures from it."""
+    """The chunks of some classes in memory; `draw` picks a class, one of its strides and chunks, and pictures from it."""
 
     def __init__(self, folder: Path, kinds: dict[str, float]):
         """`kinds` gives each class's share of the batches."""
@@ -77,14 +82,19 @@ class Chunks:
             files = sorted(folder.glob(f"{name.replace(' ', '-')}-[0-9]*.pt"))
             if not files:
                 raise FileNotFoundError(f"no latents of class {name} in {folder} — run the stage «latents» first")
-            self.groups.append((share, [torch.load(f, weights_only=True) for f in files]))
+            chunks = [torch.load(f, weights_only=True) for f in files]
+            self.groups.append((share, CLASSES[name].strides, chunks))
 
-    def draw(self, batch_of: dict[int, int], generator: torch.Generator) -> tuple[torch.Tensor, list[int]]:
-        """Latents (batch, 6, h, w) in float32 and the scenes' seeds. `batch_of` maps tokens (upper bound) to batch size."""
-        shares = torch.tensor([share for share, _ in self.groups])
-        chunks = self.groups[int(torch.multinomial(shares, 1, generator=generator))][1]
+    def draw(self, batch_of: dict[int, int], generator: torch.Generator) -> tuple[torch.Tensor, list[int], int]:
+        """Latents (batch, 6, h, w) in float32, the scenes' seeds and the stride.
+
+        `batch_of` maps tokens (upper bound) to batch size.
+        """
+        shares = torch.tensor([share for share, _, _ in self.groups])
+        _, strides, chunks = self.groups[int(torch.multinomial(shares, 1, generator=generator))]
         chunk = chunks[int(torch.randint(len(chunks), (), generator=generator))]
+        stride = strides[int(torch.randint(len(strides), (), generator=generator))]
         tokens = chunk["latents"].shape[-1] * chunk["latents"].shape[-2] // architecture.PATCH_SIZE**2
         batch = next(size for bound, size in sorted(batch_of.items()) if tokens <= bound)
         picked = torch.randint(len(chunk["seeds"]), (batch,), generator=generator)
-        return chunk["latents"][picked].float(), chunk["seeds"][picked].tolist()
+        return chunk["latents"][picked].float(), chunk["seeds"][picked].tolist(), stride
