@@ -26,10 +26,10 @@ SHIFT = 1.15  # the published Turbo's fixed mu
 GUIDANCE = 2.5
 TEACHER_STEPS = 2  # within one step of the student
 ON_POLICY_SHARE = 0.5
-STAGE_STEPS = 120
+STAGE_STEPS = 450
 PEAK = 5e-4
-KINDS = {"512": 0.6, "1K": 0.4}
-BATCH_OF = {80: 16, 300: 4, 1200: 1}
+KINDS = {"256": 0.4, "512": 0.3, "1K": 0.3}
+BATCH_OF = {80: 12, 300: 4, 1200: 1}
 
 
 def noise_levels() -> list[float]:

@@ -24,6 +24,7 @@ from krea_studio.training.world import random_scene
 
 PROMPT_SEED = 9_000_000
 ALWAYS_NAMED = ("subject", "palette", "style")
+SHARE_OF_PROMPTS = {"medium": 1, "turbo": 1, "large": 3}  # one in so many: Large takes longest and only adds texture
 BATCH = 8
 
 
@@ -73,15 +74,15 @@ def follow(
 
 
 def contact_sheet(pipeline: Krea2Pipeline, steps: int, guidance_scale: float, path: Path) -> None:
-    """The vocabulary's example prompts at 512 × 512, four in a row."""
-    examples = vocabulary()["examples"]
-    sheet = Image.new("RGB", (4 * 512, (len(examples) + 3) // 4 * 512))
+    """The vocabulary's example prompts at 512 × 512, reduced, four in a row."""
+    examples, side = vocabulary()["examples"], 320
+    sheet = Image.new("RGB", (4 * side, (len(examples) + 3) // 4 * side))
     for k, prompt in enumerate(examples):
         picture = pipeline(
             prompt, height=512, width=512, num_inference_steps=steps, guidance_scale=guidance_scale,
             max_sequence_length=64, generator=torch.Generator().manual_seed(k),
         ).images[0]  # fmt: skip
-        sheet.paste(picture, (k % 4 * 512, k // 4 * 512))
+        sheet.paste(picture.resize((side, side), Image.Resampling.LANCZOS), (k % 4 * side, k // 4 * side))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, quality=88)
 
@@ -91,18 +92,19 @@ def report(out: Path, work: Path, judge: judges.Judge, count: int, device: str) 
     reading, followed = judges.accuracy(judge), {}
     for variant in VARIANTS.values():
         folder = out / f"mini-{variant.name}"
-        print(f"{folder.name}: {count} held-out prompts", flush=True)
+        asked = count // SHARE_OF_PROMPTS[variant.name]
+        print(f"{folder.name}: {asked} held-out prompts", flush=True)
         pipeline = pipeline_of(folder).to(device)
-        followed[folder.name] = follow(pipeline, judge, variant.steps, variant.guidance_scale, count)
+        followed[folder.name] = asked, follow(pipeline, judge, variant.steps, variant.guidance_scale, asked)
         contact_sheet(pipeline, variant.steps, variant.guidance_scale, out / "examples" / f"{folder.name}.jpg")
     times = {}
     for state in sorted(work.rglob("state.pt")):
         saved = torch.load(state, weights_only=True, map_location="cpu")
         times[str(state.parent.relative_to(work))] = (saved["step"], saved["seconds"])
-    (out / "README.md").write_text(_page(out, reading, followed, times, count), encoding="utf-8")
+    (out / "README.md").write_text(_page(out, reading, followed, times), encoding="utf-8")
 
 
-def _page(out: Path, reading: dict, followed: dict, times: dict, count: int) -> str:
+def _page(out: Path, reading: dict, followed: dict, times: dict) -> str:
     def row(*cells: object) -> str:
         return "| " + " | ".join(str(c) for c in cells) + " |"
 
@@ -116,15 +118,15 @@ def _page(out: Path, reading: dict, followed: dict, times: dict, count: int) -> 
         "",
         "## Prompt following",
         "",
-        f"Share of {count} held-out prompts whose picture shows what the prompt names, read by the judge, a classifier that",
-        "was trained only on the renderer's pictures. Every prompt names subject, palette and rendering style; the other",
+        "Share of held-out prompts whose picture shows what the prompt names, read by the judge, a classifier that was",
+        "trained only on the renderer's pictures. Every prompt names subject, palette and rendering style; the other",
         "attributes count where they are named. The first row is the judge's own accuracy on pictures of the renderer that",
         "it never saw. Pictures are of the 512 class, all eight aspect ratios, with each variant's own steps and guidance.",
         "",
-        row("", *names),
-        row("---", *["---:"] * len(names)),
-        row("judge on the renderer", *(f"{reading[n]:.1%}" for n in names)),
-        *(row(folder, *(f"{result[n]:.1%}" for n in names)) for folder, result in followed.items()),
+        row("", "prompts", *names),
+        row("---", *["---:"] * (len(names) + 1)),
+        row("judge on the renderer", "", *(f"{reading[n]:.1%}" for n in names)),
+        *(row(folder, asked, *(f"{result[n]:.1%}" for n in names)) for folder, (asked, result) in followed.items()),
         "",
         "Density, vividness and motion are read in five grades; neighbouring grades are easily confused, for the judge too.",
         "",

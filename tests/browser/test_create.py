@@ -12,9 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
 
-# Not strict, because it is a race: after Stop the page now and then shows an error and keeps the run's last state.
-KNOWN_DEFECT = "Stop on the page sometimes leaves the run's last state in view; see the README"
-pytestmark = [pytest.mark.browser, pytest.mark.xfail(strict=False, reason=KNOWN_DEFECT)]
+pytestmark = pytest.mark.browser
 
 SMALLEST_TARGET_PX = 40
 CAPTION = re.compile(r"^\d+ · [\d.]+ s$")
