@@ -137,12 +137,12 @@ def _flat(painter: _Painter) -> Image.Image:
 
 
 def _ink(painter: _Painter) -> Image.Image:
-    """Dark contours on pale paper, the colours only as a thin wash."""
+    """Dark contours on pale paper, the colours only as a thin wash, the subject's a fuller one."""
     composition = painter.composition
     paper = _towards(composition.paper, (255, 252, 244), 0.6)
     canvas = Image.new("RGB", painter.large, _towards(composition.sky[1], paper, 0.72))
     for group in composition.groups:
-        wash = 0.5 if group.kind in ("subject", "item", "sky") else 0.66
+        wash = {"subject": 0.15, "land": 0.66, "streak": 0.66}.get(group.kind, 0.5)
         painter.draw(canvas, Group(group.kind, 0, [(o, _towards(c, paper, wash)) for o, c in group.parts]))
         painter.stroke(canvas, group, _towards(composition.dark, (0, 0, 0), 0.35), 0.0085 if group.kind in ("subject", "land") else 0.006)
     return painter.finished(canvas)
@@ -213,13 +213,16 @@ def _mosaic(painter: _Painter) -> Image.Image:
 
 
 def _neon(painter: _Painter) -> Image.Image:
-    """Glowing tubes along the contours, on near-black."""
+    """Glowing tubes along the contours, on near-black; the subject's panels are lit from behind."""
     composition = painter.composition
     night = tuple(_towards(_towards(c, composition.dark, 0.5), (6, 5, 14), 0.8) for c in composition.sky)
     base = painter.gradient(*night)
     lines = Image.new("RGB", painter.large, (0, 0, 0))
     for group in composition.groups:
-        shade = [(o, _towards(_towards(c, composition.dark, 0.5), (6, 5, 14), 0.8)) for o, c in group.parts]
+        if group.kind == "subject":
+            shade = [(o, _towards(_lit(c), (6, 5, 14), 0.5)) for o, c in group.parts]
+        else:
+            shade = [(o, _towards(_towards(c, composition.dark, 0.5), (6, 5, 14), 0.8)) for o, c in group.parts]
         for canvas, parts in ((base, shade), (lines, [(o, (0, 0, 0)) for o, _ in group.parts])):
             painter.draw(canvas, Group(group.kind, 0, parts))
         bright = [(o, _lit(c)) for o, c in group.parts]
