@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import random
-from collections import defaultdict
+from collections import Counter
 from pathlib import Path
 
 import torch
 from diffusers import Krea2Pipeline, Krea2Transformer2DModel
 from PIL import Image
+from torch import distributed
 
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.training import judge as judges
+from krea_studio.training import loop
 from krea_studio.training.captions import Caption, caption, vocabulary
 from krea_studio.training.world import random_scene
 
@@ -51,12 +53,16 @@ def pipeline_of(folder: Path) -> Krea2Pipeline:
 def follow(
     pipeline: Krea2Pipeline, judge: judges.Judge, steps: int, guidance_scale: float, count: int, resolution: str = "512"
 ) -> dict[str, float]:
-    """Share of prompts whose picture shows what they name, by attribute (0 … 1). Aspect ratios take turns."""
-    right, named = defaultdict(int), defaultdict(int)
+    """Share of prompts whose picture shows what they name, by attribute (0 … 1). Aspect ratios take turns.
+
+    Processes that work together share the aspect ratios, and all get the result.
+    """
+    right, named = Counter(), Counter()
     prompts, ratios, done = held_out(count), list(ASPECT_RATIOS), 0
-    for place, ratio in enumerate(ratios):
-        width, height = size_of(ratio, resolution)
-        numbers = range(place, count, len(ratios))
+    rank, processes = loop.place()
+    for turn in range(rank, len(ratios), processes):
+        width, height = size_of(ratios[turn], resolution)
+        numbers = range(turn, count, len(ratios))
         for batch in (numbers[k : k + BATCH] for k in range(0, len(numbers), BATCH)):
             pictures = pipeline(
                 [prompts[k].text for k in batch], height=height, width=width, num_inference_steps=steps,
@@ -70,6 +76,10 @@ def follow(
                     right[name] += judges.ATTRIBUTES[name][verdict[name]] == value
             done += len(batch)
         print(f"  {done}/{count}: " + ", ".join(f"{n} {right[n] / named[n]:.0%}" for n in ALWAYS_NAMED), flush=True)
+    counts = [(right, named)] * processes
+    if processes > 1:
+        distributed.all_gather_object(counts, (right, named))
+    right, named = (sum(parts, Counter()) for parts in zip(*counts, strict=True))
     return {name: right[name] / named[name] for name in judges.ATTRIBUTES}
 
 
@@ -88,7 +98,11 @@ def contact_sheet(pipeline: Krea2Pipeline, steps: int, guidance_scale: float, pa
 
 
 def report(out: Path, work: Path, judge: judges.Judge, count: int, device: str) -> None:
-    """Measure every shipped checkpoint, then write the table, the training times and the known words."""
+    """Measure every shipped checkpoint, then write the table, the training times and the known words.
+
+    Of processes that work together the first writes.
+    """
+    first = loop.place()[0] == 0
     reading, followed = judges.accuracy(judge), {}
     for variant in VARIANTS.values():
         folder = out / f"mini-{variant.name}"
@@ -96,12 +110,14 @@ def report(out: Path, work: Path, judge: judges.Judge, count: int, device: str) 
         print(f"{folder.name}: {asked} held-out prompts", flush=True)
         pipeline = pipeline_of(folder).to(device)
         followed[folder.name] = asked, follow(pipeline, judge, variant.steps, variant.guidance_scale, asked)
-        contact_sheet(pipeline, variant.steps, variant.guidance_scale, out / "examples" / f"{folder.name}.jpg")
+        if first:
+            contact_sheet(pipeline, variant.steps, variant.guidance_scale, out / "examples" / f"{folder.name}.jpg")
     times = {}
     for state in sorted(work.rglob("state.pt")):
         saved = torch.load(state, weights_only=True, map_location="cpu")
         times[str(state.parent.relative_to(work))] = (saved["step"], saved["seconds"])
-    (out / "README.md").write_text(_page(out, reading, followed, times), encoding="utf-8")
+    if first:
+        (out / "README.md").write_text(_page(out, reading, followed, times), encoding="utf-8")
 
 
 def _page(out: Path, reading: dict, followed: dict, times: dict) -> str:

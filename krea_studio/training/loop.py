@@ -17,6 +17,11 @@ import torch
 from torch import distributed, nn
 
 
+def place() -> tuple[int, int]:
+    """This process's number among those that work together (torch.distributed), and how many they are."""
+    return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Learning rate: a linear rise over `warmup` steps, then a cosine to a twentieth of the peak."""
@@ -112,7 +117,7 @@ def run(
     takes its own batches and the first one reports and saves. State lies in `folder/state.pt` with the time spent, and
     is replaced whole.
     """
-    rank, processes = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+    rank, processes = place()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "state.pt"
     optimizer, average, first, spent = Optimizer(module, muon=muon), Average(module, decay), 0, 0.0

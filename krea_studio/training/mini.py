@@ -19,7 +19,7 @@ from diffusers import AutoencoderKLQwenImage, Krea2Transformer2DModel
 from torch import distributed, multiprocessing
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
-from krea_studio.training import architecture, autoencoder, denoiser, distill, evaluate, export, judge, latents, text
+from krea_studio.training import architecture, autoencoder, denoiser, distill, evaluate, export, judge, latents, loop, text
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ STAGES: dict[str, Callable[[Workshop], None]] = {
     "export": write,
     "report": report,
 }
-TOGETHER = ("medium", "large", "turbo")  # stages that several processes train together; the first does the others
+TOGETHER = ("medium", "large", "turbo", "report")  # stages that several processes share; the first does the others
 
 
 def _first() -> bool:
-    return not distributed.is_initialized() or distributed.get_rank() == 0
+    return loop.place()[0] == 0
 
 
 def _run(rank: int, shop: Workshop, stages: list[str], processes: int, meeting: str) -> None:
@@ -158,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("assets/checkpoints"), help="folder for the checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=1, help="that train together on a CPU")
+    parser.add_argument("--processes", type=int, default=1, help="that work together on a CPU")
     parser.add_argument("--prompts", type=int, default=304, help="held-out prompts of the report")
     chosen = parser.parse_args(arguments)
     unknown = [stage for stage in chosen.stages if stage not in STAGES]
