@@ -44,7 +44,7 @@ MEDIUM_STAGES = (
     Stage("512", {"512": 0.65, "256": 0.35}, 1600, 1.2e-3, {80: 16, 300: 5}),
     Stage("1K", {"1K": 0.35, "512": 0.35, "256": 0.3}, 2900, 1.2e-3, {80: 16, 300: 5, 1200: 1}),
 )
-LARGE_STAGES = (Stage("textured", {"1K textured": 0.5, "512 textured": 0.5}, 40, 4e-4, {300: 6, 1200: 2}),)
+LARGE_STAGES = (Stage("textured", {"1K textured": 0.4, "512 textured": 0.6}, 120, 5e-4, {300: 4, 1200: 1}),)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
