@@ -87,7 +87,7 @@ def test_training_encodes_prompts_as_the_pipeline_does(medium, tokenizer):
 
 def test_the_judge_reads_the_renderer():
     reading = judge.accuracy(judge.load(CHECKPOINTS / "judge.safetensors"), count=100)
-    assert reading["subject"] >= 0.85 and reading["palette"] >= 0.9 and reading["style"] >= 0.95
+    assert min(reading[name] for name in evaluate.ALWAYS_NAMED) >= 0.95
 
 
 def test_the_autoencoder_keeps_a_picture(medium):
@@ -100,9 +100,8 @@ def test_the_autoencoder_keeps_a_picture(medium):
 
 
 @pytest.mark.slow
-def test_turbo_follows_palette_and_style_of_held_out_prompts():
+def test_turbo_follows_held_out_prompts():
     followed = evaluate.follow(
         evaluate.pipeline_of(CHECKPOINTS / "mini-turbo"), judge.load(CHECKPOINTS / "judge.safetensors"), 8, 0.0, 24
     )
-    # Subjects are not asserted: this first set of weights does not draw them recognisably yet.
-    assert followed["palette"] > 0.7 and followed["style"] > 0.7
+    assert min(followed[name] for name in evaluate.ALWAYS_NAMED) >= 0.75
