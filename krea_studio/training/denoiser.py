@@ -91,8 +91,8 @@ def velocity(
 def noise_times(count: int, token_count: int, generator: torch.Generator, lean: float) -> torch.Tensor:
     """Times (count,) in 0…1 to train at: 15 % are 1, where a run begins, the others logit-normal around `lean`.
 
-    With a lean of 1 about half lies above 0.9: layouts are learned. Around 0 edges are. The scheduler's own shift for
-    a picture of so many tokens comes on top, as larger pictures bear more noise.
+    A lean of 1 puts about half of them above 0.9, where layouts are learned; a lower one leaves more for edges. The
+    scheduler's own shift for a picture of so many tokens comes on top, as larger pictures bear more noise.
     """
     mu = calculate_shift(token_count, 256, 6400, 0.5, 1.15)
     times = torch.sigmoid(mu + lean + 1.4 * torch.randn(count, generator=generator))

@@ -12,6 +12,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from krea_studio.training.composition import Colour, Composition, Group, compose
 from krea_studio.training.world import Scene
 
+_NIGHT = (6, 5, 14)
 OVERSAMPLING = 2
 
 
@@ -215,14 +216,14 @@ def _mosaic(painter: _Painter) -> Image.Image:
 def _neon(painter: _Painter) -> Image.Image:
     """Glowing tubes along the contours, on near-black; the subject's panels are lit from behind."""
     composition = painter.composition
-    night = tuple(_towards(_towards(c, composition.dark, 0.5), (6, 5, 14), 0.8) for c in composition.sky)
+    night = tuple(_towards(_towards(c, composition.dark, 0.5), _NIGHT, 0.8) for c in composition.sky)
     base = painter.gradient(*night)
     lines = Image.new("RGB", painter.large, (0, 0, 0))
     for group in composition.groups:
         if group.kind == "subject":
-            shade = [(o, _towards(_lit(c), (6, 5, 14), 0.5)) for o, c in group.parts]
+            shade = [(o, _towards(_lit(c), _NIGHT, 0.5)) for o, c in group.parts]
         else:
-            shade = [(o, _towards(_towards(c, composition.dark, 0.5), (6, 5, 14), 0.8)) for o, c in group.parts]
+            shade = [(o, _towards(_towards(c, composition.dark, 0.5), _NIGHT, 0.8)) for o, c in group.parts]
         for canvas, parts in ((base, shade), (lines, [(o, (0, 0, 0)) for o, _ in group.parts])):
             painter.draw(canvas, Group(group.kind, 0, parts))
         bright = [(o, _lit(c)) for o, c in group.parts]
