@@ -100,7 +100,7 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
     groups: list[Group] = []
     # The subject has one place and one pose, and the wind one direction: a small model learns one of each, but well.
     slope = np.radians(15)
-    slant = 0.16 * scene.motion
+    slant = 0.24 * scene.motion
     span = min(height, 1.0)
     horizon = span * draw.uniform(0.58, 0.62)
     ground = min(0.85, height - 0.06)
@@ -151,11 +151,12 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
         colour = _mix(lands[int(t)], lands[min(2, int(t) + 1)], t - int(t))
         outline = np.concatenate([ridge, [[width + 0.1, height + 0.1], [-0.1, height + 0.1]]])
         land = Group("land", 0.018, [(outline, colour)])
+        strata = Group("item", 0.005, _strata(ridge, scene.density, _mix(colour, paint("dark" if k % 2 else "light"), 0.3)))
         if k == count - 1:
             groups.append(floating)
             groups.append(Group("streak", 0.006, _streaks(draw, scene, width, height, slope, paint)))
             groups += _subject(scene, ground, span, slope, paint)
-        groups.append(land)
+        groups += [land, strata]
         growth = Group("item", 0.010)
         for _ in range(round(scene.density * (5 if k < count - 1 else 7))):
             x = draw.uniform(0.02, width - 0.02)
@@ -175,12 +176,19 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
     )
 
 
+def _strata(ridge: np.ndarray, density: float, colour: Colour) -> list:
+    """Bands in a land that follow its upper edge: none in a simple scene, the more the denser it is."""
+    depths = [0.045 + 0.08 * k for k in range(round(density * 5))]
+    bands = [(ridge + [0.0, depth], ridge + [0.0, depth + 0.034]) for depth in depths]
+    return [(np.concatenate([upper, lower[::-1]]), colour) for upper, lower in bands]
+
+
 def _streaks(draw, scene: Scene, width: float, height: float, slope: float, paint: _Paints) -> list:
     """Ribbons of wind along one direction: more and longer with motion."""
     ribbons = []
-    for _ in range(round(scene.motion * 11)):
+    for _ in range(round(scene.motion * 4)):
         x, y = draw.uniform(0.1, width - 0.1), draw.uniform(0.08, height * 0.86)
-        length, thick = draw.uniform(0.22, 0.42) * (0.5 + scene.motion), draw.uniform(0.008, 0.016)
+        length, thick = draw.uniform(0.28, 0.46) * (0.5 + scene.motion), draw.uniform(0.009, 0.016)
         along = np.linspace(-1, 1, 24)
         bend = 0.035 * np.sin(np.pi * (along + draw.uniform(0, 2)))
         taper = thick * (1 - along**2)
