@@ -136,19 +136,30 @@ def _first() -> bool:
 
 
 def _run(rank: int, shop: Workshop, stages: list[str], processes: int, meeting: str) -> None:
-    """What each process does. On a CPU, two of one thread get more done than one of two."""
-    if processes > 1:
-        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-        distributed.init_process_group(
-            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=processes, timeout=timedelta(days=2)
-        )
+    """What each process does. On a CPU, two of one thread get more done than one of two.
+
+    They form a group for a stage that they share; before the next of those, the others wait for the first.
+    """
+    threads = torch.get_num_threads()
     for name in stages:
-        if _first() or name in TOGETHER:
-            if _first():
-                print(f"== {name}", flush=True)
-            STAGES[name](shop)
-        if processes > 1:
+        together = processes > 1 and name in TOGETHER
+        if rank > 0 and not together:
+            continue
+        torch.set_num_threads(max(1, threads // processes) if together else threads)
+        if together:
+            distributed.init_process_group(
+                "gloo",
+                init_method=f"file://{meeting}-{name}",
+                rank=rank,
+                world_size=processes,
+                timeout=timedelta(days=2),
+            )
+        if rank == 0:
+            print(f"== {name}", flush=True)
+        STAGES[name](shop)
+        if together:
             distributed.barrier()
+            distributed.destroy_process_group()
 
 
 def main(arguments: list[str] | None = None) -> int:
