@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from krea_studio import __version__
-from krea_studio.engine.base import Failed, Loading, Queued, Step
+from krea_studio.direction.sliders import other_mechanisms, values_text
+from krea_studio.engine.base import CheckpointInfo, Failed, Loading, Queued, Step
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
-from krea_studio.recipe.pending import PENDING_CONTROLS, require_ready
-from krea_studio.recipe.plan import GenerationPlan
-from krea_studio.recipe.request import GenerationRequest, default, help_text, parse_request
+from krea_studio.recipe.pending import PENDING_CONTROLS
+from krea_studio.recipe.plan import GenerationPlan, require_plannable
+from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, help_text, parse_request
 from krea_studio.services import build_services
 from krea_studio.settings import Settings, environment_variable, load_settings
 from krea_studio.studio import Saved, Started
@@ -44,10 +45,14 @@ FLAGS = {
     "intensity": "--intensity",
     "complexity": "--complexity",
     "movement": "--movement",
+    "spread": "--spread",
+    "exploration_seed": "--exploration-seed",
 }
+# Flags that say how random mode draws; without it they would have no effect.
+RANDOM_FLAGS = {"locked_sliders": "--lock", "spread": "--spread", "exploration_seed": "--exploration-seed"}
 
 # Measuring commands: name → "module:function"; the function takes the remaining arguments and returns an exit code.
-MEASURES = {"speed": "krea_studio.engine.measure:main"}
+MEASURES = {"speed": "krea_studio.measures.speed:main", "sliders": "krea_studio.measures.sliders:main"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,6 +100,10 @@ def _parser() -> argparse.ArgumentParser:
         serve.add_argument(f"--{field}", help=f"{option.description} (default: {option.default})")
     serve.set_defaults(run=_serve, parser=serve)
 
+    train = commands.add_parser("train-slider", help="train a slider LoRA on a checkpoint", add_help=False)
+    train.add_argument("rest", nargs=argparse.REMAINDER, metavar="…", help="its own options; try --help there")
+    train.set_defaults(run=_train_slider, parser=train)
+
     measure = commands.add_parser("measure", help="measure the engine on this machine", allow_abbrev=False)
     measure.add_argument("measure", choices=list(MEASURES), help="what to measure")
     measure.add_argument("rest", nargs=argparse.REMAINDER, metavar="…", help="its own options; try --help there")
@@ -112,6 +121,10 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help=f"{help_text('prompt')}; optional with --from")
     for field, flag in FLAGS.items():
         parser.add_argument(flag, dest=field, metavar=_placeholder(field), help=_flag_help(field))
+    parser.add_argument("--random", dest="random_mode", action="store_true", help=help_text("random_mode"))
+    parser.add_argument(
+        "--lock", dest="locked_sliders", metavar="SLIDER,…", help=f"{help_text('locked_sliders')}: {', '.join(SLIDERS)}"
+    )
     parser.add_argument(
         "--from",
         dest="source",
@@ -147,7 +160,7 @@ def _flag_help(field: str) -> str:
 
 def _flag_of(field: str) -> str:
     """A field as the person at the command line knows it."""
-    return FLAGS.get(field, field.upper())
+    return {**FLAGS, **RANDOM_FLAGS, "random_mode": "--random"}.get(field, field.upper())
 
 
 def _value(field: str, text: str) -> Any:
@@ -166,13 +179,21 @@ def _request(options: argparse.Namespace, recipe: dict[str, Any] | None) -> Gene
         for field in ("prompt", *FLAGS)
         if getattr(options, field) is not None
     }
+    if options.locked_sliders is not None:
+        given["locked_sliders"] = [name.strip() for name in options.locked_sliders.split(",") if name.strip()]
+    if options.random_mode:
+        given["random_mode"] = True
+    else:
+        for field, flag in RANDOM_FLAGS.items():
+            if field in given:
+                raise InvalidRequest(f"{flag} {shown(getattr(options, field))} works in random mode only — add --random")
     wishes: dict[str, Any] = {}
     if recipe is not None:
         wishes = GenerationRequest.from_recipe(recipe).model_dump()
         if given.get("variant", wishes["variant"]) != wishes["variant"]:
             wishes |= {"steps": None, "guidance_scale": None}
     request = parse_request(wishes | given, name=_flag_of)
-    require_ready(request)
+    require_plannable(request)
     return request
 
 
@@ -186,7 +207,7 @@ def _generate(options: argparse.Namespace) -> int:
         _require_folder(settings.library)
     services = build_services(settings)
     if recipe is not None:
-        _tell_of_other_checkpoint(recipe, request, services.engine.checkpoint_of(request.variant).name)
+        _tell_of_differences(recipe, request, services.engine.checkpoint_of(request.variant))
     with closing(services.library), closing(services.studio.generate(request)) as events, _Progress() as progress:
         for event in events:
             if isinstance(event, Failed):
@@ -211,14 +232,16 @@ def _require_folder(out: Path) -> None:
         raise InvalidRequest(f"--out is {shown(str(out))}, which you may not write — name a folder that you may write")
 
 
-def _tell_of_other_checkpoint(recipe: dict[str, Any], request: GenerationRequest, configured: str) -> None:
+def _tell_of_differences(recipe: dict[str, Any], request: GenerationRequest, checkpoint: CheckpointInfo) -> None:
     recorded = recipe.get("checkpoint")
-    if recorded != configured:
+    if recorded != checkpoint.name:
         print(
-            f"note: {shown(recorded)} drew this picture, {shown(configured)} runs {request.variant} here — "
+            f"note: {shown(recorded)} drew this picture, {shown(checkpoint.name)} runs {request.variant} here — "
             f"expect a different picture, or set KREA_STUDIO_CHECKPOINT_{request.variant.upper()}",
             file=sys.stderr,
         )
+    if other := other_mechanisms(recipe, checkpoint.sliders):
+        print(f"note: {other}", file=sys.stderr)
 
 
 def _described(record: Record) -> dict[str, Any]:
@@ -236,9 +259,10 @@ def _described(record: Record) -> dict[str, Any]:
 
 
 def _line(record: Record) -> str:
+    sliders = values_text(record.recipe)
     return (
         f"{record.path}  seed {record.seed}, {record.width} × {record.height}, "
-        f"{record.variant} ({record.checkpoint}), {record.seconds:.1f} s"
+        f"{record.variant} ({record.checkpoint}), {record.seconds:.1f} s" + (f", {sliders}" if sliders else "")
     )
 
 
@@ -309,3 +333,9 @@ def _serve(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace) -> int:
     module, _, function = MEASURES[options.measure].partition(":")
     return getattr(import_module(module), function)(options.rest)
+
+
+def _train_slider(options: argparse.Namespace) -> int:
+    from krea_studio.training.slider import main as train
+
+    return train(options.rest)

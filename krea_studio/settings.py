@@ -52,6 +52,14 @@ class Settings(BaseSettings):
     checkpoint_turbo: CheckpointName = Field(
         default="mini-turbo", description=f"What runs the variant Turbo: {CHECKPOINT_HELP}"
     )
+    sliders: Folder = Field(
+        default=Path("sliders"), description="Folder of slider LoRAs that you trained: CHECKPOINT/SLIDER.safetensors"
+    )
+    cache: Folder = Field(
+        default=Path("~/.cache/krea-studio"),
+        validate_default=True,
+        description="Folder for what can be computed again, such as the sliders' text directions",
+    )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", description="give auto, cpu, cuda, cuda:N or mps"
     )

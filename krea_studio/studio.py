@@ -56,7 +56,7 @@ class Studio:
         next step; pictures that were finished by then are still kept. Raises InvalidRequest or StorageError at once,
         before anything runs, where the request or the library cannot be used. `owner` goes into the records.
         """
-        resolved = plan(request, draw_seed() if request.seed is None else request.seed)
+        resolved = plan(request, draw_seed() if request.seed is None else request.seed, draw_seed())
         self.library.check_writable()
         return self._run(resolved, owner)
 
@@ -93,7 +93,7 @@ class Studio:
 
     def _keep(self, resolved: GenerationPlan, ready: ImageReady, owner: str) -> Record:
         shot = resolved.shots[ready.shot]
-        return self.library.save(shot, ready.image, shot.recipe(ready.checkpoint), ready.seconds, owner)
+        return self.library.save(shot, ready.image, shot.recipe(ready.checkpoint, ready.slider_mechanisms), ready.seconds, owner)
 
 
 def _outcome(shot: int, future: Future[Record]) -> Saved | Failed:

@@ -140,5 +140,8 @@ def _hint(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     owner, field = _owner(model, location), location[-1]
     if field in owner.model_fields:
         return allowed(owner, str(field))
+    items = field_schema(model, str(location[0])).get("items", {})
+    if "enum" in items:
+        return _phrase(items)
     nested = _nested(model.model_fields[str(location[0])].annotation)
     return "give an object with " + " and ".join(nested.model_fields) if nested else "see its description"

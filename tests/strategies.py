@@ -5,12 +5,13 @@ from typing import Any
 from hypothesis import strategies as st
 
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, RESOLUTIONS
-from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest
+from krea_studio.recipe.request import FULL_SPREAD, SEED_LIMIT, SLIDERS, GenerationRequest
 from krea_studio.recipe.variants import VARIANTS
 
 texts = st.text(st.characters(codec="utf-8"), max_size=60)
 prompts = texts.filter(lambda text: any(c.isalnum() for c in text))
 seeds = st.integers(0, SEED_LIMIT - 1)
+sliders = st.integers(-100, 100)
 
 
 def optional(fields: dict[str, st.SearchStrategy[Any]], **required: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -23,8 +24,13 @@ ready = {
     "aspect_ratio": st.sampled_from(list(ASPECT_RATIOS)),
     "resolution": st.sampled_from(RESOLUTIONS),
     "creativity": st.just("raw"),
-    "intensity": st.just(0),
-    "random_mode": st.just(False),
+    "intensity": sliders,
+    "complexity": sliders,
+    "movement": sliders,
+    "random_mode": st.booleans(),
+    "locked_sliders": st.lists(st.sampled_from(SLIDERS), max_size=2),
+    "spread": st.integers(1, FULL_SPREAD),
+    "exploration_seed": st.none() | seeds,
     "style_references": st.just([]),
     "moodboard": st.none(),
     "seed": st.none() | seeds,
@@ -34,15 +40,10 @@ ready = {
 }
 """Fields with values that this version can draw."""
 
-sliders = st.integers(-100, 100)
 strengths = st.floats(-2, 2)
 valid = {
     **ready,
     "creativity": st.sampled_from(["raw", "low", "medium", "high"]),
-    "intensity": sliders,
-    "complexity": sliders,
-    "movement": sliders,
-    "random_mode": st.booleans(),
     "style_references": st.lists(optional({"strength": strengths}, image=prompts), max_size=4),
     "moodboard": st.none() | optional({"strength": st.floats(-0.5, 1.5)}, name=prompts),
     "styles": st.lists(optional({"weight": strengths}, name=prompts), max_size=3),

@@ -109,6 +109,26 @@ def test_flags_reach_the_request(capsys: pytest.CaptureFixture[str], double: Scr
     )
 
 
+def test_random_mode_draws_each_picture_and_records_it(
+    capsys: pytest.CaptureFixture[str], double: ScriptedEngine
+) -> None:
+    command = "generate a --count 4 --seed 1 --random --lock movement --movement 10 --exploration-seed 5 --json"
+    _, out, errors = run(capsys, command)
+    recipes = [json.loads(line)["recipe"] for line in out.splitlines()]
+    assert errors == []
+    assert len({recipe["intensity"] for recipe in recipes}) == 4
+    assert {recipe["movement"] for recipe in recipes} == {10}
+    assert [recipe["exploration"]["number"] for recipe in recipes] == [0, 1, 2, 3]
+    assert {recipe["exploration"]["seed"] for recipe in recipes} == {5}
+    _, again, _ = run(capsys, command)
+    assert [json.loads(line)["recipe"] for line in again.splitlines()] == recipes
+
+
+def test_a_line_tells_the_slider_values(capsys: pytest.CaptureFixture[str], double: ScriptedEngine) -> None:
+    _, out, _ = run(capsys, "generate a --intensity 60 --movement -20 --resolution 512")
+    assert out.rstrip().endswith("intensity +60, complexity 0, movement −20")
+
+
 BAD = {
     "generate": "PROMPT is missing — give a text of 1 to 10,000 characters",
     "generate ' '": "PROMPT is empty — give a text of 1 to 10,000 characters",
@@ -126,7 +146,13 @@ BAD = {
     "generate a --guidance-scale inf": "--guidance-scale is inf — give a number from 0 to 20",
     "generate a --resolution 4K": "--resolution is '4K' — choose one of 1K, 512",
     "generate a --intensity 101": "--intensity is 101 — give a whole number from -100 to 100",
-    "generate a --intensity 50": "Intensity 50 is not available yet — set it to 0",
+    "generate a --intensity 1.5": "--intensity is '1.5' — give a whole number from -100 to 100",
+    "generate a --random --lock colour": "--lock, number 1 is 'colour' — choose one of intensity, complexity, movement",
+    "generate a --random --lock intensity,complexity,movement": "Random mode has nothing to vary",
+    "generate a --random --spread 0": "--spread is 0 — give a whole number from 1 to 200",
+    "generate a --lock movement": "--lock 'movement' works in random mode only — add --random",
+    "generate a --spread 20": "--spread '20' works in random mode only — add --random",
+    "generate a --exploration-seed 3": "--exploration-seed '3' works in random mode only — add --random",
     "generate a --creativity high": "Creativity 'high' is not available yet — set it to raw",
     "generate a --out file/inside": "--out is 'file/inside' (Not a directory) — name a folder that can be made",
     "generate a --out file": "--out is 'file' (File exists) — name a folder that can be made",

@@ -188,7 +188,7 @@ def test_a_defect_of_the_engine_is_not_hidden(studio: Studio, double: ScriptedEn
 
 def test_what_cannot_run_is_refused_at_once(studio: Studio, double: ScriptedEngine) -> None:
     with pytest.raises(InvalidRequest, match="is not available yet"):
-        studio.generate(request_of(intensity=50))
+        studio.generate(request_of(creativity="high"))
     os.rename(studio.library.folder, studio.library.folder.with_name("moved"))
     studio.library.folder.touch()
     with pytest.raises(StorageError, match="cannot be written"):

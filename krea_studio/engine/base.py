@@ -6,8 +6,8 @@ is plain data that could cross a process border. How a picture is made is no par
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -47,12 +47,16 @@ class Step:
 
 @dataclass(frozen=True)
 class ImageReady:
-    """The picture of shot `shot`, the seconds it took, and the name of the checkpoint that drew it."""
+    """The picture of shot `shot`, the seconds it took, and the name of the checkpoint that drew it.
+
+    `slider_mechanisms` says by what each slider that was not at 0 worked, with the identity of its data.
+    """
 
     shot: int
     image: Image
     seconds: float
     checkpoint: str
+    slider_mechanisms: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,10 @@ Event = Queued | Loading | Step | ImageReady | Failed
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What runs a variant; `vocabulary` is known for embedded checkpoints only."""
+    """What runs a variant; `vocabulary` is known for embedded checkpoints only.
+
+    `sliders` names the mechanism of each generative slider, in words for the page.
+    """
 
     name: str
     label: str
@@ -76,6 +83,7 @@ class CheckpointInfo:
     note: str
     embedded: bool
     vocabulary: Vocabulary | None = None
+    sliders: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

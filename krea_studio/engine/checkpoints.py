@@ -29,13 +29,17 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint; `source` is a folder's path or a Hub repository id, `base` the row that has its missing parts."""
+    """One checkpoint; `source` is a folder's path or a Hub repository id, `base` the row that has its missing parts.
+
+    `adapters_of` names the checkpoint whose LoRAs are made for this one too; None where it has its own.
+    """
 
     name: str
     label: str
     source: str
     base: str | None = None
     note: str = ""
+    adapters_of: str | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -60,7 +64,14 @@ CHECKPOINTS: dict[str, Checkpoint] = {
     for row in (
         Checkpoint("mini-medium", "Mini Medium", str(ASSETS / "mini-medium"), note=_SMALL_WORLD),
         Checkpoint("mini-large", "Mini Large", str(ASSETS / "mini-large"), base="mini-medium", note=_SMALL_WORLD),
-        Checkpoint("mini-turbo", "Mini Turbo", str(ASSETS / "mini-turbo"), base="mini-medium", note=_SMALL_WORLD),
+        Checkpoint(
+            "mini-turbo",
+            "Mini Turbo",
+            str(ASSETS / "mini-turbo"),
+            base="mini-medium",
+            note=_SMALL_WORLD,
+            adapters_of="mini-medium",
+        ),
         Checkpoint("krea-2-raw", "Krea 2 Raw", "krea/Krea-2-Raw", note="The open undistilled checkpoint, for a GPU."),
         Checkpoint(
             "krea-2-turbo",
@@ -68,6 +79,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
             "krea/Krea-2-Turbo",
             base="krea-2-raw",
             note="The open checkpoint for 8 steps without guidance, for a GPU.",
+            adapters_of="krea-2-raw",
         ),
     )
 }

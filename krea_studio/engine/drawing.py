@@ -22,6 +22,7 @@ from krea_studio.engine.manager import LoadedPipeline, PipelineManager
 from krea_studio.engine.preview import predicted_clean
 from krea_studio.engine.prompts import PromptCache, PromptEmbedding, require_fitting
 from krea_studio.engine.savings import Savings, applied
+from krea_studio.engine.sliders import Sliders
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.recipe.plan import Shot
 from krea_studio.settings import Settings
@@ -30,8 +31,11 @@ from krea_studio.settings import Settings
 class Drawing:
     """The loaded models of one device and what draws with them. For one run at a time."""
 
-    def __init__(self, settings: Settings, savings: Savings | None = None) -> None:
-        """`savings` overrules the setting `exact_savings`, for measurements. Raises Unavailable without the device."""
+    def __init__(self, settings: Settings, savings: Savings | None = None, mechanism: str | None = None) -> None:
+        """`savings` overrules the setting `exact_savings`, `mechanism` how sliders work, both for measurements.
+
+        Raises Unavailable without the device.
+        """
         if savings is None:
             savings = Savings() if settings.exact_savings else Savings.none()
         self.savings = savings
@@ -39,6 +43,7 @@ class Drawing:
         self.device = choose_device(settings.device)
         self.precision = choose_precision(settings.precision, self.device)
         self.manager = PipelineManager(budget_bytes(settings.memory_budget_gb, self.device))
+        self.sliders = Sliders(settings, mechanism)
         self._prompts = PromptCache()
 
     def draw(self, checkpoint: Checkpoint, shots: Sequence[Shot], run: Run) -> None:
@@ -53,18 +58,22 @@ class Drawing:
             loaded = self.manager.get(checkpoint, self.precision, self.device, run.emit, run.check)
             for shot in shots:
                 require_drawable(loaded.pipeline, shot)
+            wanted = dict.fromkeys(slider for shot in shots for slider in shot.sliders)
+            mechanisms = self.sliders.prepare(loaded, tuple(wanted), run.emit, run.check)
             run.start_clock()
             for shot in shots:
                 run.shot = shot.index
                 started = time.perf_counter()
                 image = self.picture(loaded, shot, run)
-                run.emit(ImageReady(shot.index, image, time.perf_counter() - started, checkpoint.name))
+                seconds = time.perf_counter() - started
+                used = {slider: mechanisms[slider] for slider in shot.sliders}
+                run.emit(ImageReady(shot.index, image, seconds, checkpoint.name, used))
 
     def picture(self, loaded: LoadedPipeline, shot: Shot, run: Run) -> Image.Image:
-        """One shot's picture; a Step is emitted after each step."""
+        """One shot's picture; a Step is emitted after each step. Its sliders must be prepared."""
         pipeline = loaded.pipeline
         try:
-            text = self._embedding(loaded, shot.conditioning_prompt)
+            text = self.sliders.shifted(loaded, self._embedding(loaded, shot.conditioning_prompt), shot.sliders)
             arguments = {"prompt_embeds": text.values, "prompt_embeds_mask": text.mask}
             if shot.guidance_scale > 0:
                 negative = self._embedding(loaded, shot.negative_prompt)
@@ -78,7 +87,7 @@ class Drawing:
                 text.values.device,
                 torch.Generator("cpu").manual_seed(shot.seed),
             )
-            with applied(pipeline.transformer, self.savings):
+            with applied(pipeline.transformer, self.savings), self.sliders.applied(loaded, shot.sliders):
                 (made,) = pipeline(
                     **arguments,
                     latents=latents,

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Event, Loading
 from krea_studio.engine.bridge import Line, Run, stream
 from krea_studio.engine.checkpoints import missing, resolve
+from krea_studio.engine.slider_files import described
 from krea_studio.errors import Unavailable
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.settings import Settings
@@ -82,7 +84,8 @@ class LocalEngine:
         """See Engine.checkpoint_of; for a setting that names no checkpoint the note says so."""
         name = self._settings.checkpoint_for(variant)
         try:
-            return resolve(name).info
+            checkpoint = resolve(name)
+            return replace(checkpoint.info, sliders=described(checkpoint, self._settings.sliders))
         except Unavailable as error:
             return CheckpointInfo(name, name, name, error.message, embedded=False)
 

@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,6 +59,7 @@ class LoadedPipeline:
     pipeline: Krea2Pipeline
     parts: Mapping[str, Part]
     offloaded: bool
+    text_encoder_folder: Path
 
     @property
     def decoder(self) -> SingleFrameDecoder:
@@ -178,7 +180,7 @@ class PipelineManager:
                 shared[identity] = Part(identity, value, _bytes(value))
             parts[name] = shared[identity]
         pipeline.maybe_free_model_hooks()
-        return LoadedPipeline(located.checkpoint, pipeline, parts, offload)
+        return LoadedPipeline(located.checkpoint, pipeline, parts, offload, located.parts["text_encoder"].folder)
 
 
 def _identity(located: Located, part: str, key: PipelineKey) -> Hashable:

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from krea_studio import __version__
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.recipe.request import RECIPE_SCHEMA_VERSION
+from krea_studio.recipe.request import RECIPE_SCHEMA_VERSION, SLIDERS
 from krea_studio.validation import shown
 
 RECIPE_KEY = "krea_studio"
@@ -64,6 +64,7 @@ def parameters_text(recipe: dict[str, Any]) -> str:
         "Seed": recipe["seed"],
         "Size": f"{recipe['width']}x{recipe['height']}",
         "Model": recipe["checkpoint"],
+        **{slider.capitalize(): recipe[slider] for slider in SLIDERS if recipe[slider]},
         "Version": f"Krea Studio {__version__}",
     }
     lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in pairs.items()))

@@ -10,10 +10,6 @@ from krea_studio.validation import shown
 
 PENDING_CONTROLS: dict[str, str] = {
     "creativity": "Prompts are drawn exactly as written (raw); expanding them is not available yet.",
-    "intensity": "Generative sliders are not available yet.",
-    "complexity": "Generative sliders are not available yet.",
-    "movement": "Generative sliders are not available yet.",
-    "random_mode": "Random mode varies the generative sliders, which are not available yet.",
     "style_references": "Style references are not available yet.",
     "moodboard": "Moodboards are not available yet.",
     "styles": "Styles (LoRAs) are not available yet.",

@@ -17,11 +17,16 @@ from krea_studio.recipe.variants import VARIANTS
 from krea_studio.validation import field_schema, refusal, shown
 
 PROMPT_CHARACTERS = 10_000
+SLIDERS = ("intensity", "complexity", "movement")
+SLIDER_LIMIT = 100
+FULL_SPREAD = 2 * SLIDER_LIMIT
 SEED_LIMIT = 2**32
 RECIPE_SCHEMA_VERSION = 1
 
 # What a recipe holds beyond the request's own fields: facts about the picture that was made, not wishes.
-RECIPE_FACTS = ("width", "height", "expanded_prompt", "checkpoint", "schema_version")
+RECIPE_FACTS = (
+    "width", "height", "expanded_prompt", "checkpoint", "slider_mechanisms", "exploration", "schema_version",
+)  # fmt: skip
 
 
 def clean_text(text: object) -> object:
@@ -84,7 +89,12 @@ class StyleChoice(Frozen):
 
 def _slider(title: str, low: str, high: str) -> Any:
     return Field(
-        default=0, ge=-100, le=100, strict=True, title=title, description=f"−100: {low}; 100: {high}; 0 has no effect"
+        default=0,
+        ge=-SLIDER_LIMIT,
+        le=SLIDER_LIMIT,
+        strict=True,
+        title=title,
+        description=f"−{SLIDER_LIMIT}: {low}; {SLIDER_LIMIT}: {high}; 0 has no effect",
     )
 
 
@@ -126,7 +136,29 @@ class GenerationRequest(Frozen):
         default=False,
         strict=True,
         title="Random mode",
-        description="Vary all three sliders anew in every generation",
+        description="Vary the sliders anew for every picture",
+    )
+    locked_sliders: tuple[Literal[*SLIDERS], ...] = Field(
+        default=(),
+        max_length=len(SLIDERS),
+        title="Locked sliders",
+        description="Sliders that random mode leaves where they are",
+    )
+    spread: int = Field(
+        default=FULL_SPREAD,
+        ge=1,
+        le=FULL_SPREAD,
+        strict=True,
+        title="Spread",
+        description=f"How far from the sliders' values random mode may go; {FULL_SPREAD} is the full range",
+    )
+    exploration_seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=SEED_LIMIT - 1,
+        strict=True,
+        title="Exploration seed",
+        description="Same seed, same draws of random mode; empty draws a new one",
     )
     style_references: tuple[StyleReference, ...] = Field(
         default=(), max_length=4, title="Style references", description="Up to four pictures whose look is taken over"

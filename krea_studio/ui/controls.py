@@ -12,12 +12,10 @@ import gradio as gr
 
 from krea_studio.recipe import request as fields
 from krea_studio.recipe.pending import PENDING_CONTROLS
-from krea_studio.recipe.request import GenerationRequest
+from krea_studio.recipe.request import SLIDERS, GenerationRequest
 from krea_studio.ui import fragments
 
-SLIDERS = ("intensity", "complexity", "movement")
-OPTIONAL_NUMBERS = ("seed", "steps", "guidance_scale")
-DIRECTION = ("creativity", *SLIDERS, "random_mode", "style_references", "moodboard", "styles")
+OPTIONAL_NUMBERS = ("seed", "steps", "guidance_scale", "exploration_seed")
 
 
 def text(field: str, **options: Any) -> gr.Textbox:
@@ -55,6 +53,17 @@ def slider(field: str, **options: Any) -> gr.Slider:
     return gr.Slider(low, high, step=1, precision=0, buttons=[], **_common(field, options))
 
 
+def lock_of(slider: str) -> str:
+    """The name of the check box that locks a slider against random mode."""
+    return f"lock_{slider}"
+
+
+def lock(slider: str, **options: Any) -> gr.Checkbox:
+    """The check box that locks a slider against random mode."""
+    name = lock_of(slider)
+    return gr.Checkbox(False, label=f"Lock {slider}", elem_id=_element_id(name), elem_classes="lock", **options)
+
+
 def toggle(field: str, **options: Any) -> gr.Checkbox:
     """A check box for a field that is on or off."""
     return gr.Checkbox(**_common(field, options))
@@ -77,11 +86,6 @@ def reason(*pending: str) -> gr.HTML:
     """The reason why these controls are disabled, each sentence once; nothing when they all work."""
     sentences = dict.fromkeys(PENDING_CONTROLS[field] for field in pending if field in PENDING_CONTROLS)
     return gr.HTML(fragments.reason(sentences), visible=bool(sentences))
-
-
-def direction_pending() -> bool:
-    """True while no control of the direction group works yet, so that the group may stay folded."""
-    return all(field in PENDING_CONTROLS for field in DIRECTION)
 
 
 def _element_id(field: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block
 
-from krea_studio.recipe.request import choices, default, help_text
+from krea_studio.direction.sliders import STARTING_POINTS
+from krea_studio.recipe.request import SLIDERS, choices, default, help_text
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.ui import controls, fragments
@@ -22,18 +23,21 @@ from krea_studio.ui.recall import RECALLED
 
 Parts = dict[str, Block]
 
-# What a run is made from; every name is a field of GenerationRequest, except the check box for a new seed.
+LOCKS = tuple(controls.lock_of(slider) for slider in SLIDERS)
+# What a run is made from; every name is a field of GenerationRequest, except the check boxes for a new seed and locks.
 RUN_CONTROLS = (
-    "prompt", "negative_prompt", "variant", "aspect_ratio", "resolution", "creativity", "intensity", "complexity",
-    "movement", "random_mode", "seed", "random_seed", "batch", "steps", "guidance_scale",
+    "prompt", "negative_prompt", "variant", "aspect_ratio", "resolution", "creativity", *SLIDERS, "random_mode",
+    *LOCKS, "spread", "exploration_seed", "seed", "random_seed", "batch", "steps", "guidance_scale",
 )  # fmt: skip
 # What handlers write to, in groups that go together.
 RUN_BUTTONS = ("generate", "stop", "stop_pressed")
-RESULTS = ("stage", "gallery", "shown_ids", "selected", "details", "reuse")
+RESULTS = ("stage", "gallery", "shown_ids", "selected", "details", "picture_actions")
 RECENT = ("browser", "recent", "recent_ids")
-FACTS = ("variant_text", "world", "words", "words_group", "examples", "prompt", "status")
+FACTS = ("variant_text", "world", "words", "words_group", "examples", "prompt", "status", *SLIDERS)
+RANDOM = (*SLIDERS, "random_mode", "random_panel")
 GPU_QUEUE = "gpu"
 EXAMPLES_SHOWN = 24
+PRESS_GENERATE = "() => document.querySelector('#generate').click()"
 
 
 def build_create_tab(services: Services, shared: bool) -> None:
@@ -88,17 +92,28 @@ def _shape(parts: Parts) -> None:
 
 
 def _direction(parts: Parts) -> None:
-    pending = controls.direction_pending()
-    title = "Direction (not available yet)" if pending else "Direction"
-    with gr.Accordion(title, open=not pending, elem_id="direction"):
+    with gr.Accordion("Direction", open=True, elem_id="direction"):
         parts["creativity"] = controls.choice("creativity", elem_classes="segments")
         controls.reason("creativity")
-        for field in controls.SLIDERS:
-            parts[field] = controls.slider(field)
-        parts["random_mode"] = controls.toggle("random_mode")
-        controls.reason(*controls.SLIDERS, "random_mode")
+        _sliders(parts)
         for field in ("style_references", "moodboard", "styles"):
             controls.unavailable(field)
+
+
+def _sliders(parts: Parts) -> None:
+    with gr.Row(elem_id="starting-points"):
+        for point in STARTING_POINTS:
+            name = f"start_{point.label}"
+            parts[name] = gr.Button(point.label, size="sm", min_width=0, elem_classes="starting-point")
+    for slider in SLIDERS:
+        parts[slider] = controls.slider(slider)
+    parts["random_mode"] = controls.toggle("random_mode")
+    with gr.Column(visible=False, elem_id="random-panel") as parts["random_panel"]:
+        with gr.Row(elem_id="locks"):
+            for slider in SLIDERS:
+                parts[controls.lock_of(slider)] = controls.lock(slider, min_width=0)
+        parts["spread"] = controls.slider("spread")
+        parts["exploration_seed"] = controls.optional_number("exploration_seed", placeholder="drawn for you")
 
 
 def _seed(parts: Parts) -> None:
@@ -133,7 +148,10 @@ def _results(parts: Parts) -> None:
     )
     with gr.Row(elem_id="looked-at"):
         parts["details"] = gr.HTML(visible=False, elem_id="details")
-        parts["reuse"] = gr.Button("Reuse settings", size="sm", visible=False, elem_id="reuse", scale=0)
+        with gr.Row(visible=False, elem_id="picture-actions") as parts["picture_actions"]:
+            parts["reuse"] = gr.Button("Reuse settings", size="sm", elem_id="reuse", min_width=0)
+            parts["pin"] = gr.Button("Pin", size="sm", elem_id="pin", min_width=0)
+            parts["around"] = gr.Button("Around this", size="sm", elem_id="around", min_width=0)
     parts["recent"] = gr.Gallery(
         label="Recent",
         visible=False,
@@ -207,8 +225,22 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
 
     at_once(parts["gallery"].select, handlers.picture_chosen, reads=("shown_ids",), writes=("stage", "details", "selected"))
     at_once(parts["recent"].select, handlers.recent_chosen, reads=("recent_ids",), writes=RESULTS)
-    recalled = (*RECALLED, "random_seed", "stage")
+    recalled = (*RECALLED, *LOCKS, "random_panel", "random_seed", "stage")
     at_once(parts["reuse"].click, handlers.reuse, reads=("shown_ids", "selected"), writes=recalled)
+    pinned = (*RANDOM, "seed", "random_seed", "stage")
+    at_once(parts["pin"].click, handlers.pin, reads=("shown_ids", "selected"), writes=pinned)
+    around = at_once(
+        parts["around"].click, handlers.around, reads=("shown_ids", "selected"), writes=(*RANDOM, "spread", "stage")
+    )
+    around.success(None, js=PRESS_GENERATE, api_visibility="private")
+    for point in STARTING_POINTS:
+        at_once(
+            parts[f"start_{point.label}"].click,
+            functools.partial(handlers.starting_point, point),
+            reads=(),
+            writes=RANDOM,
+        )
+    at_once(parts["random_mode"].change, handlers.random_mode_switched, reads=("random_mode",), writes=("random_panel",))
     at_once(
         parts["settings_file"].upload,
         handlers.settings_dropped,

@@ -9,10 +9,12 @@ import base64
 from collections.abc import Iterable
 from html import escape
 
+from krea_studio.direction.sliders import values_text
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
 from krea_studio.library.records import Record
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.recipe.plan import Shot
+from krea_studio.recipe.request import help_text
 from krea_studio.recipe.variants import VARIANTS, Variant
 
 UNOFFICIAL = "Unofficial project, not affiliated with Krea."
@@ -70,8 +72,9 @@ def reason(sentences: Iterable[str]) -> str:
 
 
 def caption(record: Record) -> str:
-    """The text under a picture in a gallery (Gradio escapes it)."""
-    return f"{record.seed} · {seconds_text(record.seconds)}"
+    """The text under a picture in a gallery (Gradio escapes it): seed, seconds, and slider values where there are any."""
+    values = values_text(record.recipe)
+    return f"{record.seed} · {seconds_text(record.seconds)}" + (f" · {values}" if values else "")
 
 
 def details(record: Record | None) -> str:
@@ -85,8 +88,15 @@ def details(record: Record | None) -> str:
         short_name(record.checkpoint),
         seconds_text(record.seconds),
     ]
+    if values_text(record.recipe):
+        facts.append(values_text(record.recipe))
     line = " · ".join(escape(fact) for fact in facts)
     return f'<p class="facts">{line}</p><p class="said" dir="auto">{escape(record.prompt)}</p>'
+
+
+def slider_info(slider: str, mechanism: str | None) -> str:
+    """What a slider does and by what it works here, for the line beside it."""
+    return help_text(slider) + (f" · {mechanism}" if mechanism else "")
 
 
 def size_text(aspect_ratio: str, resolution: str) -> str:

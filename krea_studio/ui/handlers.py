@@ -8,26 +8,28 @@ run. User errors become one notice on the page; anything else is logged and said
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from krea_studio.direction.sliders import StartingPoint, values_text
 from krea_studio.errors import StorageError, StudioError
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
-from krea_studio.recipe.request import GenerationRequest, help_text, parse_request
+from krea_studio.recipe.request import SLIDERS, GenerationRequest, help_text, parse_request
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.ui import fragments
-from krea_studio.ui.controls import OPTIONAL_NUMBERS, read_number
+from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, number_text, read_number
 from krea_studio.ui.presenter import RunPresenter, Update, pictures_of, shown
 from krea_studio.ui.recall import control_values, remark
 
 logger = logging.getLogger(__name__)
 
 RECENT_PICTURES = 24
+NEAR_SPREAD = 25  # how far from a picture's slider values "Around this" draws
 LOCAL_OWNER = "local"
 UNKNOWN_OWNER = "browser-unknown"  # a browser that names itself otherwise than this page did; nobody is shown these
 BROWSER = re.compile(r"[0-9a-f]{32}")
@@ -51,7 +53,9 @@ class CreateHandlers:
             numbers = {field: read_number(controls[field]) for field in OPTIONAL_NUMBERS}
             if random_seed:
                 numbers["seed"] = None
-            request = parse_request({**controls, **numbers})
+            locks = {slider: controls.pop(lock_of(slider)) for slider in SLIDERS}
+            locked = [slider for slider, on in locks.items() if on]
+            request = parse_request({**controls, **numbers, "locked_sliders": locked})
             events = self.services.studio.generate(request, owner=self.owner(visitor, browser))
             yield from presenter.updates(events)
         except StudioError as error:
@@ -108,6 +112,7 @@ class CreateHandlers:
             "words_group": gr.update(visible=bool(vocabulary)),
             "examples": gr.Dataset(samples=[[prompt] for prompt in examples], visible=bool(examples)),
             "prompt": gr.update(placeholder=examples[0] if examples else help_text("prompt")),
+            **{slider: gr.update(info=fragments.slider_info(slider, checkpoint.sliders.get(slider))) for slider in SLIDERS},
             **self.status(variant),
         }
 
@@ -145,6 +150,35 @@ class CreateHandlers:
     def reuse(self, shown_ids: list[str], selected: int) -> Update:
         """Write the settings of the looked-at picture into the controls."""
         return self._guarded(lambda: self._recalled(self._record(shown_ids, selected).recipe))
+
+    def pin(self, shown_ids: list[str], selected: int) -> Update:
+        """Write the looked-at picture's slider values and seed into the controls, and end random mode."""
+
+        def pinned() -> Update:
+            recipe = self._record(shown_ids, selected).recipe
+            note = f"Pinned: {values_text(recipe) or 'all sliders at 0'}, seed {recipe['seed']}."
+            return {
+                **_random_mode(False, recipe),
+                "seed": number_text(recipe["seed"]),
+                "random_seed": False,
+                "stage": shown(fragments.notice(note, "quiet")),
+            }
+
+        return self._guarded(pinned)
+
+    def around(self, shown_ids: list[str], selected: int) -> Update:
+        """Set random mode to draw near the looked-at picture's slider values."""
+        return self._guarded(
+            lambda: {**_random_mode(True, self._record(shown_ids, selected).recipe), "spread": NEAR_SPREAD}
+        )
+
+    def starting_point(self, point: StartingPoint) -> Update:
+        """A starting point was chosen: its slider values, and random mode as it says."""
+        return _random_mode(point.random_mode, point.values)
+
+    def random_mode_switched(self, random_mode: bool) -> Update:
+        """Show what random mode can be told while it is on."""
+        return {"random_panel": gr.update(visible=random_mode)}
 
     def settings_dropped(self, picture: str | None) -> Update:
         """Write the settings inside an uploaded PNG into the controls."""
@@ -189,6 +223,12 @@ class CreateHandlers:
 
 def _names_a_browser(text: str | None) -> bool:
     return bool(BROWSER.fullmatch(text or ""))
+
+
+def _random_mode(on: bool, values: Mapping[str, Any]) -> Update:
+    """Slider values, with random mode on or off."""
+    sliders = {slider: values[slider] for slider in SLIDERS}
+    return {**sliders, "random_mode": on, "random_panel": gr.update(visible=on)}
 
 
 def _running(running: bool) -> Update:

@@ -88,5 +88,5 @@ def pictures_of(records: list[Record]) -> Update:
         "shown_ids": [record.id for record in records],
         "selected": 0,
         "details": gr.update(value=fragments.details(records[0] if records else None), visible=bool(records)),
-        "reuse": gr.update(visible=bool(records)),
+        "picture_actions": gr.update(visible=bool(records)),
     }

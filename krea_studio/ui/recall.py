@@ -6,16 +6,19 @@ both are said in the remark that comes with the values. Recipes are read and che
 
 from typing import Any
 
+import gradio as gr
+
+from krea_studio.direction.sliders import other_mechanisms
 from krea_studio.engine.base import CheckpointInfo
 from krea_studio.recipe.pending import PENDING_CONTROLS
-from krea_studio.recipe.request import GenerationRequest, default, label
+from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, label
 from krea_studio.recipe.variants import VARIANTS
-from krea_studio.ui.controls import OPTIONAL_NUMBERS, number_text
+from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, number_text
 
 # Controls of the page that are written from a request.
 RECALLED = (
-    "prompt", "negative_prompt", "variant", "aspect_ratio", "resolution", "creativity", "intensity", "complexity",
-    "movement", "random_mode", "seed", "batch", "steps", "guidance_scale",
+    "prompt", "negative_prompt", "variant", "aspect_ratio", "resolution", "creativity", *SLIDERS, "random_mode",
+    "spread", "exploration_seed", "seed", "batch", "steps", "guidance_scale",
 )  # fmt: skip
 
 
@@ -30,7 +33,9 @@ def control_values(request: GenerationRequest) -> dict[str, Any]:
     if request.guidance_scale == variant.guidance_scale:
         values["guidance_scale"] = None
     texts = {field: number_text(value) for field, value in values.items() if field in OPTIONAL_NUMBERS}
-    return {**values, **texts, "random_seed": request.seed is None}
+    locks = {lock_of(slider): slider in request.locked_sliders for slider in SLIDERS}
+    panel = gr.update(visible=request.random_mode)
+    return {**values, **texts, **locks, "random_panel": panel, "random_seed": request.seed is None}
 
 
 def remark(request: GenerationRequest, recipe: dict[str, Any], checkpoint: CheckpointInfo) -> str:
@@ -42,4 +47,6 @@ def remark(request: GenerationRequest, recipe: dict[str, Any], checkpoint: Check
     made_with = recipe.get("checkpoint")
     if made_with not in (None, checkpoint.name):
         sentences.append(f"It was made with {made_with}; here {request.variant} is {checkpoint.name}.")
+    if other := other_mechanisms(recipe, checkpoint.sliders):
+        sentences.append(other[:1].upper() + other[1:])
     return " ".join(sentences)

@@ -16,6 +16,9 @@ pytestmark = pytest.mark.browser
 
 SMALLEST_TARGET_PX = 40
 CAPTION = re.compile(r"^\d+ · [\d.]+ s$")
+DRAWN = re.compile(
+    r"^(?P<seed>\d+) · .* · intensity (?P<intensity>\S+), complexity (?P<complexity>\S+), movement (?P<movement>\S+)$"
+)
 
 
 def choose_draft(page: Page) -> None:
@@ -197,13 +200,65 @@ def test_an_example_fills_the_prompt(visit: Visit) -> None:
 
 def test_controls_to_come_are_disabled_and_say_why(visit: Visit) -> None:
     page = visit()
-    page.locator("#direction").get_by_role("button").first.click()
     for name in ("Style references", "Moodboard", "Styles"):
         box = page.locator("#direction").get_by_role("textbox", name=name, exact=True)
         expect(box).to_be_disabled()
         expect(box).to_have_attribute("placeholder", re.compile("not available yet"))
-    expect(page.locator("#intensity input[type=range]")).to_be_disabled()
-    expect(page.locator("#direction")).to_contain_text("Generative sliders are not available yet")
+    expect(page.locator("#creativity input").first).to_be_disabled()
+
+
+def test_random_mode_then_pin_gives_the_same_picture(visit: Visit) -> None:
+    page = visit()
+    choose_draft(page)
+    expect(page.locator("#intensity")).to_contain_text(re.compile("slider LoRA|text direction"))
+    page.get_by_role("checkbox", name="Random mode").check()
+    page.locator("#batch").get_by_text("4", exact=True).click()
+    generate(page, "papercut of a fox in the mountains, autumn colors")
+    captions = page.locator("#gallery .caption-label")
+    expect(captions).to_have_count(4)
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_visible()
+    told = [DRAWN.search(caption).groupdict() for caption in captions.all_inner_texts()]
+    assert len({tuple(values.items()) for values in told}) == 4
+
+    second = page.locator("#gallery .thumbnail-item").nth(1)
+    second.click()
+    expect(page.locator("#details")).to_contain_text(f"Seed {told[1]['seed']}")
+    kept = page.locator("#gallery img").first.get_attribute("src")
+    page.get_by_role("button", name="Pin", exact=True).click()
+    expect(page.get_by_role("checkbox", name="Random mode")).not_to_be_checked()
+    expect(page.get_by_role("textbox", name="Seed", exact=True)).to_have_value(told[1]["seed"])
+    for slider in ("intensity", "complexity", "movement"):
+        value = told[1][slider].replace("−", "-").replace("+", "")
+        expect(page.locator(f"#{slider} input[type=number]")).to_have_value(value)
+    before = pixels(page, kept)
+    page.locator("#batch").get_by_text("1", exact=True).click()
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(captions).to_have_count(1)
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_visible()
+    assert pixels(page, page.locator("#gallery img").first.get_attribute("src")) == before
+
+    page.get_by_role("button", name="Around this").click()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_visible()
+    expect(page.get_by_role("checkbox", name="Random mode")).to_be_checked()
+    (near,) = (DRAWN.search(caption).groupdict() for caption in captions.all_inner_texts())
+    for slider in ("intensity", "complexity", "movement"):
+        assert abs(number(near[slider]) - number(told[1][slider])) <= 25
+
+
+def number(text: str) -> int:
+    return int(text.replace("−", "-"))
+
+
+def test_starting_points_set_the_sliders(visit: Visit) -> None:
+    page = visit()
+    page.get_by_role("button", name="Cinematic").click()
+    expect(page.locator("#intensity input[type=number]")).to_have_value("60")
+    expect(page.locator("#movement input[type=number]")).to_have_value("30")
+    page.get_by_role("button", name="Quick exploration").click()
+    expect(page.get_by_role("checkbox", name="Random mode")).to_be_checked()
+    expect(page.locator("#intensity input[type=number]")).to_have_value("0")
+    expect(page.get_by_label("Lock movement")).to_be_visible()
 
 
 def test_a_phone_needs_no_sideways_scrolling(visit: Visit) -> None:
@@ -215,7 +270,8 @@ def test_a_phone_needs_no_sideways_scrolling(visit: Visit) -> None:
     expect(button).to_be_in_viewport(ratio=1)
     generate(page, "a house in the mountains " + "unbreakable" * 20)
     expect_pictures(page, 2)
-    for group in ("words", "direction", "advanced"):
+    page.get_by_role("checkbox", name="Random mode").check()
+    for group in ("words", "advanced"):
         page.locator(f"#{group}").get_by_role("button").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     boxes = {part: page.locator(f"#{part}").bounding_box() for part in ("compose", "results", "controls")}

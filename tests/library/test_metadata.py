@@ -36,7 +36,7 @@ def png(path: Path, **texts: str) -> Path:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ready_data, seeds)
 def test_a_recipe_is_read_as_it_was_written(tmp_path: Path, data: dict[str, Any], seed: int) -> None:
-    recipe = plan(parse_request(data), seed).shots[0].recipe("mini-turbo")
+    recipe = plan(parse_request(data), seed, seed).shots[0].recipe("mini-turbo")
     path = tmp_path / "picture.png"
     path.write_bytes(png_bytes(Image.new("RGB", (8, 8)), recipe))
     assert read_recipe(path) == recipe

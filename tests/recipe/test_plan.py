@@ -10,13 +10,16 @@ from hypothesis import given
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.pending import PENDING_CONTROLS
 from krea_studio.recipe.plan import plan
-from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest, default, parse_request
+from krea_studio.recipe.request import RECIPE_FACTS, SEED_LIMIT, SLIDERS, GenerationRequest, default, parse_request
 from tests.strategies import ready_data, seeds, valid_data
+
+EXPLORATION_SEED = 7
+RANDOM_FIELDS = ("locked_sliders", "spread", "exploration_seed")
 
 
 @given(ready_data, seeds)
 def test_same_request_and_seed_same_plan(data: dict[str, Any], seed: int) -> None:
-    first, second = (plan(parse_request(data), seed) for _ in range(2))
+    first, second = (plan(parse_request(data), seed, EXPLORATION_SEED) for _ in range(2))
     assert first == second
     assert len(first.shots) == first.request.batch
     for shot in first.shots:
@@ -26,7 +29,7 @@ def test_same_request_and_seed_same_plan(data: dict[str, Any], seed: int) -> Non
 
 @given(ready_data, seeds)
 def test_each_shot_of_a_batch_is_that_seed_alone(data: dict[str, Any], seed: int) -> None:
-    request = parse_request(data)
+    request = parse_request({**data, "random_mode": False})
     for k, shot in enumerate(plan(request, seed).shots):
         alone = plan(request.model_copy(update={"batch": 1}), (seed + k) % SEED_LIMIT).shots[0]
         assert alone == replace(shot, index=0)
@@ -34,14 +37,15 @@ def test_each_shot_of_a_batch_is_that_seed_alone(data: dict[str, Any], seed: int
 
 @given(ready_data, seeds)
 def test_a_recipe_leads_back_to_its_shot(data: dict[str, Any], seed: int) -> None:
-    for shot in plan(parse_request(data), seed).shots:
-        recipe = json.loads(json.dumps(shot.recipe("mini-turbo"), allow_nan=False))
+    for shot in plan(parse_request(data), seed, EXPLORATION_SEED).shots:
+        recipe = json.loads(json.dumps(shot.recipe("mini-turbo", dict.fromkeys(shot.sliders, "by"))))
         request = GenerationRequest.from_recipe(recipe)
-        assert plan(request, request.seed).shots == (replace(shot, index=0),)
+        assert plan(request, request.seed).shots == (replace(shot, index=0, exploration=None),)
+        assert recipe["slider_mechanisms"].keys() == {slider for slider in SLIDERS if recipe[slider]}
         assert recipe["checkpoint"] == "mini-turbo"
         assert set(recipe) == {
-            *(set(GenerationRequest.model_fields) - {"batch"}),
-            *("width", "height", "expanded_prompt", "checkpoint", "schema_version"),
+            *(set(GenerationRequest.model_fields) - {"batch", "random_mode", *RANDOM_FIELDS}),
+            *RECIPE_FACTS,
         }
 
 
@@ -51,17 +55,15 @@ def test_a_control_that_is_not_built_is_refused_never_ignored(data: dict[str, An
     wanted = [field for field in PENDING_CONTROLS if getattr(request, field) != default(field)]
     if wanted:
         with pytest.raises(InvalidRequest, match="is not available yet — "):
-            plan(request, seed)
+            plan(request, seed, EXPLORATION_SEED)
     else:
-        assert plan(request, seed).shots
+        assert plan(request, seed, EXPLORATION_SEED).shots
 
 
 @pytest.mark.parametrize(
     ("control", "message"),
     [
         ({"creativity": "high"}, "Creativity 'high' is not available yet — set it to raw"),
-        ({"intensity": -60}, "Intensity -60 is not available yet — set it to 0"),
-        ({"random_mode": True}, "Random mode True is not available yet — set it to False"),
         ({"style_references": [{"image": "a"}]}, "Style references is not available yet — leave it empty"),
         ({"moodboard": {"name": "a"}}, "Moodboard is not available yet — leave it empty"),
     ],
@@ -76,6 +78,18 @@ def test_the_refusal_names_the_control_and_its_neutral_value(control: dict[str, 
 def test_a_seed_out_of_range_is_refused(seed: Any) -> None:
     with pytest.raises(InvalidRequest, match="^Seed is "):
         plan(parse_request({"prompt": "a fox"}), seed)
+
+
+def test_random_mode_needs_a_seed_and_something_to_vary() -> None:
+    with pytest.raises(InvalidRequest, match="^Exploration seed is None"):
+        plan(parse_request({"prompt": "a fox", "random_mode": True}), 1)
+    with pytest.raises(InvalidRequest, match="all sliders are locked — unlock one"):
+        plan(parse_request({"prompt": "a fox", "random_mode": True, "locked_sliders": list(SLIDERS)}), 1, 1)
+
+
+def test_the_request_s_own_exploration_seed_comes_first() -> None:
+    request = parse_request({"prompt": "a fox", "random_mode": True, "exploration_seed": 3})
+    assert plan(request, 1, 9) == plan(request, 1, 10)
 
 
 def test_variants_bring_their_own_steps_and_guidance() -> None:

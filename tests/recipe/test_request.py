@@ -80,6 +80,11 @@ def test_a_request_is_frozen_and_hashable(data: dict[str, Any]) -> None:
             "Aspect ratio is '5:3' — choose one of 1:1, 4:3, 3:2, 16:9, 2.35:1, 4:5, 2:3, 9:16",
         ),
         ({"random_mode": 1}, "Random mode is 1 — give true or false"),
+        ({"spread": 0}, "Spread is 0 — give a whole number from 1 to 200"),
+        (
+            {"locked_sliders": ["movement", "colour"]},
+            "Locked sliders, number 2 is 'colour' — choose one of intensity, complexity, movement",
+        ),
         ({"style_references": [{"image": "a"}] * 5}, "Style references has 5 entries — give a list of at most 4"),
         (
             {"style_references": [{"image": "a"}, {"image": "b", "strength": 9}]},

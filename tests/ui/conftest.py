@@ -19,11 +19,13 @@ class PageEngine(ScriptedEngine):
 
     missing: dict[str, str]
     vocabulary: dict[str, list[str]] | None
+    sliders: dict[str, str]
 
     def __init__(self, *scripts: Script) -> None:
         super().__init__(*scripts)
         self.missing = {}
         self.vocabulary = VOCABULARY
+        self.sliders = {}
 
     def status(self) -> EngineStatus:
         loaded = (LoadedCheckpoint("somewhere/mini-turbo", 30_000_000, ("transformer", "vae")),)
@@ -34,7 +36,7 @@ class PageEngine(ScriptedEngine):
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         embedded = self.vocabulary is not None
-        return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded, self.vocabulary)
+        return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded, self.vocabulary, self.sliders)
 
 
 @pytest.fixture

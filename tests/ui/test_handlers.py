@@ -7,14 +7,15 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from krea_studio.direction.sliders import STARTING_POINTS, StartingPoint, signed
 from krea_studio.engine.base import Failed, Loading, Queued, Step
 from krea_studio.errors import Stopped, Unavailable
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import plan
-from krea_studio.recipe.request import GenerationRequest, default, parse_request
+from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, parse_request
 from krea_studio.services import Services
-from krea_studio.ui.create import RUN_CONTROLS
-from krea_studio.ui.handlers import DEFECT, CreateHandlers
+from krea_studio.ui.create import LOCKS, RUN_CONTROLS
+from krea_studio.ui.handlers import DEFECT, NEAR_SPREAD, CreateHandlers
 from tests.doubles import drawn, picture
 from tests.ui.conftest import PageEngine
 
@@ -28,9 +29,15 @@ def handlers(services: Services) -> CreateHandlers:
 
 def values(**changed: Any) -> dict[str, Any]:
     """What the page's controls hold when it is opened, with changes."""
-    texts = {"seed": "", "steps": "", "guidance_scale": ""}
-    neutral = {name: default(name) for name in RUN_CONTROLS if name not in (*texts, "random_seed", "prompt")}
-    return {**neutral, **texts, "prompt": "a fox", "resolution": "512", "random_seed": True, "browser": "", **changed}
+    texts = {"seed": "", "steps": "", "guidance_scale": "", "exploration_seed": ""}
+    locks = dict.fromkeys(LOCKS, False)
+    neutral = {name: default(name) for name in RUN_CONTROLS if name not in (*texts, *locks, "random_seed", "prompt")}
+    return {**neutral, **texts, **locks, "prompt": "a fox", "resolution": "512", "random_seed": True, "browser": "", **changed}
+
+
+def of_controls(update: dict[str, Any]) -> dict[str, Any]:
+    """What an update writes into the controls of a run."""
+    return {name: value for name, value in update.items() if name in RUN_CONTROLS}
 
 
 def run(handlers: CreateHandlers, visitor: SimpleNamespace, **changed: Any) -> list[dict[str, Any]]:
@@ -97,7 +104,7 @@ def test_progress_is_told(handlers: CreateHandlers, visitor: SimpleNamespace, en
         ({"guidance_scale": "nan"}, "nan"),
         ({"aspect_ratio": "7:1"}, "7:1"),
         ({"intensity": float("nan")}, "nan"),
-        ({"intensity": 40}, "not available yet"),
+        ({"creativity": "high"}, "not available yet"),
         ({"batch": 9}, "9"),
     ],
 )
@@ -218,7 +225,7 @@ def test_reused_settings_ask_for_the_same_picture(
     updates = run(handlers, visitor, prompt="a whale", aspect_ratio="4:5", batch=3, negative_prompt="boats")
     ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
     chosen = handlers.picture_chosen(SimpleNamespace(index=2), ids)
-    reused = {name: value for name, value in handlers.reuse(ids, chosen["selected"]).items() if name != "stage"}
+    reused = of_controls(handlers.reuse(ids, chosen["selected"]))
     run(handlers, visitor, **reused)
     checkpoint = "mini-turbo"
     assert engine.plans[1].shots[0].recipe(checkpoint) == engine.plans[0].shots[2].recipe(checkpoint)
@@ -245,9 +252,9 @@ def test_a_recipe_of_another_checkpoint_is_told(handlers: CreateHandlers, librar
 
 def test_controls_of_a_later_version_are_told(handlers: CreateHandlers, library: Library) -> None:
     record = kept(library)
-    update = handlers._recalled({**record.recipe, "intensity": 40})
-    assert "Left out, because not available yet: Intensity" in update["stage"]["value"]
-    assert update["intensity"] == 0
+    update = handlers._recalled({**record.recipe, "creativity": "high"})
+    assert "Left out, because not available yet: Creativity" in update["stage"]["value"]
+    assert update["creativity"] == "raw"
 
 
 def test_a_picture_that_was_deleted_is_a_notice(handlers: CreateHandlers, library: Library) -> None:
@@ -293,4 +300,49 @@ def test_the_status_line(handlers: CreateHandlers) -> None:
 
 
 def test_every_run_control_is_a_field_of_the_request() -> None:
-    assert set(RUN_CONTROLS) - {"random_seed"} <= set(GenerationRequest.model_fields)
+    assert set(RUN_CONTROLS) - {"random_seed", *LOCKS} <= set(GenerationRequest.model_fields)
+
+
+def test_pin_writes_values_and_seed_and_ends_random_mode(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    updates = run(handlers, visitor, random_mode=True, batch=4, lock_movement=True, movement=20)
+    ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
+    shot = engine.plans[0].shots[1]
+    pinned = of_controls(handlers.pin(ids, 1))
+    assert pinned == {**{s: getattr(shot, s) for s in SLIDERS}, "random_mode": False, "seed": str(shot.seed), "random_seed": False}
+    run(handlers, visitor, **pinned)
+    (again,) = engine.plans[1].shots
+    assert again.recipe("mini-turbo") == {**shot.recipe("mini-turbo"), "exploration": None}
+
+
+def test_around_draws_near_the_picture(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
+    updates = run(handlers, visitor, random_mode=True)
+    ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
+    near = of_controls(handlers.around(ids, 0))
+    run(handlers, visitor, batch=4, **near)
+    centre = engine.plans[0].shots[0]
+    for shot in engine.plans[1].shots:
+        for slider in SLIDERS:
+            assert abs(getattr(shot, slider) - getattr(centre, slider)) <= NEAR_SPREAD
+
+
+def test_captions_tell_what_was_drawn(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
+    updates = run(handlers, visitor, random_mode=True, batch=4)
+    captions = [caption for _, caption in [u for u in updates if "gallery" in u][-1]["gallery"]["value"]]
+    for caption, shot in zip(captions, engine.plans[0].shots, strict=True):
+        assert all(f"{slider} {signed(getattr(shot, slider))}" in caption for slider in SLIDERS)
+
+
+@pytest.mark.parametrize("point", STARTING_POINTS)
+def test_a_starting_point_sets_the_sliders(handlers: CreateHandlers, visitor: SimpleNamespace, point: StartingPoint) -> None:
+    update = handlers.starting_point(point)
+    assert {slider: update[slider] for slider in SLIDERS} == point.values
+    assert (update["random_mode"], update["random_panel"]["visible"]) == (point.random_mode, point.random_mode)
+
+
+def test_the_mechanism_is_shown_beside_each_slider(handlers: CreateHandlers, engine: PageEngine) -> None:
+    engine.sliders = {"intensity": "slider LoRA", "complexity": "text direction"}
+    update = handlers.variant_chosen("turbo")
+    assert update["intensity"]["info"].endswith("slider LoRA")
+    assert update["complexity"]["info"].endswith("text direction")

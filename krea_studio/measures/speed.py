@@ -8,30 +8,33 @@ prompt of its own, so that every one encodes it.
 import argparse
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from PIL import Image
 
+from krea_studio.direction.sliders import SLIDER_LORA, TEXT_DIRECTION
 from krea_studio.engine.bridge import Run
 from krea_studio.engine.checkpoints import resolve
 from krea_studio.engine.drawing import Drawing
 from krea_studio.engine.manager import LoadedPipeline
 from krea_studio.engine.savings import Savings
 from krea_studio.recipe.plan import Shot, plan
-from krea_studio.recipe.request import GenerationRequest
+from krea_studio.recipe.request import SLIDERS, GenerationRequest
 from krea_studio.settings import load_settings
 
 REPORT = Path(__file__).resolve().parents[2] / "docs" / "measurements" / "speed.md"
 COMMAND = "python -m krea_studio measure speed"
 PAIRS = 7
 WARM_RUNS = 5
+SLIDER_PAIRS = 20
 # Enough to weigh a step against the decoder as a real run does, without taking half an hour.
 GUIDED_STEPS = 8
 
@@ -90,10 +93,18 @@ class Bench:
         request = self._request.model_copy(update={"prompt": f"a red fox in the snow, picture {number:06d}"})
         return plan(request, seed=number).shots[0]
 
-    def studio(self, number: int | None = None, savings: Savings | None = None, previews: bool = False) -> Image.Image:
+    def studio(
+        self,
+        number: int | None = None,
+        savings: Savings | None = None,
+        previews: bool = False,
+        sliders: Mapping[str, int] = MappingProxyType({}),
+    ) -> Image.Image:
         """The picture as the engine draws it."""
         self.drawing.savings, self.drawing.previews = savings or Savings(), previews
-        return self.drawing.picture(self._loaded, self.shot(number), Run(deadline_seconds=3600))
+        self.drawing.sliders.prepare(self._loaded, tuple(sliders), lambda event: None, lambda: None)
+        shot = replace(self.shot(number), **sliders)
+        return self.drawing.picture(self._loaded, shot, Run(deadline_seconds=3600))
 
     def stock(self, number: int | None = None) -> Image.Image:
         """The picture as a bare call of the stock pipeline draws it."""
@@ -144,6 +155,11 @@ def measure_speed(pairs: int, told: Callable[[Row], None]) -> None:
             "≤ 1.03",
         )
     )
+    for mechanism, target in ((SLIDER_LORA, "≤ 1.10"), (TEXT_DIRECTION, "≤ 1.02")):
+        bench = Bench(Drawing(settings, mechanism=mechanism), "turbo", settings.checkpoint_turbo, "512")
+        bent = partial(bench.studio, sliders=dict.fromkeys(SLIDERS, 50))
+        spread = _spread(ratios(bent, bench.studio, SLIDER_PAIRS))
+        told(Row(f"All sliders by {mechanism} / none, Turbo 512 × 512, {SLIDER_PAIRS} pairs", spread, target))
     told(Row("Encoder calls for a prompt seen before", str(_encoder_calls(turbo)), "0"))
     seconds = [_seconds(full.studio) for _ in range(WARM_RUNS + 1)][1:]
     told(Row("Turbo 1024 × 1024, 8 steps, warm", f"{median(seconds):.2f} s (best {min(seconds):.2f} s)", "< 6 s"))

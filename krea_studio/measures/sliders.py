@@ -1,0 +1,305 @@
+"""What the generative sliders do, measured picture by picture: `python -m krea_studio measure sliders`.
+
+Every slider is moved over its range on the same prompts and seeds, all others at 0, on each checkpoint and with each
+mechanism. A picture's measures are written down as soon as it is drawn, so an interrupted measurement goes on where it
+stopped; the report is made from what is written down. Thresholds are those that the sliders promise.
+"""
+
+import argparse
+import csv
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import torch
+from PIL import Image
+
+from krea_studio.direction.measures import MEASURES, SECONDARY, layout_correlation
+from krea_studio.direction.sliders import MECHANISMS, SLIDER_LORA
+from krea_studio.engine.bridge import Run
+from krea_studio.engine.checkpoints import ASSETS, resolve
+from krea_studio.engine.drawing import Drawing
+from krea_studio.errors import InvalidRequest
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.request import SLIDERS, GenerationRequest
+from krea_studio.recipe.variants import VARIANTS
+from krea_studio.settings import Settings, load_settings
+from krea_studio.training import judge as judges
+
+COMMAND = "python -m krea_studio measure sliders"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "measurements"
+VALUES = (-100, -75, -60, -30, 0, 30, 60, 75, 100)
+# Subject, and a prompt that names it but none of what the sliders move.
+PROMPTS = (
+    ("fox", "papercut of a fox in the mountains, autumn colors"),
+    ("balloon", "flat poster of a hot air balloon over rolling hills, sunset colors"),
+    ("lighthouse", "watercolor painting of a lighthouse at sea, ocean colors"),
+    ("house", "ink drawing of a house in the hills, forest colors"),
+    ("whale", "neon sign of a whale at sea, midnight colors"),
+    ("tree", "flat poster of a tree on a wide plain, mint colors"),
+    ("rocket", "papercut of a rocket in the mountains, candy colors"),
+    ("sailboat", "watercolor painting of a sailboat on the waves, sunset colors"),
+)
+SEEDS = 8
+SIDE = "512"
+FEWEST_RISING = 0.97  # Spearman's rank correlation of value and mean measure
+SWING = {"intensity": 1.8, "complexity": 1.8, "movement": 1.5}  # mean at 100 / mean at −100
+MOST_CROSSTALK = 0.4  # effect on another slider's measure, in that slider's own swing
+LAYOUT = {"intensity": 0.6, "complexity": 0.4, "movement": 0.4}  # correlation with the value-0 picture at ±30
+SUBJECT_KEPT = 0.85  # share of pictures at ±60 in which the judge finds the subject
+PICTURE_COLUMNS = (
+    "checkpoint", "mechanism", "slider", "value", "prompt", "seed", *MEASURES, *SECONDARY, "layout", "subject_right",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is measured: variants, mechanisms, sliders, values, how many prompts and seeds."""
+
+    variants: tuple[str, ...] = ("medium", "turbo")
+    mechanisms: tuple[str, ...] = MECHANISMS
+    sliders: tuple[str, ...] = SLIDERS
+    values: tuple[int, ...] = VALUES
+    prompts: int = len(PROMPTS)
+    seeds: int = SEEDS
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One slider on one checkpoint by one mechanism: means over pictures, by value."""
+
+    checkpoint: str
+    mechanism: str
+    slider: str
+    means: dict[int, dict[str, float]]
+
+    @property
+    def values(self) -> list[int]:
+        return sorted(self.means)
+
+    def of(self, measure: str) -> list[float]:
+        return [self.means[value][measure] for value in self.values]
+
+    @property
+    def rising(self) -> float:
+        """Spearman's rank correlation of the value and the mean of the slider's own measure."""
+        ranks = [np.argsort(np.argsort(column)) for column in (self.values, self.of(self.slider))]
+        return float(np.corrcoef(*ranks)[0, 1])
+
+    @property
+    def swing(self) -> float:
+        """Mean of the own measure at the upper end over that at the lower end."""
+        own = self.of(self.slider)
+        return own[-1] / own[0]
+
+    def span(self, measure: str) -> float:
+        """How far the ends differ in a measure."""
+        column = self.of(measure)
+        return column[-1] - column[0]
+
+    def at(self, size: int, column: str) -> float:
+        """Mean of a column over the values ±`size`."""
+        return mean(self.means[value][column] for value in self.values if abs(value) == size)
+
+
+def draw_and_measure(scope: Scope, settings: Settings, path: Path, told: Callable[[str], None]) -> None:
+    """Draw what `path`, a CSV file of pictures, does not have yet, and append each picture's measures to it."""
+    known = {tuple(row[c] for c in PICTURE_COLUMNS[:6]) for row in _rows(path)} if path.exists() else set()
+    judge = judges.load(ASSETS / "judge.safetensors")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        if file.tell() == 0:
+            table.writerow(PICTURE_COLUMNS)
+        for variant in scope.variants:
+            checkpoint = settings.checkpoint_for(variant)
+            for mechanism in scope.mechanisms:
+                painter = _Painter(Drawing(settings, mechanism=mechanism), variant, checkpoint)
+                for prompt, seed in ((p, s) for p in range(scope.prompts) for s in range(scope.seeds)):
+                    neutral = cache(lambda painter=painter, p=prompt, s=seed: painter.picture(p, s, {}))
+                    for slider in scope.sliders:
+                        for value in scope.values:
+                            key = (checkpoint, mechanism, slider, str(value), str(prompt), str(seed))
+                            if key in known:
+                                continue
+                            picture = painter.picture(prompt, seed, {slider: value}) if value else neutral()
+                            measured = [f(picture) for f in (*MEASURES.values(), *SECONDARY.values())]
+                            layout = layout_correlation(picture, neutral())
+                            table.writerow([*key, *(f"{m:.5g}" for m in (*measured, layout)), int(_right(judge, picture, prompt))])
+                    file.flush()
+                    told(f"{checkpoint}, {mechanism}: prompt {prompt + 1}, seed {seed + 1}")
+
+
+class _Painter:
+    """Draws pictures of one variant with one mechanism, as the engine does."""
+
+    def __init__(self, drawing: Drawing, variant: str, checkpoint: str) -> None:
+        self._drawing, self._variant = drawing, variant
+        drawing.previews = False
+        self._loaded = drawing.manager.get(
+            resolve(checkpoint), drawing.precision, drawing.device, lambda event: None, lambda: None
+        )
+        drawing.sliders.prepare(self._loaded, SLIDERS, lambda event: None, lambda: None)
+
+    def picture(self, prompt: int, seed: int, sliders: dict[str, int]) -> Image.Image:
+        request = GenerationRequest(prompt=PROMPTS[prompt][1], variant=self._variant, resolution=SIDE, **sliders)
+        return self._drawing.picture(self._loaded, plan(request, 1000 * prompt + seed).shots[0], Run(deadline_seconds=3600))
+
+
+def _right(judge: judges.Judge, picture: Image.Image, prompt: int) -> bool:
+    (verdict,) = judges.verdicts(judge, judges.view(picture)[None])
+    return judges.ATTRIBUTES["subject"][verdict["subject"]] == PROMPTS[prompt][0]
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
+def curves(path: Path) -> list[Curve]:
+    """The means over prompts and seeds of what is written down in `path`."""
+    groups: dict[tuple[str, str, str], dict[int, list[dict[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    for row in _rows(path):
+        groups[row["checkpoint"], row["mechanism"], row["slider"]][int(row["value"])].append(row)
+    columns = PICTURE_COLUMNS[6:]
+    found = []
+    for key, by_value in groups.items():
+        means = {v: {c: mean(float(row[c]) for row in rows) for c in columns} for v, rows in by_value.items()}
+        found.append(Curve(*key, means))
+    return found
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise, what was measured, and whether it holds."""
+
+    what: str
+    measured: float
+    target: str
+    holds: bool
+
+
+def checks(curve: Curve, own_spans: dict[str, float]) -> list[Check]:
+    """The promises of one slider; `own_spans` are the spans of all sliders' own measures on the same checkpoint."""
+    slider = curve.slider
+    found = [
+        Check("rises (Spearman)", curve.rising, f"≥ {FEWEST_RISING}", curve.rising >= FEWEST_RISING),
+        Check("ends, upper / lower", curve.swing, f"≥ {SWING[slider]}", curve.swing >= SWING[slider]),
+    ]
+    for other in SLIDERS:
+        if other != slider and other in own_spans:
+            moved = abs(curve.span(other) / own_spans[other])
+            found.append(Check(f"moves {other}'s measure", moved, f"≤ {MOST_CROSSTALK}", moved <= MOST_CROSSTALK))
+    layout, subject = curve.at(30, "layout"), curve.at(60, "subject_right")
+    found.append(Check("layout kept at ±30", layout, f"≥ {LAYOUT[slider]}", layout >= LAYOUT[slider]))
+    found.append(Check("subject right at ±60", subject, f"≥ {SUBJECT_KEPT}", subject >= SUBJECT_KEPT))
+    return found
+
+
+def all_checks(found: Sequence[Curve]) -> dict[tuple[str, str, str], list[Check]]:
+    """The promises of every curve, by checkpoint, mechanism and slider."""
+    spans: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for curve in found:
+        spans[curve.checkpoint, curve.mechanism][curve.slider] = curve.span(curve.slider)
+    return {(c.checkpoint, c.mechanism, c.slider): checks(c, spans[c.checkpoint, c.mechanism]) for c in found}
+
+
+def write_report(found: Sequence[Curve], scope: Scope, folder: Path) -> None:
+    """The table of means (CSV), the plot (PNG) and the page (Markdown)."""
+    columns = PICTURE_COLUMNS[6:]
+    with (folder / "sliders.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow([*PICTURE_COLUMNS[:4], *columns])
+        for curve in found:
+            for value in curve.values:
+                means = (f"{curve.means[value][c]:.4g}" for c in columns)
+                table.writerow([curve.checkpoint, curve.mechanism, curve.slider, value, *means])
+    _plot(found, folder / "sliders.png")
+    lines = [
+        "# The generative sliders, measured",
+        "",
+        f"Written by `{COMMAND}`. Each row is over {scope.prompts} prompts × {scope.seeds} seeds at 512 × 512 and "
+        f"{len(scope.values)} values, with the variant's own steps and guidance. Intensity is measured by colourfulness "
+        "(Hasler and Süsstrunk), complexity by edge density, movement by the share of the edges' energy that falls at 5° "
+        "to 30°; the other columns of [sliders.csv](sliders.csv) are contrast, connected shapes and anisotropy. «Moves» "
+        "is the effect of the full range on another slider's measure, in that slider's own full effect.",
+        "",
+        "![Curves](sliders.png)",
+        "",
+        "| checkpoint | mechanism | slider | promise | measured | target | |",
+        "|---|---|---|---|---:|---:|---|",
+    ]
+    for key, promises in all_checks(found).items():
+        for check in promises:
+            mark = "holds" if check.holds else "**does not hold**"
+            lines.append("| " + " | ".join((*key, check.what, f"{check.measured:.3g}", check.target, mark)) + " |")
+    (folder / "sliders.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _plot(found: Sequence[Curve], path: Path) -> None:
+    """One panel a slider: its own measure over its value, relative to value 0, a line for each checkpoint and mechanism."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InvalidRequest("The plot needs matplotlib — pip install matplotlib") from None
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    for axes, slider in zip(figure.subplots(1, len(SLIDERS)), SLIDERS, strict=True):
+        for curve in found:
+            if curve.slider == slider:
+                base = curve.means[0][slider]
+                style = "-" if curve.mechanism == SLIDER_LORA else "--"
+                label = f"{curve.checkpoint}, {curve.mechanism}"
+                axes.plot(curve.values, [y / base for y in curve.of(slider)], style, marker="o", markersize=3, label=label)
+        axes.set(title=slider.capitalize(), xlabel="value", ylabel=f"{MEASURES[slider].__name__.replace('_', ' ')} / at 0")
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
+    """Three prompts a slider, a row each, over five values; drawn by whatever mechanism the studio uses."""
+    painter = _Painter(Drawing(settings), variant, settings.checkpoint_for(variant))
+    values, cell_px = (-100, -50, 0, 50, 100), 200
+    rows = [(slider, prompt) for slider in SLIDERS for prompt in (0, 1, 6)]
+    sheet = Image.new("RGB", (len(values) * cell_px, len(rows) * cell_px))
+    for y, (slider, prompt) in enumerate(rows):
+        for x, value in enumerate(values):
+            picture = painter.picture(prompt, 0, {slider: value} if value else {})
+            sheet.paste(picture.resize((cell_px, cell_px), Image.Resampling.LANCZOS), (x * cell_px, y * cell_px))
+    sheet.save(path, quality=88)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure what is asked for, then write the report. Raises StudioError when it cannot."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(Scope.variants))
+    parser.add_argument("--mechanisms", nargs="+", choices=MECHANISMS, default=list(MECHANISMS))
+    parser.add_argument("--sliders", nargs="+", choices=SLIDERS, default=list(SLIDERS))
+    parser.add_argument("--prompts", type=int, default=len(PROMPTS), help="how many of the prompts (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds a prompt (%(default)s)")
+    parser.add_argument("--pictures", type=Path, default=Path("slider-pictures.csv"), help="measures so far (%(default)s)")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the report goes (%(default)s)")
+    chosen = parser.parse_args(argv)
+    if not (1 <= chosen.prompts <= len(PROMPTS) and chosen.seeds >= 1):
+        raise InvalidRequest(
+            f"--prompts {chosen.prompts} --seeds {chosen.seeds} — give 1 to {len(PROMPTS)} prompts and 1 or more seeds"
+        )
+    scope = Scope(
+        tuple(chosen.variants), tuple(chosen.mechanisms), tuple(chosen.sliders), VALUES, chosen.prompts, chosen.seeds
+    )
+    settings = load_settings()
+    with torch.inference_mode():
+        draw_and_measure(scope, settings, chosen.pictures, lambda line: print(line, flush=True))
+    found = curves(chosen.pictures)
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    write_report(found, scope, chosen.folder)
+    contact_sheet(settings, chosen.variants[-1], chosen.folder / "sliders.jpg")
+    for key, promises in all_checks(found).items():
+        for check in promises:
+            print(*key, check.what, f"{check.measured:.3g}", check.target, "" if check.holds else "DOES NOT HOLD")
+    print(f"written: {chosen.folder / 'sliders.md'}")
+    return 0

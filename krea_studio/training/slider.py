@@ -1,0 +1,298 @@
+"""Trains a slider LoRA on any checkpoint: `python -m krea_studio train-slider intensity --checkpoint mini-medium`.
+
+Concept sliders (Gandikota et al. 2023, arXiv 2311.12092) in velocity space. At states from the checkpoint's own way
+from noise to picture, three predictions are made without the adapter: for a scene as it is, and with the words of each
+pole. At weight 1 the adapter must give for the bare scene what the positive pole would add, at −1 the opposite. What
+must stay is anchored: the components of that change that lie along the other sliders' contrasts are taken out of it.
+Afterwards pictures are drawn at rising weights, and the weight at value 100 is the largest that still behaves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import torch
+from diffusers import Krea2Pipeline
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+
+from krea_studio.direction.measures import MEASURES, layout_correlation
+from krea_studio.direction.sliders import Contrast, contrasts
+from krea_studio.engine import slider_files
+from krea_studio.engine.adapters import PREFIX
+from krea_studio.engine.checkpoints import Checkpoint, resolve
+from krea_studio.engine.device import budget_bytes, choose_device, choose_precision
+from krea_studio.engine.manager import LoadedPipeline, PipelineManager
+from krea_studio.engine.prompts import count_tokens
+from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.recipe.request import SLIDERS
+from krea_studio.settings import Settings, load_settings
+from krea_studio.training import loop
+from krea_studio.training.denoiser import Grid, velocity
+
+COMMAND = "python -m krea_studio train-slider"
+ADAPTER = "slider"
+LAYERS = r"transformer_blocks\.\d+\.attn\.(to_q|to_k|to_v|to_out\.0)"
+STATE_STEPS = 12
+STATE_GUIDANCE = 2.5
+BATCH = 6
+CALIBRATION_WEIGHTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+CALIBRATION_PROMPTS = 6
+CALIBRATION_STEPS = 12
+# What the pictures at a third of the full value must keep of the layout (correlation of lightness), with some reserve.
+KEPT_LAYOUT = {"intensity": 0.7, "complexity": 0.5, "movement": 0.5}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One slider to train: how strong a contrast, the adapter's rank, how long, at which picture side in pixels."""
+
+    slider: str
+    steps: int
+    rank: int
+    strength: float
+    side: int
+    trajectories: int
+    seed: int
+
+
+def train(loaded: LoadedPipeline, task: Task, work: Path, told: Callable[[str], None] = print) -> dict[str, torch.Tensor]:
+    """The trained adapter's tensors under their names in the transformer, which is left as it was.
+
+    State is kept in `work`, so that an interrupted training goes on.
+    """
+    pipeline, vocabulary = loaded.pipeline, loaded.checkpoint.info.vocabulary
+    scenes = contrasts(task.slider, vocabulary, task.trajectories, task.seed)
+    others = [contrasts(other, vocabulary, task.trajectories, task.seed) for other in SLIDERS if other != task.slider]
+    states, sigmas = _states(pipeline, [scene.neutral for scene in scenes], task, work / "states.pt", told)
+    transformer = pipeline.transformer.requires_grad_(False)
+    torch.manual_seed(task.seed)
+    config = LoraConfig(r=task.rank, lora_alpha=task.rank, target_modules=LAYERS)
+    transformer.add_adapter(config, adapter_name=ADAPTER)
+    weights = {name: p for name, p in transformer.named_parameters() if f".{ADAPTER}." in name}
+    for parameter in weights.values():
+        parameter.data = parameter.data.float()
+    if transformer.device.type == "cuda":
+        transformer.enable_gradient_checkpointing()
+    token_px = pipeline.vae_scale_factor * pipeline.patch_size
+    grid = Grid(task.side // token_px, task.side // token_px)
+
+    def predicted(x: torch.Tensor, times: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        return velocity(transformer, x, times, grid, _encoded(pipeline, prompts))
+
+    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
+        picked = torch.randint(len(scenes), (BATCH,), generator=generator)
+        steps = torch.randint(len(sigmas), (BATCH,), generator=generator)
+        x, times = states[picked, steps].float().to(transformer.device), sigmas[steps].to(transformer.device)
+        chosen = [scenes[k] for k in picked.tolist()]
+        bare = random.Random(f"bare-{task.seed}-{number}")
+        chosen = [_without_scene(c) if bare.random() < 0.15 else c for c in chosen]
+        with torch.no_grad():
+            transformer.disable_lora()
+            still = predicted(x, times, [c.neutral for c in chosen])
+            change = predicted(x, times, [c.positive for c in chosen]) - predicted(x, times, [c.negative for c in chosen])
+            for other in others:
+                pair = [other[k] for k in picked.tolist()]
+                along = predicted(x, times, [c.positive for c in pair]) - predicted(x, times, [c.negative for c in pair])
+                change = change - _projection(change, along)
+            transformer.enable_lora()
+        losses = []
+        for sign in (1.0, -1.0):
+            transformer.set_adapters(ADAPTER, sign)
+            bent = predicted(x, times, [c.neutral for c in chosen])
+            loss = F.mse_loss(bent, still + sign * task.strength * change) / 2
+            # The first sign's gradients are added at once, so that only one graph is in memory.
+            losses.append(loss if sign < 0 else _backward(loss))
+        return sum(losses)
+
+    try:
+        adapter = nn.ParameterDict({name.replace(".", "/"): parameter for name, parameter in weights.items()})
+        loop.run(
+            f"{task.slider} slider", adapter, loss_of, loop.Schedule(task.steps, 1e-3, warmup=20), work, task.seed,
+            decay=0.98, muon=False,
+        )  # fmt: skip
+        trained = get_peft_model_state_dict(transformer, adapter_name=ADAPTER)
+        return {PREFIX + name: tensor.detach().cpu().half().contiguous() for name, tensor in trained.items()}
+    finally:
+        if transformer.is_gradient_checkpointing:
+            transformer.disable_gradient_checkpointing()
+        transformer.delete_adapters(ADAPTER)
+
+
+def calibrated(loaded: LoadedPipeline, task: Task, path: Path, told: Callable[[str], None] = print) -> float:
+    """The adapter weight at value 100 for the LoRA in `path`.
+
+    The largest of `CALIBRATION_WEIGHTS` up to which the slider's measure keeps rising on both sides and, at a third of
+    it, layouts are kept.
+    """
+    from krea_studio.engine.adapters import ensure_loaded, weighted
+
+    pipeline = loaded.pipeline
+    name = f"calibrated_{path.stat().st_mtime_ns}"
+    ensure_loaded(pipeline, name, path)
+    prompts = [c.neutral for c in contrasts(task.slider, loaded.checkpoint.info.vocabulary, CALIBRATION_PROMPTS, seed=-1)]
+    measure = MEASURES[task.slider]
+
+    def drawn(weight: float) -> list[Image.Image]:
+        with torch.no_grad(), weighted(pipeline.transformer, {name: weight} if weight else {}):
+            return _pictures(pipeline, prompts, task)
+
+    neutral = drawn(0.0)
+    low = high = mean(map(measure, neutral))
+    found = CALIBRATION_WEIGHTS[0]
+    for weight in CALIBRATION_WEIGHTS:
+        below, above = drawn(-weight), drawn(weight)
+        lower, higher = mean(map(measure, below)), mean(map(measure, above))
+        third = [layout_correlation(a, b) for sign in (-1, 1) for a, b in zip(drawn(sign * weight / 3), neutral, strict=True)]
+        told(f"  weight {weight}: {lower:.4g} … {higher:.4g}, layout at a third {mean(third):.2f}")
+        if lower >= low or higher <= high or mean(third) < KEPT_LAYOUT[task.slider]:
+            break
+        low, high, found = lower, higher, weight
+    pipeline.transformer.delete_adapters(name)
+    return found
+
+
+def save(tensors: dict[str, torch.Tensor], path: Path, task: Task, checkpoint: Checkpoint, maximum_weight: float) -> None:
+    """Write the adapter, with what it is in its metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {
+        "format": "pt",
+        "slider": task.slider,
+        "trained_on": checkpoint.name,
+        "maximum_weight": str(maximum_weight),
+        "rank": str(task.rank),
+        "strength": str(task.strength),
+        "steps": str(task.steps),
+    }
+    temporary = path.with_suffix(".part")
+    save_file(tensors, temporary, metadata)
+    temporary.replace(path)
+
+
+def _states(
+    pipeline: Krea2Pipeline, prompts: Sequence[str], task: Task, path: Path, told: Callable[[str], None]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """States on the way from noise to picture, (prompts, steps, tokens, channels), and their noise levels (steps,)."""
+    if path.exists():
+        kept = torch.load(path, weights_only=True)
+        return kept["states"], kept["sigmas"]
+    ways: list[list[torch.Tensor]] = []
+    for start in range(0, len(prompts), BATCH):
+        way: list[torch.Tensor] = []
+
+        def keep(pipe: Krea2Pipeline, index: int, timestep: torch.Tensor, tensors: dict, way: list = way) -> dict:
+            way.append(tensors["latents"].half().cpu())
+            return {}
+
+        some = list(prompts[start : start + BATCH])
+        generators = [torch.Generator().manual_seed(task.seed * 100_003 + start + k) for k in range(len(some))]
+        noise = torch.cat(
+            [
+                pipeline.prepare_latents(
+                    1, pipeline.vae.config.z_dim, task.side, task.side, torch.float32, pipeline._execution_device, g
+                )
+                for g in generators
+            ]
+        )
+        way.append(noise.half().cpu())
+        with torch.no_grad():
+            pipeline(
+                some, height=task.side, width=task.side, num_inference_steps=STATE_STEPS,
+                guidance_scale=0.0 if pipeline.config.is_distilled else STATE_GUIDANCE, latents=noise.to(pipeline.dtype),
+                max_sequence_length=_length(pipeline, some), callback_on_step_end=keep, output_type="latent",
+            )  # fmt: skip
+        ways.append(torch.stack(way[:-1], 1))
+        told(f"{task.slider} slider: states {start + len(some)}/{len(prompts)}")
+    states, sigmas = torch.cat(ways), pipeline.scheduler.sigmas[:STATE_STEPS].float().cpu()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"states": states, "sigmas": sigmas}, path)
+    return states, sigmas
+
+
+def _pictures(pipeline: Krea2Pipeline, prompts: list[str], task: Task) -> list[Image.Image]:
+    return pipeline(
+        prompts, height=task.side, width=task.side, num_inference_steps=CALIBRATION_STEPS,
+        guidance_scale=0.0 if pipeline.config.is_distilled else STATE_GUIDANCE,
+        max_sequence_length=_length(pipeline, prompts),
+        generator=[torch.Generator().manual_seed(task.seed + k) for k in range(len(prompts))],
+    ).images  # fmt: skip
+
+
+def _length(pipeline: Krea2Pipeline, prompts: Sequence[str]) -> int:
+    longest = max(count_tokens(pipeline, prompt) for prompt in prompts)
+    return longest + pipeline.prompt_template_encode_num_suffix_tokens
+
+
+@torch.no_grad()
+def _encoded(pipeline: Krea2Pipeline, prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    return pipeline.get_text_hidden_states(prompts, max_sequence_length=_length(pipeline, prompts))
+
+
+def _without_scene(contrast: Contrast) -> Contrast:
+    """The pole's words alone: guidance subtracts the prediction for no prompt, so that must be bent too."""
+    cut = len(contrast.neutral) + len(", ")
+    return Contrast(contrast.negative[cut:], "", contrast.positive[cut:])
+
+
+def _projection(of: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
+    """The component of each sample of `of` that lies along its sample of `along`, both (batch, tokens, channels)."""
+    share = (of * along).sum((1, 2), keepdim=True) / along.square().sum((1, 2), keepdim=True).clamp_min(1e-12)
+    return share * along
+
+
+def _backward(loss: torch.Tensor) -> torch.Tensor:
+    loss.backward()
+    return loss.detach()
+
+
+def load(checkpoint: Checkpoint, settings: Settings) -> LoadedPipeline:
+    """The checkpoint on the settings' device, whole. Raises Unavailable where it does not fit."""
+    device = choose_device(settings.device)
+    manager = PipelineManager(budget_bytes(settings.memory_budget_gb, device))
+    precision = choose_precision(settings.precision, device)
+    loaded = manager.get(checkpoint, precision, device, lambda event: print(event.what, flush=True), lambda: None)
+    if loaded.offloaded:
+        raise Unavailable(f"{checkpoint.label} does not fit on {device} as a whole, which training needs — use a larger device")
+    return loaded
+
+
+def main(argv: Sequence[str]) -> int:
+    """`SLIDER [--checkpoint NAME] [--out FILE] …`: train, calibrate, write. Raises StudioError when it cannot."""
+    settings = load_settings()
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
+    parser.add_argument("slider", choices=SLIDERS)
+    parser.add_argument("--checkpoint", default="mini-medium", help="row of the table, folder or repository (%(default)s)")
+    parser.add_argument("--out", type=Path, help="file to write (default: where the studio finds it)")
+    parser.add_argument("--work", type=Path, default=Path("slider-work"), help="folder for states (%(default)s)")
+    parser.add_argument("--steps", type=int, default=300, help="training steps (%(default)s)")
+    parser.add_argument("--rank", type=int, default=8, help="rank of the adapter (%(default)s)")
+    parser.add_argument("--strength", type=float, default=1.0, help="distance to learn, 1 is pole to pole (%(default)s)")
+    parser.add_argument("--side", type=int, default=512, help="side of the pictures in pixels (%(default)s)")
+    parser.add_argument("--trajectories", type=int, default=48, help="scenes to learn on (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(argv)
+    for name in ("steps", "rank", "strength", "side", "trajectories"):
+        if not getattr(chosen, name) > 0:
+            raise InvalidRequest(f"--{name} is {getattr(chosen, name)} — give a number above 0")
+    checkpoint = resolve(chosen.checkpoint)
+    task = Task(
+        chosen.slider, chosen.steps, chosen.rank, chosen.strength, chosen.side, chosen.trajectories, chosen.seed
+    )
+    out = chosen.out or slider_files.path_in(settings.sliders, checkpoint, chosen.slider)
+    work = chosen.work / f"{Path(checkpoint.name).name}-{task.slider}"
+    loaded = load(checkpoint, settings)
+    tensors = train(loaded, task, work)
+    save(tensors, out, task, checkpoint, 1.0)
+    print("calibrating", flush=True)
+    save(tensors, out, task, checkpoint, calibrated(loaded, task, out))
+    print(f"written: {out}")
+    return 0
