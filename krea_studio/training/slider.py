@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from krea_studio.direction.measures import MEASURES, layout_correlation
 from krea_studio.direction.sliders import Contrast, contrasts
 from krea_studio.engine import slider_files
-from krea_studio.engine.adapters import PREFIX
+from krea_studio.engine.adapters import PREFIX, ensure_loaded, weighted
 from krea_studio.engine.checkpoints import Checkpoint, resolve
 from krea_studio.engine.device import budget_bytes, choose_device, choose_precision
 from krea_studio.engine.manager import LoadedPipeline, PipelineManager
@@ -134,8 +134,6 @@ def calibrated(loaded: LoadedPipeline, task: Task, path: Path, told: Callable[[s
     The largest of `CALIBRATION_WEIGHTS` up to which the slider's measure keeps rising on both sides and, at a third of
     it, layouts are kept.
     """
-    from krea_studio.engine.adapters import ensure_loaded, weighted
-
     pipeline = loaded.pipeline
     name = f"calibrated_{path.stat().st_mtime_ns}"
     ensure_loaded(pipeline, name, path)

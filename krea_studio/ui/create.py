@@ -37,7 +37,7 @@ FACTS = ("variant_text", "world", "words", "words_group", "examples", "prompt", 
 RANDOM = (*SLIDERS, "random_mode", "random_panel")
 GPU_QUEUE = "gpu"
 EXAMPLES_SHOWN = 24
-PRESS_GENERATE = "() => document.querySelector('#generate').click()"
+PRESS_GENERATE = "() => document.querySelector('#generate')?.click()"
 
 
 def build_create_tab(services: Services, shared: bool) -> None:
