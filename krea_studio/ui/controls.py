@@ -53,6 +53,11 @@ def slider(field: str, **options: Any) -> gr.Slider:
     return gr.Slider(low, high, step=1, precision=0, buttons=[], **_common(field, options))
 
 
+def mechanism_of(slider: str) -> str:
+    """The name of the line that tells by what a slider works."""
+    return f"{slider}_mechanism"
+
+
 def lock_of(slider: str) -> str:
     """The name of the check box that locks a slider against random mode."""
     return f"lock_{slider}"

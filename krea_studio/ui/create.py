@@ -33,7 +33,11 @@ RUN_CONTROLS = (
 RUN_BUTTONS = ("generate", "stop", "stop_pressed")
 RESULTS = ("stage", "gallery", "shown_ids", "selected", "details", "picture_actions")
 RECENT = ("browser", "recent", "recent_ids")
-FACTS = ("variant_text", "world", "words", "words_group", "examples", "prompt", "status", *SLIDERS)
+# Never a control: facts may come late, when something has been typed or chosen already.
+FACTS = (
+    "variant_text", "world", "words", "words_group", "examples", "status", "defaults",
+    *(controls.mechanism_of(slider) for slider in SLIDERS),
+)  # fmt: skip
 RANDOM = (*SLIDERS, "random_mode", "random_panel")
 GPU_QUEUE = "gpu"
 EXAMPLES_SHOWN = 24
@@ -43,12 +47,13 @@ PRESS_GENERATE = "() => document.querySelector('#generate')?.click()"
 def build_create_tab(services: Services, shared: bool) -> None:
     """Lay out and wire the tab inside the current Blocks context; `shared` as for `build_page`."""
     parts: Parts = {}
+    handlers = CreateHandlers(services, shared)
     with gr.Row(elem_id="create"):
         with gr.Column(elem_id="panel", min_width=0):
             with gr.Column(elem_id="compose", min_width=0):
                 _compose(parts)
             with gr.Column(elem_id="controls", min_width=0):
-                _shape(parts)
+                _shape(parts, handlers.variants())
                 _direction(parts)
                 _seed(parts)
                 _advanced(parts)
@@ -57,7 +62,7 @@ def build_create_tab(services: Services, shared: bool) -> None:
                 parts["stop"] = gr.Button("Stop", variant="stop", visible=False, elem_id="stop")
         with gr.Column(elem_id="results", min_width=0):
             _results(parts)
-    _wire(parts, CreateHandlers(services, shared), services.settings.queue_size)
+    _wire(parts, handlers, services.settings.queue_size)
 
 
 def _compose(parts: Parts) -> None:
@@ -78,9 +83,8 @@ def _compose(parts: Parts) -> None:
         parts["words"] = gr.HTML()
 
 
-def _shape(parts: Parts) -> None:
-    labels = [(variant.label, name) for name, variant in VARIANTS.items()]
-    parts["variant"] = controls.choice("variant", labels, info=None, elem_classes="segments")
+def _shape(parts: Parts, variants: list[tuple[str, str]]) -> None:
+    parts["variant"] = controls.choice("variant", variants, info=None, elem_classes="segments")
     parts["variant_text"] = gr.HTML(fragments.variant_text(VARIANTS[default("variant")], None), elem_classes="beneath")
     ratios = [(name, name) for name in choices("aspect_ratio")]
     parts["aspect_ratio"] = controls.choice("aspect_ratio", ratios, info=None)
@@ -107,6 +111,7 @@ def _sliders(parts: Parts) -> None:
             parts[name] = gr.Button(point.label, size="sm", min_width=0, elem_classes="starting-point")
     for slider in SLIDERS:
         parts[slider] = controls.slider(slider)
+        parts[controls.mechanism_of(slider)] = gr.HTML(elem_classes="beneath")
     parts["random_mode"] = controls.toggle("random_mode")
     with gr.Column(visible=False, elem_id="random-panel") as parts["random_panel"]:
         with gr.Row(elem_id="locks"):
@@ -125,11 +130,11 @@ def _seed(parts: Parts) -> None:
 
 
 def _advanced(parts: Parts) -> None:
-    variant = VARIANTS[default("variant")]
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         parts["negative_prompt"] = controls.text("negative_prompt", lines=2, max_lines=6)
-        parts["steps"] = controls.optional_number("steps", placeholder=str(variant.steps))
-        parts["guidance_scale"] = controls.optional_number("guidance_scale", placeholder=f"{variant.guidance_scale:g}")
+        parts["steps"] = controls.optional_number("steps", placeholder="the variant's own")
+        parts["guidance_scale"] = controls.optional_number("guidance_scale", placeholder="the variant's own")
+        parts["defaults"] = gr.HTML(elem_id="defaults", elem_classes="beneath")
     parts["settings_file"] = gr.File(
         label="Load settings from a picture", file_types=[".png"], height=92, elem_id="settings-file"
     )
@@ -208,7 +213,7 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
     )
     at_once(parts["stop"].click, handlers.stopping, reads=(), writes=("stop", "stop_pressed"), cancels=[run])
 
-    at_once(parts["variant"].change, handlers.variant_chosen, reads=("variant",), writes=(*FACTS, "steps", "guidance_scale"))
+    at_once(parts["variant"].change, handlers.variant_chosen, reads=("variant",), writes=FACTS)
     at_once(
         any_of(parts["aspect_ratio"].change, parts["resolution"].change),
         handlers.size_chosen,
@@ -251,7 +256,7 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
 
     page = gr.context.Context.root_block
     at_once(page.load, handlers.recent, reads=("browser",), writes=(*RECENT, "stage"))
-    at_once(page.load, handlers.variants, reads=("variant",), writes=("variant", *FACTS))
+    at_once(page.load, handlers.variant_chosen, reads=("variant",), writes=FACTS)
 
 
 def _on_page(parts: Parts, handler: Callable[..., Any]) -> Callable[..., Any]:

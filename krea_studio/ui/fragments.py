@@ -14,7 +14,6 @@ from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
 from krea_studio.library.records import Record
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.recipe.plan import Shot
-from krea_studio.recipe.request import help_text
 from krea_studio.recipe.variants import VARIANTS, Variant
 
 UNOFFICIAL = "Unofficial project, not affiliated with Krea."
@@ -94,9 +93,9 @@ def details(record: Record | None) -> str:
     return f'<p class="facts">{line}</p><p class="said" dir="auto">{escape(record.prompt)}</p>'
 
 
-def slider_info(slider: str, mechanism: str | None) -> str:
-    """What a slider does and by what it works here, for the line beside it."""
-    return help_text(slider) + (f" · {mechanism}" if mechanism else "")
+def mechanism(name: str | None) -> str:
+    """By what a slider works here, or what is wrong with its file; empty where that is not known."""
+    return f"<p>{escape(name[:1].upper() + name[1:])}</p>" if name else ""
 
 
 def size_text(aspect_ratio: str, resolution: str) -> str:
@@ -110,6 +109,11 @@ def variant_text(variant: Variant, unavailable: str | None) -> str:
     if unavailable:
         return f'<p class="reason">{escape(unavailable)}</p>'
     return f"<p>{escape(variant.best_for)} <span>{escape(variant.speed)} · {variant.steps} steps</span></p>"
+
+
+def defaults_text(variant: Variant) -> str:
+    """What empty boxes for steps and guidance mean with this variant."""
+    return f"<p>{escape(variant.label)} takes {variant.steps} steps and guidance {variant.guidance_scale:g}.</p>"
 
 
 def world_notice(checkpoint: CheckpointInfo) -> str:

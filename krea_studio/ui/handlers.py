@@ -18,11 +18,11 @@ from krea_studio.direction.sliders import StartingPoint, values_text
 from krea_studio.errors import StorageError, StudioError
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
-from krea_studio.recipe.request import SLIDERS, GenerationRequest, help_text, parse_request
+from krea_studio.recipe.request import SLIDERS, GenerationRequest, parse_request
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.ui import fragments
-from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, number_text, read_number
+from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, mechanism_of, number_text, read_number
 from krea_studio.ui.presenter import RunPresenter, Update, pictures_of, shown
 from krea_studio.ui.recall import control_values, remark
 
@@ -83,36 +83,26 @@ class CreateHandlers:
         owner = self.owner(visitor, browser) if self.shared else None
         return {"browser": browser, **self._guarded(lambda: self._strip(owner))}
 
-    def variants(self, variant: str) -> Update:
-        """All that the engine knows: which variants can run, what the chosen one can draw, and the status line."""
-        offered = []
-        for name, row in VARIANTS.items():
-            suffix = "" if self.services.engine.availability(name) is None else " (unavailable)"
-            offered.append((row.label + suffix, name))
-        return {"variant": gr.update(choices=offered), **self._facts(variant)}
+    def variants(self) -> list[tuple[str, str]]:
+        """The variants as choices, label and name; those that cannot run here are marked."""
+        suffixes = {name: "" if self.services.engine.availability(name) is None else " (unavailable)" for name in VARIANTS}
+        return [(row.label + suffixes[name], name) for name, row in VARIANTS.items()]
 
     def variant_chosen(self, variant: str) -> Update:
-        """What goes with a variant: its description, the model's words and examples, and the defaults it sets."""
-        row = VARIANTS[variant]
-        return {
-            **self._facts(variant),
-            "steps": gr.update(placeholder=str(row.steps)),
-            "guidance_scale": gr.update(placeholder=f"{row.guidance_scale:g}"),
-        }
-
-    def _facts(self, variant: str) -> Update:
+        """What goes with a variant: its description, defaults, the model's words and examples, the status line."""
         row, engine = VARIANTS[variant], self.services.engine
         checkpoint = engine.checkpoint_of(variant)
         vocabulary = checkpoint.vocabulary or {}
         examples = vocabulary.get(fragments.EXAMPLES, [])
+        mechanisms = {mechanism_of(slider): fragments.mechanism(checkpoint.sliders.get(slider)) for slider in SLIDERS}
         return {
             "variant_text": fragments.variant_text(row, engine.availability(variant)),
+            "defaults": fragments.defaults_text(row),
             "world": gr.update(value=fragments.world_notice(checkpoint), visible=bool(vocabulary)),
             "words": fragments.words_by_group(vocabulary),
             "words_group": gr.update(visible=bool(vocabulary)),
             "examples": gr.Dataset(samples=[[prompt] for prompt in examples], visible=bool(examples)),
-            "prompt": gr.update(placeholder=examples[0] if examples else help_text("prompt")),
-            **{slider: gr.update(info=fragments.slider_info(slider, checkpoint.sliders.get(slider))) for slider in SLIDERS},
+            **mechanisms,
             **self.status(variant),
         }
 

@@ -8,9 +8,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, expect_ready
 
 pytestmark = pytest.mark.browser
 
@@ -40,9 +40,16 @@ def expect_pictures(page: Page, count: int) -> None:
         assert picture.evaluate("picture => picture.naturalWidth") > 0
 
 
+def open_advanced(page: Page) -> None:
+    """Gradio builds what an accordion holds when it is first opened; give it the time that a person gives it."""
+    page.locator("#advanced").get_by_role("button").click()
+    expect(page.locator("#defaults")).to_contain_text("steps and guidance")
+    page.wait_for_timeout(500)
+
+
 def start_a_long_run(page: Page, prompt: str) -> None:
     """A run that would take minutes, past its first step."""
-    page.locator("#advanced").get_by_role("button").click()
+    open_advanced(page)
     page.get_by_label("Steps").fill("100")
     page.locator("#batch").get_by_text("4", exact=True).click()
     generate(page, prompt)
@@ -115,6 +122,31 @@ def test_closing_the_tab_gives_the_engine_back(visit: Visit) -> None:
     choose_draft(other)
     generate(other, "a bird")
     expect_pictures(other, 1)
+
+
+def test_what_is_entered_before_the_server_has_answered_stays(visit: Visit) -> None:
+    page = visit()
+    answers = []
+
+    def late(route: Route) -> None:
+        answers.append(route)
+        page.wait_for_timeout(1500)
+        route.continue_()
+
+    page.route(re.compile("/gradio_api/run/"), late)
+    page.reload()
+    page.locator("#advanced").get_by_role("button").click()
+    page.wait_for_timeout(500)
+    expect(page.locator("#defaults")).not_to_contain_text("steps")
+    page.get_by_label("Steps").fill("9")
+    page.get_by_role("spinbutton", name="number input for Intensity").fill("40")
+    page.get_by_role("textbox", name="Prompt", exact=True).fill("a fox")
+    expect_ready(page)
+    page.wait_for_timeout(1000)
+    assert answers
+    expect(page.get_by_label("Steps")).to_have_value("9")
+    expect(page.get_by_role("spinbutton", name="number input for Intensity")).to_have_value("40")
+    expect(page.get_by_role("textbox", name="Prompt", exact=True)).to_have_value("a fox")
 
 
 def test_a_seed_that_is_entered_is_used(visit: Visit) -> None:

@@ -276,9 +276,9 @@ def test_broken_records_do_not_keep_the_page_from_settling(
 
 def test_a_variant_that_cannot_run_says_why(handlers: CreateHandlers, engine: PageEngine) -> None:
     engine.missing = {"large": "No open checkpoint is published — choose Medium."}
-    update = handlers.variants("large")
-    assert ("Large (unavailable)", "large") in update["variant"]["choices"]
-    assert ("Turbo", "turbo") in update["variant"]["choices"]
+    assert ("Large (unavailable)", "large") in handlers.variants()
+    assert ("Turbo", "turbo") in handlers.variants()
+    update = handlers.variant_chosen("large")
     assert "No open checkpoint" in update["variant_text"]
 
 
@@ -286,11 +286,11 @@ def test_words_and_examples_belong_to_the_embedded_model(handlers: CreateHandler
     update = handlers.variant_chosen("turbo")
     assert update["examples"].raw_samples == [["a fox at dusk"], ["a crowded sea"]]
     assert update["world"]["visible"] is True
-    assert update["steps"]["placeholder"] == "8"
+    assert "8 steps and guidance 0" in update["defaults"]
     engine.vocabulary = None
     update = handlers.variant_chosen("medium")
     assert (update["world"]["visible"], update["words_group"]["visible"]) == (False, False)
-    assert update["guidance_scale"]["placeholder"] == "4.5"
+    assert "28 steps and guidance 4.5" in update["defaults"]
 
 
 def test_the_status_line(handlers: CreateHandlers) -> None:
@@ -344,5 +344,5 @@ def test_a_starting_point_sets_the_sliders(handlers: CreateHandlers, visitor: Si
 def test_the_mechanism_is_shown_beside_each_slider(handlers: CreateHandlers, engine: PageEngine) -> None:
     engine.sliders = {"intensity": "slider LoRA", "complexity": "text direction"}
     update = handlers.variant_chosen("turbo")
-    assert update["intensity"]["info"].endswith("slider LoRA")
-    assert update["complexity"]["info"].endswith("text direction")
+    assert update["intensity_mechanism"] == "<p>Slider LoRA</p>"
+    assert update["complexity_mechanism"] == "<p>Text direction</p>"
