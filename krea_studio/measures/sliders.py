@@ -76,6 +76,7 @@ class Curve:
     mechanism: str
     slider: str
     means: dict[int, dict[str, float]]
+    pictures: int  # behind each mean, at least
 
     @property
     def values(self) -> list[int]:
@@ -118,7 +119,7 @@ def draw_and_measure(scope: Scope, settings: Settings, path: Path, told: Callabl
         for variant in scope.variants:
             checkpoint = settings.checkpoint_for(variant)
             for mechanism in scope.mechanisms:
-                painter = _Painter(Drawing(settings, mechanism=mechanism), variant, checkpoint)
+                painter = _Painter(Drawing(settings, mechanism=mechanism), variant, checkpoint, scope.sliders)
                 for prompt, seed in ((p, s) for p in range(scope.prompts) for s in range(scope.seeds)):
                     neutral = cache(lambda painter=painter, p=prompt, s=seed: painter.picture(p, s, {}))
                     for slider in scope.sliders:
@@ -137,13 +138,13 @@ def draw_and_measure(scope: Scope, settings: Settings, path: Path, told: Callabl
 class _Painter:
     """Draws pictures of one variant with one mechanism, as the engine does."""
 
-    def __init__(self, drawing: Drawing, variant: str, checkpoint: str) -> None:
+    def __init__(self, drawing: Drawing, variant: str, checkpoint: str, sliders: Sequence[str] = SLIDERS) -> None:
         self._drawing, self._variant = drawing, variant
         drawing.previews = False
         self._loaded = drawing.manager.get(
             resolve(checkpoint), drawing.precision, drawing.device, lambda event: None, lambda: None
         )
-        drawing.sliders.prepare(self._loaded, SLIDERS, lambda event: None, lambda: None)
+        drawing.sliders.prepare(self._loaded, sliders, lambda event: None, lambda: None)
 
     def picture(self, prompt: int, seed: int, sliders: dict[str, int]) -> Image.Image:
         request = GenerationRequest(prompt=PROMPTS[prompt][1], variant=self._variant, resolution=SIDE, **sliders)
@@ -169,7 +170,7 @@ def curves(path: Path) -> list[Curve]:
     found = []
     for key, by_value in groups.items():
         means = {v: {c: mean(float(row[c]) for row in rows) for c in columns} for v, rows in by_value.items()}
-        found.append(Curve(*key, means))
+        found.append(Curve(*key, means, min(map(len, by_value.values()))))
     return found
 
 
@@ -208,36 +209,51 @@ def all_checks(found: Sequence[Curve]) -> dict[tuple[str, str, str], list[Check]
     return {(c.checkpoint, c.mechanism, c.slider): checks(c, spans[c.checkpoint, c.mechanism]) for c in found}
 
 
-def write_report(found: Sequence[Curve], scope: Scope, folder: Path) -> None:
+def write_report(found: Sequence[Curve], folder: Path) -> None:
     """The table of means (CSV), the plot (PNG) and the page (Markdown)."""
     columns = PICTURE_COLUMNS[6:]
     with (folder / "sliders.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow([*PICTURE_COLUMNS[:4], *columns])
+        table.writerow([*PICTURE_COLUMNS[:4], "pictures", *columns])
         for curve in found:
             for value in curve.values:
                 means = (f"{curve.means[value][c]:.4g}" for c in columns)
-                table.writerow([curve.checkpoint, curve.mechanism, curve.slider, value, *means])
+                table.writerow([curve.checkpoint, curve.mechanism, curve.slider, value, curve.pictures, *means])
     _plot(found, folder / "sliders.png")
     lines = [
         "# The generative sliders, measured",
         "",
-        f"Written by `{COMMAND}`. Each row is over {scope.prompts} prompts × {scope.seeds} seeds at 512 × 512 and "
-        f"{len(scope.values)} values, with the variant's own steps and guidance. Intensity is measured by colourfulness "
-        "(Hasler and Süsstrunk), complexity by edge density, movement by the share of the edges' energy that falls at 5° "
-        "to 30°; the other columns of [sliders.csv](sliders.csv) are contrast, connected shapes and anisotropy. «Moves» "
-        "is the effect of the full range on another slider's measure, in that slider's own full effect.",
+        f"Written by `{COMMAND}`: every slider alone from −100 to 100, on the same prompts and seeds, at 512 × 512, with "
+        "the variant's own steps and guidance. Intensity is measured by colourfulness (Hasler and Süsstrunk), complexity "
+        "by edge density, movement by the share of the edges' energy that falls at 5° to 30°; contrast, connected shapes "
+        "and anisotropy are in [sliders.csv](sliders.csv). «Moves» is the effect of the full range on another slider's "
+        "measure, in that slider's own full effect. **What does not hold is bold, with its target.**",
         "",
-        "![Curves](sliders.png)",
+        "![Each slider's measure over its value](sliders.png)",
         "",
-        "| checkpoint | mechanism | slider | promise | measured | target | |",
-        "|---|---|---|---|---:|---:|---|",
+        "![Pictures over five values](sliders.jpg)",
+        "",
     ]
-    for key, promises in all_checks(found).items():
-        for check in promises:
-            mark = "holds" if check.holds else "**does not hold**"
-            lines.append("| " + " | ".join((*key, check.what, f"{check.measured:.3g}", check.target, mark)) + " |")
-    (folder / "sliders.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    promises = all_checks(found)
+    for mechanism in dict.fromkeys(curve.mechanism for curve in found):
+        for slider in SLIDERS:
+            chosen = [c for c in found if (c.mechanism, c.slider) == (mechanism, slider)]
+            rows = [promises[c.checkpoint, mechanism, slider] for c in chosen]
+            for first in rows[:1]:
+                titles = [f"{check.what} {check.target}" for check in first]
+                lines += [f"## {slider.capitalize()}, {mechanism}", "", _line("checkpoint", "pictures a value", *titles)]
+                lines.append("|---|" + "---:|" * (1 + len(titles)))
+            lines += [_line(c.checkpoint, str(c.pictures), *map(_cell, row)) for c, row in zip(chosen, rows, strict=True)]
+            lines += [""] * bool(chosen)
+    (folder / "sliders.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(check: Check) -> str:
+    return f"{check.measured:.3g}" if check.holds else f"**{check.measured:.3g}, not {check.target}**"
 
 
 def _plot(found: Sequence[Curve], path: Path) -> None:
@@ -296,7 +312,7 @@ def main(argv: Sequence[str]) -> int:
         draw_and_measure(scope, settings, chosen.pictures, lambda line: print(line, flush=True))
     found = curves(chosen.pictures)
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    write_report(found, scope, chosen.folder)
+    write_report(found, chosen.folder)
     contact_sheet(settings, chosen.variants[-1], chosen.folder / "sliders.jpg")
     for key, promises in all_checks(found).items():
         for check in promises:

@@ -3,15 +3,17 @@
 Concept sliders (Gandikota et al. 2023, arXiv 2311.12092) in velocity space. At states from the checkpoint's own way
 from noise to picture, three predictions are made without the adapter: for a scene as it is, and with the words of each
 pole. At weight 1 the adapter must give for the bare scene what the positive pole would add, at −1 the opposite. What
-must stay is anchored: the components of that change that lie along the other sliders' contrasts are taken out of it.
+must stay is anchored: the components of that change that lie along the other sliders' contrasts are taken out of it,
+and where pictures show that another slider's look still comes along, a share of its contrast can be taken out as well.
 Afterwards pictures are drawn at rising weights, and the weight at value 100 is the largest that still behaves.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -45,16 +47,18 @@ LAYERS = r"transformer_blocks\.\d+\.attn\.(to_q|to_k|to_v|to_out\.0)"
 STATE_STEPS = 12
 STATE_GUIDANCE = 2.5
 BATCH = 6
-CALIBRATION_WEIGHTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+CALIBRATION_WEIGHTS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 CALIBRATION_PROMPTS = 6
 CALIBRATION_STEPS = 12
-# What the pictures at a third of the full value must keep of the layout (correlation of lightness), with some reserve.
-KEPT_LAYOUT = {"intensity": 0.7, "complexity": 0.5, "movement": 0.5}
 
 
 @dataclass(frozen=True)
 class Task:
-    """One slider to train: how strong a contrast, the adapter's rank, how long, at which picture side in pixels."""
+    """One slider to train: how strong a contrast, the adapter's rank, how long, at which picture side in pixels.
+
+    `against` has shares of other sliders' contrasts to take out; `layout` is how much of it the pictures at the ends
+    must keep, as a correlation of lightness; `most_weight` is the largest adapter weight for an end.
+    """
 
     slider: str
     steps: int
@@ -62,6 +66,9 @@ class Task:
     strength: float
     side: int
     trajectories: int
+    layout: float
+    most_weight: float
+    against: Mapping[str, float]
     seed: int
 
 
@@ -72,7 +79,7 @@ def train(loaded: LoadedPipeline, task: Task, work: Path, told: Callable[[str], 
     """
     pipeline, vocabulary = loaded.pipeline, loaded.checkpoint.info.vocabulary
     scenes = contrasts(task.slider, vocabulary, task.trajectories, task.seed)
-    others = [contrasts(other, vocabulary, task.trajectories, task.seed) for other in SLIDERS if other != task.slider]
+    others = {s: contrasts(s, vocabulary, task.trajectories, task.seed) for s in SLIDERS if s != task.slider}
     states, sigmas = _states(pipeline, [scene.neutral for scene in scenes], task, work / "states.pt", told)
     transformer = pipeline.transformer.requires_grad_(False)
     torch.manual_seed(task.seed)
@@ -100,10 +107,10 @@ def train(loaded: LoadedPipeline, task: Task, work: Path, told: Callable[[str], 
             transformer.disable_lora()
             still = predicted(x, times, [c.neutral for c in chosen])
             change = predicted(x, times, [c.positive for c in chosen]) - predicted(x, times, [c.negative for c in chosen])
-            for other in others:
-                pair = [other[k] for k in picked.tolist()]
+            for other, theirs in others.items():
+                pair = [theirs[k] for k in picked.tolist()]
                 along = predicted(x, times, [c.positive for c in pair]) - predicted(x, times, [c.negative for c in pair])
-                change = change - _projection(change, along)
+                change = change - _projection(change, along) - task.against.get(other, 0.0) * along
             transformer.enable_lora()
         losses = []
         for sign in (1.0, -1.0):
@@ -131,8 +138,7 @@ def train(loaded: LoadedPipeline, task: Task, work: Path, told: Callable[[str], 
 def calibrated(loaded: LoadedPipeline, task: Task, path: Path, told: Callable[[str], None] = print) -> float:
     """The adapter weight at value 100 for the LoRA in `path`.
 
-    The largest of `CALIBRATION_WEIGHTS` up to which the slider's measure keeps rising on both sides and, at a third of
-    it, layouts are kept.
+    The largest of `CALIBRATION_WEIGHTS` that the task allows, up to which the slider's measure keeps rising on both sides and layouts are kept.
     """
     pipeline = loaded.pipeline
     name = f"calibrated_{path.stat().st_mtime_ns}"
@@ -146,13 +152,14 @@ def calibrated(loaded: LoadedPipeline, task: Task, path: Path, told: Callable[[s
 
     neutral = drawn(0.0)
     low = high = mean(map(measure, neutral))
-    found = CALIBRATION_WEIGHTS[0]
-    for weight in CALIBRATION_WEIGHTS:
+    allowed = [weight for weight in CALIBRATION_WEIGHTS if weight <= task.most_weight]
+    found = allowed[0]
+    for weight in allowed:
         below, above = drawn(-weight), drawn(weight)
         lower, higher = mean(map(measure, below)), mean(map(measure, above))
-        third = [layout_correlation(a, b) for sign in (-1, 1) for a, b in zip(drawn(sign * weight / 3), neutral, strict=True)]
-        told(f"  weight {weight}: {lower:.4g} … {higher:.4g}, layout at a third {mean(third):.2f}")
-        if lower >= low or higher <= high or mean(third) < KEPT_LAYOUT[task.slider]:
+        layout = mean(layout_correlation(a, b) for side in (below, above) for a, b in zip(side, neutral, strict=True))
+        told(f"  weight {weight}: {lower:.4g} … {higher:.4g}, layout {layout:.3f}")
+        if lower >= low or higher <= high or layout < task.layout:
             break
         low, high, found = lower, higher, weight
     pipeline.transformer.delete_adapters(name)
@@ -170,6 +177,7 @@ def save(tensors: dict[str, torch.Tensor], path: Path, task: Task, checkpoint: C
         "rank": str(task.rank),
         "strength": str(task.strength),
         "steps": str(task.steps),
+        "against": ", ".join(f"{other} {share:g}" for other, share in task.against.items()),
     }
     temporary = path.with_suffix(".part")
     save_file(tensors, temporary, metadata)
@@ -263,6 +271,19 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedPipeline:
     return loaded
 
 
+def _share(text: str, slider: str) -> tuple[str, float]:
+    """`movement=0.2` as a name and a number. Raises InvalidRequest for another slider's name or no share."""
+    name, _, number = text.partition("=")
+    try:
+        share = float(number)
+    except ValueError:
+        share = math.nan
+    others = [other for other in SLIDERS if other != slider]
+    if name not in others or not 0 <= share <= 1:
+        raise InvalidRequest(f"--against is {text!r} — give {' or '.join(others)}, = and a share from 0 to 1, as in {others[0]}=0.2")
+    return name, share
+
+
 def main(argv: Sequence[str]) -> int:
     """`SLIDER [--checkpoint NAME] [--out FILE] …`: train, calibrate, write. Raises StudioError when it cannot."""
     settings = load_settings()
@@ -276,15 +297,33 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--strength", type=float, default=1.0, help="distance to learn, 1 is pole to pole (%(default)s)")
     parser.add_argument("--side", type=int, default=512, help="side of the pictures in pixels (%(default)s)")
     parser.add_argument("--trajectories", type=int, default=48, help="scenes to learn on (%(default)s)")
+    parser.add_argument(
+        "--against", action="append", default=[], metavar="SLIDER=SHARE",
+        help="share of another slider's contrast to take out, where its look comes along; once for each slider",
+    )  # fmt: skip
+    parser.add_argument(
+        "--keep-layout", type=float, default=0.5, metavar="CORRELATION",
+        help="what the pictures at the ends keep of the layout, 0 to 1 (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--most-weight", type=float, default=CALIBRATION_WEIGHTS[-1], metavar="WEIGHT",
+        help=f"largest adapter weight for value 100, {CALIBRATION_WEIGHTS[0]} or more (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(argv)
     for name in ("steps", "rank", "strength", "side", "trajectories"):
         if not getattr(chosen, name) > 0:
             raise InvalidRequest(f"--{name} is {getattr(chosen, name)} — give a number above 0")
     checkpoint = resolve(chosen.checkpoint)
+    if not 0 <= chosen.keep_layout <= 1:
+        raise InvalidRequest(f"--keep-layout is {chosen.keep_layout} — give a correlation from 0 to 1")
+    if not chosen.most_weight >= CALIBRATION_WEIGHTS[0]:
+        raise InvalidRequest(f"--most-weight is {chosen.most_weight} — give {CALIBRATION_WEIGHTS[0]} or more")
+    against = dict(_share(text, chosen.slider) for text in chosen.against)
     task = Task(
-        chosen.slider, chosen.steps, chosen.rank, chosen.strength, chosen.side, chosen.trajectories, chosen.seed
-    )
+        chosen.slider, chosen.steps, chosen.rank, chosen.strength, chosen.side, chosen.trajectories, chosen.keep_layout,
+        chosen.most_weight, against, chosen.seed,
+    )  # fmt: skip
     out = chosen.out or slider_files.path_in(settings.sliders, checkpoint, chosen.slider)
     work = chosen.work / f"{Path(checkpoint.name).name}-{task.slider}"
     loaded = load(checkpoint, settings)

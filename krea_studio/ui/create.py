@@ -235,7 +235,7 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
     pinned = (*RANDOM, "seed", "random_seed", "stage")
     at_once(parts["pin"].click, handlers.pin, reads=("shown_ids", "selected"), writes=pinned)
     around = at_once(
-        parts["around"].click, handlers.around, reads=("shown_ids", "selected"), writes=(*RANDOM, "spread", "stage")
+        parts["around"].click, handlers.around, reads=("shown_ids", "selected"), writes=(*RANDOM, "spread")
     )
     around.success(None, js=PRESS_GENERATE, api_visibility="private")
     for point in STARTING_POINTS:

@@ -157,10 +157,12 @@ class CreateHandlers:
         return self._guarded(pinned)
 
     def around(self, shown_ids: list[str], selected: int) -> Update:
-        """Set random mode to draw near the looked-at picture's slider values."""
-        return self._guarded(
-            lambda: {**_random_mode(True, self._record(shown_ids, selected).recipe), "spread": NEAR_SPREAD}
-        )
+        """Set random mode to draw near the looked-at picture's slider values. Fails without it, so that no run follows."""
+        try:
+            recipe = self._record(shown_ids, selected).recipe
+        except StudioError as error:
+            raise gr.Error(error.message, print_exception=False) from None
+        return {**_random_mode(True, recipe), "spread": NEAR_SPREAD}
 
     def starting_point(self, point: StartingPoint) -> Update:
         """A starting point was chosen: its slider values, and random mode as it says."""

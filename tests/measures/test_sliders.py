@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from krea_studio.direction.sliders import TEXT_DIRECTION
+from krea_studio.direction.sliders import SLIDER_LORA, TEXT_DIRECTION
 from krea_studio.measures import sliders as measure
 from krea_studio.measures.sliders import PICTURE_COLUMNS, Scope
 from krea_studio.recipe.request import SLIDERS
@@ -60,10 +60,10 @@ def test_each_promise_can_be_broken(tmp_path: Path, change: dict, what: str) -> 
 
 def test_the_report_says_what_holds_and_what_does_not(tmp_path: Path) -> None:
     found = measure.curves(written(tmp_path / "p.csv", complexity={"layout": 0.3}))
-    measure.write_report(found, Scope(), tmp_path)
+    measure.write_report(found, tmp_path)
     page = (tmp_path / "sliders.md").read_text("utf-8")
     assert measure.COMMAND in page
-    assert page.count("**does not hold**") == 1
+    assert page.count("not ≥ 0.4**") == page.count("**0.3, not") == 1
     with (tmp_path / "sliders.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len(SLIDERS) * len(VALUES)
     assert (tmp_path / "sliders.png").stat().st_size > 10_000
@@ -81,3 +81,18 @@ def test_pictures_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(measure._Painter, "picture", lambda *args: pytest.fail("drawn again"))
     measure.draw_and_measure(scope, settings, path, lambda line: None)
     assert path.read_text() == first
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The measurement itself, small: mini-turbo with its slider LoRAs, fewer prompts and seeds."""
+    folder = tmp_path_factory.mktemp("measured")
+    scope = Scope(("turbo",), (SLIDER_LORA,), values=VALUES, prompts=4, seeds=2)
+    measure.draw_and_measure(scope, Settings(cache=folder / "cache"), folder / "pictures.csv", lambda line: None)
+    return folder / "pictures.csv"
+
+
+def test_the_shipped_sliders_keep_every_promise(pictures: Path) -> None:
+    promises = measure.all_checks(measure.curves(pictures))
+    assert {key[2]: len(found) for key, found in promises.items()} == dict.fromkeys(SLIDERS, 6)
+    assert [(*key, check) for key, found in promises.items() for check in found if not check.holds] == []

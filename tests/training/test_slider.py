@@ -15,7 +15,9 @@ from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.training import slider
 from krea_studio.training.slider import Task
 
-SMALL = Task("intensity", steps=40, rank=4, strength=1.0, side=128, trajectories=6, seed=0)
+SMALL = Task(
+    "intensity", steps=40, rank=4, strength=1.0, side=128, trajectories=6, layout=0.5, most_weight=4.0, against={}, seed=0
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,10 @@ def test_an_interrupted_training_goes_on(
     [
         (["intensity", "--steps", "0"], "--steps is 0 — give a number above 0"),
         (["intensity", "--strength", "nan"], "--strength is nan — give a number above 0"),
+        (["intensity", "--keep-layout", "2"], "--keep-layout is 2.0 — give a correlation from 0 to 1"),
+        (["intensity", "--most-weight", "0.1"], "--most-weight is 0.1 — give 0.5 or more"),
+        (["intensity", "--against", "intensity=0.1"], "--against is 'intensity=0.1' — give complexity or movement"),
+        (["intensity", "--against", "movement"], "--against is 'movement' — .* a share from 0 to 1, as in complexity=0.2"),
     ],
 )
 def test_bad_options_are_one_line(arguments: list[str], words: str) -> None:

@@ -316,6 +316,11 @@ def test_pin_writes_values_and_seed_and_ends_random_mode(
     assert again.recipe("mini-turbo") == {**shot.recipe("mini-turbo"), "exploration": None}
 
 
+def test_around_a_picture_that_is_gone_starts_no_run(handlers: CreateHandlers) -> None:
+    with pytest.raises(gr.Error, match="not in the library any more"):
+        handlers.around(["gone"], 0)
+
+
 def test_around_draws_near_the_picture(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
     updates = run(handlers, visitor, random_mode=True)
     ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
