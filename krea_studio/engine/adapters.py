@@ -3,15 +3,19 @@
 Once loaded an adapter stays, switched off: a later picture only sets weights. Switched off, every layer computes what
 it computed before the adapter came, bit for bit. peft and diffusers do the work; they accept some wrong files without
 a word, so every key is accounted for here first.
+
+Every adapter that is on costs each of its layers two products and two sums. Those that are often on together can be
+mixed: one adapter of their summed rank, with their matrices side by side and the weights in its second matrix.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from diffusers import Krea2Pipeline, Krea2Transformer2DModel
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -35,13 +39,19 @@ def ensure_loaded(pipeline: Krea2Pipeline, name: str, path: Path, offloaded: boo
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise Unavailable(f"The LoRA {path} cannot be read ({error}) — copy or train it again") from None
-    state = _checked(tensors, transformer, path)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are the point
-        transformer.load_lora_adapter(
-            state, prefix=None, adapter_name=name, **({"_pipeline": pipeline} if offloaded else {})
-        )
-    transformer.disable_lora()
+    _put(pipeline, name, _checked(tensors, transformer, path), offloaded)
+
+
+def ensure_mixed(pipeline: Krea2Pipeline, names: Collection[str], offloaded: bool = False) -> None:
+    """Make ready one adapter that stands for these loaded ones whenever exactly they are on."""
+    mix = _mix_of(names)
+    if mix in pipeline.transformer.peft_config:
+        return
+    state = {}
+    for key, layer, parts in _layers(pipeline.transformer, names):
+        state[f"{key}.lora_A.weight"] = torch.cat([layer.lora_A[name].weight for name in parts], 0)
+        state[f"{key}.lora_B.weight"] = torch.cat([layer.lora_B[name].weight for name in parts], 1)
+    _put(pipeline, mix, state, offloaded)
 
 
 @contextmanager
@@ -50,12 +60,44 @@ def weighted(transformer: Krea2Transformer2DModel, weights: Mapping[str, float])
     if not weights:
         yield
         return
+    mix = _mix_of(weights)
+    if len(weights) > 1 and mix in transformer.peft_config:
+        _set_mix(transformer, mix, weights)
+        weights = {mix: 1.0}
     transformer.set_adapters(list(weights), list(weights.values()))
     transformer.enable_lora()
     try:
         yield
     finally:
         transformer.disable_lora()
+
+
+def _put(pipeline: Krea2Pipeline, name: str, state: dict[str, torch.Tensor], offloaded: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are the point
+        pipeline.transformer.load_lora_adapter(
+            state, prefix=None, adapter_name=name, **({"_pipeline": pipeline} if offloaded else {})
+        )
+    pipeline.transformer.disable_lora()
+
+
+def _mix_of(names: Collection[str]) -> str:
+    return "+".join(sorted(names))
+
+
+def _layers(transformer: nn.Module, names: Collection[str]) -> Iterator[tuple[str, LoraLayer, list[str]]]:
+    """Every layer that some of these adapters bend: its name, itself, and which of them, in the order of a mix."""
+    for key, layer in transformer.named_modules():
+        if isinstance(layer, LoraLayer) and (parts := [name for name in sorted(names) if name in layer.lora_A]):
+            yield key, layer, parts
+
+
+@torch.inference_mode()
+def _set_mix(transformer: nn.Module, mix: str, weights: Mapping[str, float]) -> None:
+    """Write these weights into the second matrices of a mix."""
+    for _, layer, parts in _layers(transformer, weights):
+        weighed = [layer.lora_B[p].weight * (weights[p] * layer.lora_alpha[p] / layer.r[p]) for p in parts]
+        layer.lora_B[mix].weight.copy_(torch.cat(weighed, 1))
 
 
 def _checked(tensors: Mapping[str, torch.Tensor], transformer: nn.Module, path: Path) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ from krea_studio.engine.manager import LoadedPipeline
 from krea_studio.engine.prompts import PromptEmbedding
 from krea_studio.engine.slider_files import SliderFile
 from krea_studio.errors import Unavailable
-from krea_studio.recipe.request import SLIDER_LIMIT
+from krea_studio.recipe.request import SLIDER_LIMIT, SLIDERS
 from krea_studio.settings import Settings
 
 CONTRASTS = 96
@@ -47,14 +47,18 @@ class Sliders:
 
         `report` and `check` as for the pipeline manager. Raises Unavailable for a slider LoRA that cannot be used.
         """
-        names = {}
+        names, loras = {}, []
         for slider in wanted:
             file = self._file(loaded.checkpoint, slider)
             if file is not None:
                 adapters.ensure_loaded(loaded.pipeline, _adapter(file), file.path, loaded.offloaded)
+                loras.append(_adapter(file))
                 names[slider] = f"{SLIDER_LORA} {file.identity}"
             else:
                 names[slider] = f"{TEXT_DIRECTION} {self._find_direction(loaded, slider, report, check)}"
+        # Only for all: which picture is drawn by a mix must not depend on what was drawn before it.
+        if len(loras) == len(SLIDERS):
+            adapters.ensure_mixed(loaded.pipeline, loras, loaded.offloaded)
         return names
 
     @contextmanager

@@ -158,7 +158,7 @@ def measure_speed(pairs: int, told: Callable[[Row], None]) -> None:
     for mechanism, target in ((SLIDER_LORA, "≤ 1.10"), (TEXT_DIRECTION, "≤ 1.02")):
         bench = Bench(Drawing(settings, mechanism=mechanism), "turbo", settings.checkpoint_turbo, "512")
         bent = partial(bench.studio, sliders=dict.fromkeys(SLIDERS, 50))
-        spread = _spread(ratios(bent, bench.studio, SLIDER_PAIRS))
+        spread = _spread(ratios(bent, turbo.studio, SLIDER_PAIRS))
         told(Row(f"All sliders by {mechanism} / none, Turbo 512 × 512, {SLIDER_PAIRS} pairs", spread, target))
     told(Row("Encoder calls for a prompt seen before", str(_encoder_calls(turbo)), "0"))
     seconds = [_seconds(full.studio) for _ in range(WARM_RUNS + 1)][1:]
