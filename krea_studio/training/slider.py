@@ -11,6 +11,7 @@ Afterwards pictures are drawn at rising weights, and the weight at value 100 is 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -138,7 +139,8 @@ def train(loaded: LoadedPipeline, task: Task, work: Path, told: Callable[[str], 
 def calibrated(loaded: LoadedPipeline, task: Task, path: Path, told: Callable[[str], None] = print) -> float:
     """The adapter weight at value 100 for the LoRA in `path`.
 
-    The largest of `CALIBRATION_WEIGHTS` that the task allows, up to which the slider's measure keeps rising on both sides and layouts are kept.
+    The largest of `CALIBRATION_WEIGHTS` that the task allows, up to which the slider's measure keeps rising on both
+    sides and layouts are kept.
     """
     pipeline = loaded.pipeline
     name = f"calibrated_{path.stat().st_mtime_ns}"
@@ -271,6 +273,12 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedPipeline:
     return loaded
 
 
+def _name_of(task: Task) -> str:
+    """Names what can go on from the same state: everything that shapes the training, but not for how long."""
+    shaping = (task.rank, task.strength, task.side, task.trajectories, sorted(task.against.items()), task.seed)
+    return f"{task.slider}-{hashlib.sha256(repr(shaping).encode()).hexdigest()[:8]}"
+
+
 def _share(text: str, slider: str) -> tuple[str, float]:
     """`movement=0.2` as a name and a number. Raises InvalidRequest for another slider's name or no share."""
     name, _, number = text.partition("=")
@@ -325,7 +333,7 @@ def main(argv: Sequence[str]) -> int:
         chosen.most_weight, against, chosen.seed,
     )  # fmt: skip
     out = chosen.out or slider_files.path_in(settings.sliders, checkpoint, chosen.slider)
-    work = chosen.work / f"{Path(checkpoint.name).name}-{task.slider}"
+    work = chosen.work / f"{Path(checkpoint.name).name}-{_name_of(task)}"
     loaded = load(checkpoint, settings)
     tensors = train(loaded, task, work)
     save(tensors, out, task, checkpoint, 1.0)

@@ -83,6 +83,12 @@ def test_an_interrupted_training_goes_on(
     assert "going on at step 2 of 4" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("change", [{"rank": 8}, {"strength": 2.0}, {"against": {"movement": 0.2}}, {"seed": 1}])
+def test_other_settings_do_not_go_on_from_the_same_state(change: dict[str, Any]) -> None:
+    assert slider._name_of(replace(SMALL, **change)) != slider._name_of(SMALL)
+    assert slider._name_of(replace(SMALL, steps=1, layout=0.9)) == slider._name_of(SMALL)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
