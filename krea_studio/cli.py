@@ -186,7 +186,9 @@ def _request(options: argparse.Namespace, recipe: dict[str, Any] | None) -> Gene
     else:
         for field, flag in RANDOM_FLAGS.items():
             if field in given:
-                raise InvalidRequest(f"{flag} {shown(getattr(options, field))} works in random mode only — add --random")
+                raise InvalidRequest(
+                    f"{flag} {shown(getattr(options, field))} works in random mode only — add --random"
+                )
     wishes: dict[str, Any] = {}
     if recipe is not None:
         wishes = GenerationRequest.from_recipe(recipe).model_dump()

@@ -93,7 +93,9 @@ class Studio:
 
     def _keep(self, resolved: GenerationPlan, ready: ImageReady, owner: str) -> Record:
         shot = resolved.shots[ready.shot]
-        return self.library.save(shot, ready.image, shot.recipe(ready.checkpoint, ready.slider_mechanisms), ready.seconds, owner)
+        return self.library.save(
+            shot, ready.image, shot.recipe(ready.checkpoint, ready.slider_mechanisms), ready.seconds, owner
+        )
 
 
 def _outcome(shot: int, future: Future[Record]) -> Saved | Failed:

@@ -81,7 +81,10 @@ def anisotropy(picture: Image.Image) -> float:
 
 def layout_correlation(picture: Image.Image, other: Image.Image) -> float:
     """Correlation, −1 … 1, of the two pictures' lightness in 16 × 16 cells."""
-    cells = [np.asarray(p.convert("L").resize((LAYOUT_CELLS,) * 2, Image.Resampling.BOX), np.float64).ravel() for p in (picture, other)]
+    cells = [
+        np.asarray(p.convert("L").resize((LAYOUT_CELLS,) * 2, Image.Resampling.BOX), np.float64).ravel()
+        for p in (picture, other)
+    ]
     first, second = (values - values.mean() for values in cells)
     return float(first @ second / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-9))
 

@@ -26,7 +26,10 @@ POLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("plain neutral rendering", "extreme dramatic rendering"),
     ),
     "complexity": (
-        ("minimal clean composition, few elements, empty space", "dense chaotic composition, many elements, layered detail"),
+        (
+            "minimal clean composition, few elements, empty space",
+            "dense chaotic composition, many elements, layered detail",
+        ),
         ("simple uncluttered scene, plain background", "crowded intricate scene, richly detailed background"),
         ("sparse, reduced to essentials", "packed, overflowing with detail"),
     ),
@@ -102,7 +105,9 @@ def contrasts(slider: str, vocabulary: Vocabulary | None, count: int, seed: int 
 def _scene(vocabulary: Vocabulary | None, draw: random.Random) -> str:
     if vocabulary is None:
         return f"{draw.choice(_MEDIA)} {draw.choice(_SUBJECTS)}"
-    words = {group: draw.choice(vocabulary[group]) for group in ("rendering style", "subject", "setting", "sky", "palette")}
+    words = {
+        group: draw.choice(vocabulary[group]) for group in ("rendering style", "subject", "setting", "sky", "palette")
+    }
     scene = f"{words['rendering style']} of a {words['subject']}"
     for place in ("setting", "sky"):
         if draw.random() < 0.5:

@@ -121,7 +121,9 @@ def _checked(tensors: Mapping[str, torch.Tensor], transformer: nn.Module, path: 
         for side, facing in _SIDES.items():
             width = layers[layer].weight.shape[facing]
             if pair[side].shape[facing] != width:
-                raise _another_architecture(path, f"{layer!r} is {width} wide here and {pair[side].shape[facing]} there")
+                raise _another_architecture(
+                    path, f"{layer!r} is {width} wide here and {pair[side].shape[facing]} there"
+                )
             if not pair[side].isfinite().all():
                 raise Unavailable(f"The LoRA {path} holds values that are no numbers ({layer}) — train it again")
     return {key.removeprefix(PREFIX): tensor for key, tensor in tensors.items()}

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,11 @@ def find(
         check()
         report(start / len(contrasts))
         some = contrasts[start : start + BATCH]
-        total = total + _mean_states(pipeline, [c.positive for c in some]) - _mean_states(pipeline, [c.negative for c in some])
+        total = (
+            total
+            + _mean_states(pipeline, [c.positive for c in some])
+            - _mean_states(pipeline, [c.negative for c in some])
+        )
     direction = Direction(total / total.norm(dim=-1, keepdim=True).clamp_min(1e-12))
     _keep(direction, cached)
     return direction

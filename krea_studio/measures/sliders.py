@@ -130,7 +130,9 @@ def draw_and_measure(scope: Scope, settings: Settings, path: Path, told: Callabl
                             picture = painter.picture(prompt, seed, {slider: value}) if value else neutral()
                             measured = [f(picture) for f in (*MEASURES.values(), *SECONDARY.values())]
                             layout = layout_correlation(picture, neutral())
-                            table.writerow([*key, *(f"{m:.5g}" for m in (*measured, layout)), int(_right(judge, picture, prompt))])
+                            table.writerow(
+                                [*key, *(f"{m:.5g}" for m in (*measured, layout)), int(_right(judge, picture, prompt))]
+                            )
                     file.flush()
                     told(f"{checkpoint}, {mechanism}: prompt {prompt + 1}, seed {seed + 1}")
 
@@ -148,7 +150,9 @@ class _Painter:
 
     def picture(self, prompt: int, seed: int, sliders: dict[str, int]) -> Image.Image:
         request = GenerationRequest(prompt=PROMPTS[prompt][1], variant=self._variant, resolution=SIDE, **sliders)
-        return self._drawing.picture(self._loaded, plan(request, 1000 * prompt + seed).shots[0], Run(deadline_seconds=3600))
+        return self._drawing.picture(
+            self._loaded, plan(request, 1000 * prompt + seed).shots[0], Run(deadline_seconds=3600)
+        )
 
 
 def _right(judge: judges.Judge, picture: Image.Image, prompt: int) -> bool:
@@ -223,10 +227,10 @@ def write_report(found: Sequence[Curve], folder: Path) -> None:
     lines = [
         "# The generative sliders, measured",
         "",
-        f"Written by `{COMMAND}`: every slider alone from −100 to 100, on the same prompts and seeds, at 512 × 512, with "
-        "the variant's own steps and guidance. Intensity is measured by colourfulness (Hasler and Süsstrunk), complexity "
-        "by edge density, movement by the share of the edges' energy that falls at 5° to 30°; contrast, connected shapes "
-        "and anisotropy are in [sliders.csv](sliders.csv). «Moves» is the effect of the full range on another slider's "
+        f"Written by `{COMMAND}`: every slider alone from −100 to 100, on the same prompts and seeds, at 512 × 512, "
+        "with the variant's own steps and guidance. Intensity is measured by colourfulness (Hasler and Süsstrunk), "
+        "complexity by edge density, movement by the share of the edges' energy that falls at 5° to 30°; contrast, "
+        "shapes and anisotropy are in [sliders.csv](sliders.csv). «Moves» is the effect of the full range on another's "
         "measure, in that slider's own full effect. **What does not hold is bold, with its target.**",
         "",
         "![Each slider's measure over its value](sliders.png)",
@@ -241,9 +245,15 @@ def write_report(found: Sequence[Curve], folder: Path) -> None:
             rows = [promises[c.checkpoint, mechanism, slider] for c in chosen]
             for first in rows[:1]:
                 titles = [f"{check.what} {check.target}" for check in first]
-                lines += [f"## {slider.capitalize()}, {mechanism}", "", _line("checkpoint", "pictures a value", *titles)]
+                lines += [
+                    f"## {slider.capitalize()}, {mechanism}",
+                    "",
+                    _line("checkpoint", "pictures a value", *titles),
+                ]
                 lines.append("|---|" + "---:|" * (1 + len(titles)))
-            lines += [_line(c.checkpoint, str(c.pictures), *map(_cell, row)) for c, row in zip(chosen, rows, strict=True)]
+            lines += [
+                _line(c.checkpoint, str(c.pictures), *map(_cell, row)) for c, row in zip(chosen, rows, strict=True)
+            ]
             lines += [""] * bool(chosen)
     (folder / "sliders.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
@@ -257,7 +267,7 @@ def _cell(check: Check) -> str:
 
 
 def _plot(found: Sequence[Curve], path: Path) -> None:
-    """One panel a slider: its own measure over its value, relative to value 0, a line for each checkpoint and mechanism."""
+    """One panel a slider: its own measure over its value, relative to 0, a line for each checkpoint and mechanism."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -269,8 +279,12 @@ def _plot(found: Sequence[Curve], path: Path) -> None:
                 base = curve.means[0][slider]
                 style = "-" if curve.mechanism == SLIDER_LORA else "--"
                 label = f"{curve.checkpoint}, {curve.mechanism}"
-                axes.plot(curve.values, [y / base for y in curve.of(slider)], style, marker="o", markersize=3, label=label)
-        axes.set(title=slider.capitalize(), xlabel="value", ylabel=f"{MEASURES[slider].__name__.replace('_', ' ')} / at 0")
+                axes.plot(
+                    curve.values, [y / base for y in curve.of(slider)], style, marker="o", markersize=3, label=label
+                )
+        axes.set(
+            title=slider.capitalize(), xlabel="value", ylabel=f"{MEASURES[slider].__name__.replace('_', ' ')} / at 0"
+        )
         axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)
@@ -297,7 +311,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--sliders", nargs="+", choices=SLIDERS, default=list(SLIDERS))
     parser.add_argument("--prompts", type=int, default=len(PROMPTS), help="how many of the prompts (%(default)s)")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds a prompt (%(default)s)")
-    parser.add_argument("--pictures", type=Path, default=Path("slider-pictures.csv"), help="measures so far (%(default)s)")
+    parser.add_argument(
+        "--pictures", type=Path, default=Path("slider-pictures.csv"), help="measures so far (%(default)s)"
+    )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the report goes (%(default)s)")
     chosen = parser.parse_args(argv)
     if not (1 <= chosen.prompts <= len(PROMPTS) and chosen.seeds >= 1):

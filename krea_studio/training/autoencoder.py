@@ -174,7 +174,9 @@ def set_decoder_start(vae: AutoencoderKLQwenImage, basis: Basis) -> None:
         decoder.conv_in.weight[start : start + 3, :, -1, 1, 1] = sign * colours
         decoder.conv_in.bias[start : start + 3] = sign * basis.mean.view(64, 3).mean(0)
     decoder.conv_in.bias[6] = DECODER_CARRIER
-    shortcuts = [m.conv_shortcut for m in decoder.modules() if isinstance(getattr(m, "conv_shortcut", None), torch.nn.Conv3d)]
+    shortcuts = [
+        m.conv_shortcut for m in decoder.modules() if isinstance(getattr(m, "conv_shortcut", None), torch.nn.Conv3d)
+    ]
     upsamplers = [block.upsamplers[0].resample[1] for block in decoder.up_blocks if block.upsamplers]
     for convolution in [*shortcuts, *upsamplers]:
         weight = convolution.weight[:, :, -1] if convolution.weight.ndim == 5 else convolution.weight

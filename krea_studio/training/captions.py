@@ -126,7 +126,13 @@ def caption(scene: Scene, draw: random.Random, always: tuple[str, ...] = ()) -> 
 def _words(attribute: str, value: str, draw: random.Random) -> str:
     if attribute in GRADE_WORDS:
         return draw.choice(GRADE_WORDS[attribute][int(value)])
-    table = {"subject": SUBJECT_WORDS, "palette": PALETTE_WORDS, "style": STYLE_WORDS, "setting": SETTING_WORDS, "sky": SKY_WORDS}
+    table = {
+        "subject": SUBJECT_WORDS,
+        "palette": PALETTE_WORDS,
+        "style": STYLE_WORDS,
+        "setting": SETTING_WORDS,
+        "sky": SKY_WORDS,
+    }
     return draw.choice(table[attribute][value])
 
 

@@ -139,7 +139,9 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
         role, size = draw.choice(("accent", "second", "light", "main")), draw.uniform(0.014, 0.03)
         turn = slope if draw.random() < scene.motion else draw.uniform(0, 6.28)
         shape = shapes.leaf() if draw.random() < 0.6 else shapes.ellipse(0, 0, 0.7)
-        floating.parts.append((_placed(shape, draw.uniform(0, width), draw.uniform(0, height), size, turn), paint(role)))
+        floating.parts.append(
+            (_placed(shape, draw.uniform(0, width), draw.uniform(0, height), size, turn), paint(role))
+        )
 
     # Far lands, then the subject, then the nearest land in front of its foot.
     count = 2 + (scene.density > 0.3) + (scene.density > 0.7)
@@ -151,7 +153,9 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
         colour = _mix(lands[int(t)], lands[min(2, int(t) + 1)], t - int(t))
         outline = np.concatenate([ridge, [[width + 0.1, height + 0.1], [-0.1, height + 0.1]]])
         land = Group("land", 0.018, [(outline, colour)])
-        strata = Group("item", 0.005, _strata(ridge, scene.density, _mix(colour, paint("dark" if k % 2 else "light"), 0.3)))
+        strata = Group(
+            "item", 0.005, _strata(ridge, scene.density, _mix(colour, paint("dark" if k % 2 else "light"), 0.3))
+        )
         if k == count - 1:
             groups.append(floating)
             groups.append(Group("streak", 0.006, _streaks(draw, scene, width, height, slope, paint)))
@@ -166,13 +170,23 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
             if scene.setting == "waves":
                 growth.parts.append((_placed(shapes.gull(), x, y + size, size, slope * scene.motion), paint("light")))
             elif k < count - 1:
-                growth.parts.append((_placed(shapes.pine(), x, y - size * 0.6, size, slope * scene.motion * 0.7), _mix(colour, paint("dark"), 0.45)))
+                growth.parts.append(
+                    (
+                        _placed(shapes.pine(), x, y - size * 0.6, size, slope * scene.motion * 0.7),
+                        _mix(colour, paint("dark"), 0.45),
+                    )
+                )
             else:
                 growth.parts.append((_placed(shapes.leaf(), x, y, size * 0.7, draw.uniform(0, 6.28)), paint(role)))
         groups.append(growth)
 
     return Composition(
-        width, height, sky, _mix(paint(palette.light), (255, 255, 255), 0.5), paint("dark"), [g for g in groups if g.parts]
+        width,
+        height,
+        sky,
+        _mix(paint(palette.light), (255, 255, 255), 0.5),
+        paint("dark"),
+        [g for g in groups if g.parts],
     )
 
 
@@ -192,7 +206,9 @@ def _streaks(draw, scene: Scene, width: float, height: float, slope: float, pain
         along = np.linspace(-1, 1, 24)
         bend = 0.035 * np.sin(np.pi * (along + draw.uniform(0, 2)))
         taper = thick * (1 - along**2)
-        ribbon = np.concatenate([np.stack([along * length, bend - taper], 1), np.stack([along * length, bend + taper], 1)[::-1]])
+        ribbon = np.concatenate(
+            [np.stack([along * length, bend - taper], 1), np.stack([along * length, bend + taper], 1)[::-1]]
+        )
         ribbons.append((_placed(ribbon, x, y, 1.0, slope), paint(draw.choice(("light", "second", "main")))))
     return ribbons
 

@@ -154,7 +154,10 @@ def run(
             rate = (step + 1 - first) / (now - started)
             left = (schedule.steps - step - 1) / rate
             mean = sum(recent) / len(recent)
-            print(f"{name}: step {step + 1}/{schedule.steps} loss {mean:.4f} {rate:.2f} it/s, {left / 60:.1f} min left", flush=True)
+            print(
+                f"{name}: step {step + 1}/{schedule.steps} loss {mean:.4f} {rate:.2f} it/s, {left / 60:.1f} min left",
+                flush=True,
+            )
             shown, recent = now, []
         if rank == 0 and now - saved > save_every_seconds:
             save(step + 1)

@@ -19,7 +19,18 @@ from diffusers import AutoencoderKLQwenImage, Krea2Transformer2DModel
 from torch import distributed, multiprocessing
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
-from krea_studio.training import architecture, autoencoder, denoiser, distill, evaluate, export, judge, latents, loop, text
+from krea_studio.training import (
+    architecture,
+    autoencoder,
+    denoiser,
+    distill,
+    evaluate,
+    export,
+    judge,
+    latents,
+    loop,
+    text,
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,9 @@ def train_turbo(shop: Workshop) -> None:
     encoder, tokenizer = shop.reader()
     teacher = shop.transformer("medium").requires_grad_(False)
     student = shop.transformer("medium")
-    distill.train(student, teacher, encoder, tokenizer, shop.work / "latents", shop.work / "turbo", shop.device, seed=shop.seed)
+    distill.train(
+        student, teacher, encoder, tokenizer, shop.work / "latents", shop.work / "turbo", shop.device, seed=shop.seed
+    )
     if _first():
         student.save_pretrained(shop.done("turbo"))
 

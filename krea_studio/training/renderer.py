@@ -68,7 +68,9 @@ class _Painter:
         right, bottom = np.minimum(np.ceil(high), self.large).astype(int)
         return (left, top, right, bottom) if left < right and top < bottom else None
 
-    def mask(self, group: Group, box: tuple[int, int, int, int], shrink: int, blur: float, shift: float = 0.0) -> Image.Image:
+    def mask(
+        self, group: Group, box: tuple[int, int, int, int], shrink: int, blur: float, shift: float = 0.0
+    ) -> Image.Image:
         """Coverage of a group inside `box`, 0…255, drawn `shrink` times smaller and blurred by `blur` units."""
         left, top, right, bottom = box
         small = Image.new("L", (max(1, (right - left) // shrink), max(1, (bottom - top) // shrink)))
@@ -90,7 +92,12 @@ class _Painter:
         pen = ImageDraw.Draw(canvas)
         for outline, own in group.parts:
             closed = self.points(outline)
-            pen.line([*closed, closed[0], closed[1]], fill=colour or own, width=max(1, round(width * self.unit)), joint="curve")
+            pen.line(
+                [*closed, closed[0], closed[1]],
+                fill=colour or own,
+                width=max(1, round(width * self.unit)),
+                joint="curve",
+            )
 
     def finished(self, canvas: Image.Image) -> Image.Image:
         return canvas.reduce(OVERSAMPLING)
@@ -108,7 +115,9 @@ def _papercut(painter: _Painter) -> Image.Image:
         shadow = painter.mask(group, box, 4, group.lift * 0.9, group.lift * 0.8)
         canvas.paste(composition.dark, box, shadow.point(lambda value: value * 0.5))
         if group.kind in ("land", "subject"):
-            rim = Group(group.kind, 0, [(outline, _towards(colour, (255, 255, 255), 0.28)) for outline, colour in group.parts])
+            rim = Group(
+                group.kind, 0, [(outline, _towards(colour, (255, 255, 255), 0.28)) for outline, colour in group.parts]
+            )
             painter.draw(canvas, rim)
             inner = Group(group.kind, 0, [(outline + [0.0012, 0.0032], colour) for outline, colour in group.parts])
             painter.draw(canvas, inner)
@@ -121,7 +130,12 @@ def _frame(composition: Composition) -> Group:
     """A sheet with a rounded window, as one outline that runs around the picture and back along the window."""
     w, h, margin, radius = composition.width, composition.height, 0.035, 0.07
     window = []
-    for cx, cy, start in ((w - margin - radius, margin + radius, -90), (w - margin - radius, h - margin - radius, 0), (margin + radius, h - margin - radius, 90), (margin + radius, margin + radius, 180)):
+    for cx, cy, start in (
+        (w - margin - radius, margin + radius, -90),
+        (w - margin - radius, h - margin - radius, 0),
+        (margin + radius, h - margin - radius, 90),
+        (margin + radius, margin + radius, 180),
+    ):
         angle = np.radians(np.linspace(start, start + 90, 10))
         window.append(np.stack([cx + radius * np.cos(angle), cy + radius * np.sin(angle)], 1))
     inner = np.concatenate(window)[::-1]
@@ -145,7 +159,12 @@ def _ink(painter: _Painter) -> Image.Image:
     for group in composition.groups:
         wash = {"subject": 0.15, "land": 0.66, "streak": 0.66}.get(group.kind, 0.5)
         painter.draw(canvas, Group(group.kind, 0, [(o, _towards(c, paper, wash)) for o, c in group.parts]))
-        painter.stroke(canvas, group, _towards(composition.dark, (0, 0, 0), 0.35), 0.0085 if group.kind in ("subject", "land") else 0.006)
+        painter.stroke(
+            canvas,
+            group,
+            _towards(composition.dark, (0, 0, 0), 0.35),
+            0.0085 if group.kind in ("subject", "land") else 0.006,
+        )
     return painter.finished(canvas)
 
 
@@ -179,7 +198,9 @@ def _watercolor(painter: _Painter) -> Image.Image:
         blended = region * (1 - strength) + (0.82 * colours + 0.18 * region * colours / 255) * strength
         picture[area[1] : area[3], area[0] : area[2]] = blended
     x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
-    edge = np.clip((1.0 - np.maximum(np.abs(x), np.abs(y)) + 0.05 * (_clouds(painter.noise, painter.size, 7) - 0.5)) / 0.09, 0, 1)
+    edge = np.clip(
+        (1.0 - np.maximum(np.abs(x), np.abs(y)) + 0.05 * (_clouds(painter.noise, painter.size, 7) - 0.5)) / 0.09, 0, 1
+    )
     picture = paper + (picture - paper) * edge[..., None]
     return Image.fromarray(picture.clip(0, 255).round().astype(np.uint8))
 
@@ -227,9 +248,13 @@ def _neon(painter: _Painter) -> Image.Image:
         for canvas, parts in ((base, shade), (lines, [(o, (0, 0, 0)) for o, _ in group.parts])):
             painter.draw(canvas, Group(group.kind, 0, parts))
         bright = [(o, _lit(c)) for o, c in group.parts]
-        painter.stroke(lines, Group(group.kind, 0, bright), None, 0.0085 if group.kind in ("subject", "land") else 0.006)
+        painter.stroke(
+            lines, Group(group.kind, 0, bright), None, 0.0085 if group.kind in ("subject", "land") else 0.006
+        )
     small = lines.reduce(4)
-    glow = small.filter(ImageFilter.GaussianBlur(0.012 * painter.unit / 4)).resize(painter.large, Image.Resampling.BILINEAR)
+    glow = small.filter(ImageFilter.GaussianBlur(0.012 * painter.unit / 4)).resize(
+        painter.large, Image.Resampling.BILINEAR
+    )
     glow = glow.point(lambda value: min(255, int(value * 1.5)))
     return painter.finished(ImageChops.screen(ImageChops.screen(base, glow), lines))
 

@@ -73,7 +73,9 @@ class Task:
     seed: int
 
 
-def train(loaded: LoadedPipeline, task: Task, work: Path, told: Callable[[str], None] = print) -> dict[str, torch.Tensor]:
+def train(
+    loaded: LoadedPipeline, task: Task, work: Path, told: Callable[[str], None] = print
+) -> dict[str, torch.Tensor]:
     """The trained adapter's tensors under their names in the transformer, which is left as it was.
 
     State is kept in `work`, so that an interrupted training goes on.
@@ -107,10 +109,14 @@ def train(loaded: LoadedPipeline, task: Task, work: Path, told: Callable[[str], 
         with torch.no_grad():
             transformer.disable_lora()
             still = predicted(x, times, [c.neutral for c in chosen])
-            change = predicted(x, times, [c.positive for c in chosen]) - predicted(x, times, [c.negative for c in chosen])
+            change = predicted(x, times, [c.positive for c in chosen]) - predicted(
+                x, times, [c.negative for c in chosen]
+            )
             for other, theirs in others.items():
                 pair = [theirs[k] for k in picked.tolist()]
-                along = predicted(x, times, [c.positive for c in pair]) - predicted(x, times, [c.negative for c in pair])
+                along = predicted(x, times, [c.positive for c in pair]) - predicted(
+                    x, times, [c.negative for c in pair]
+                )
                 change = change - _projection(change, along) - task.against.get(other, 0.0) * along
             transformer.enable_lora()
         losses = []
@@ -145,7 +151,9 @@ def calibrated(loaded: LoadedPipeline, task: Task, path: Path, told: Callable[[s
     pipeline = loaded.pipeline
     name = f"calibrated_{path.stat().st_mtime_ns}"
     ensure_loaded(pipeline, name, path)
-    prompts = [c.neutral for c in contrasts(task.slider, loaded.checkpoint.info.vocabulary, CALIBRATION_PROMPTS, seed=-1)]
+    prompts = [
+        c.neutral for c in contrasts(task.slider, loaded.checkpoint.info.vocabulary, CALIBRATION_PROMPTS, seed=-1)
+    ]
     measure = MEASURES[task.slider]
 
     def drawn(weight: float) -> list[Image.Image]:
@@ -168,7 +176,9 @@ def calibrated(loaded: LoadedPipeline, task: Task, path: Path, told: Callable[[s
     return found
 
 
-def save(tensors: dict[str, torch.Tensor], path: Path, task: Task, checkpoint: Checkpoint, maximum_weight: float) -> None:
+def save(
+    tensors: dict[str, torch.Tensor], path: Path, task: Task, checkpoint: Checkpoint, maximum_weight: float
+) -> None:
     """Write the adapter, with what it is in its metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
@@ -215,8 +225,9 @@ def _states(
         with torch.no_grad():
             pipeline(
                 some, height=task.side, width=task.side, num_inference_steps=STATE_STEPS,
-                guidance_scale=0.0 if pipeline.config.is_distilled else STATE_GUIDANCE, latents=noise.to(pipeline.dtype),
-                max_sequence_length=_length(pipeline, some), callback_on_step_end=keep, output_type="latent",
+                guidance_scale=0.0 if pipeline.config.is_distilled else STATE_GUIDANCE,
+                latents=noise.to(pipeline.dtype), max_sequence_length=_length(pipeline, some),
+                callback_on_step_end=keep, output_type="latent",
             )  # fmt: skip
         ways.append(torch.stack(way[:-1], 1))
         told(f"{task.slider} slider: states {start + len(some)}/{len(prompts)}")
@@ -269,7 +280,9 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedPipeline:
     precision = choose_precision(settings.precision, device)
     loaded = manager.get(checkpoint, precision, device, lambda event: print(event.what, flush=True), lambda: None)
     if loaded.offloaded:
-        raise Unavailable(f"{checkpoint.label} does not fit on {device} as a whole, which training needs — use a larger device")
+        raise Unavailable(
+            f"{checkpoint.label} does not fit on {device} as a whole, which training needs — use a larger device"
+        )
     return loaded
 
 
@@ -288,7 +301,9 @@ def _share(text: str, slider: str) -> tuple[str, float]:
         share = math.nan
     others = [other for other in SLIDERS if other != slider]
     if name not in others or not 0 <= share <= 1:
-        raise InvalidRequest(f"--against is {text!r} — give {' or '.join(others)}, = and a share from 0 to 1, as in {others[0]}=0.2")
+        raise InvalidRequest(
+            f"--against is {text!r} — give {' or '.join(others)}, = and a share from 0 to 1, as in {others[0]}=0.2"
+        )
     return name, share
 
 
@@ -297,12 +312,16 @@ def main(argv: Sequence[str]) -> int:
     settings = load_settings()
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
     parser.add_argument("slider", choices=SLIDERS)
-    parser.add_argument("--checkpoint", default="mini-medium", help="row of the table, folder or repository (%(default)s)")
+    parser.add_argument(
+        "--checkpoint", default="mini-medium", help="row of the table, folder or repository (%(default)s)"
+    )
     parser.add_argument("--out", type=Path, help="file to write (default: where the studio finds it)")
     parser.add_argument("--work", type=Path, default=Path("slider-work"), help="folder for states (%(default)s)")
     parser.add_argument("--steps", type=int, default=300, help="training steps (%(default)s)")
     parser.add_argument("--rank", type=int, default=8, help="rank of the adapter (%(default)s)")
-    parser.add_argument("--strength", type=float, default=1.0, help="distance to learn, 1 is pole to pole (%(default)s)")
+    parser.add_argument(
+        "--strength", type=float, default=1.0, help="distance to learn, 1 is pole to pole (%(default)s)"
+    )
     parser.add_argument("--side", type=int, default=512, help="side of the pictures in pixels (%(default)s)")
     parser.add_argument("--trajectories", type=int, default=48, help="scenes to learn on (%(default)s)")
     parser.add_argument(

@@ -78,12 +78,16 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, prompts: list[str]) -> tuple[to
 def hidden_states(encoder: Qwen3VLModel, ids: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """All hidden states (layers + 1) of shape (batch, length, width); padding takes no position, as in the pipeline."""
     positions = (valid.long().cumsum(-1) - 1).clamp(min=0).expand(3, -1, -1)
-    out = encoder(input_ids=ids, attention_mask=valid, position_ids=positions, output_hidden_states=True, use_cache=False)
+    out = encoder(
+        input_ids=ids, attention_mask=valid, position_ids=positions, output_hidden_states=True, use_cache=False
+    )
     return out.hidden_states
 
 
 @torch.no_grad()
-def encode(encoder: Qwen3VLModel, tokenizer: PreTrainedTokenizerFast, prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+def encode(
+    encoder: Qwen3VLModel, tokenizer: PreTrainedTokenizerFast, prompts: list[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Conditioning (batch, length, taps, width) and validity (batch, length) of prompts, without the prefix."""
     ids, valid = (t.to(encoder.device) for t in tokenize(tokenizer, prompts))
     states = hidden_states(encoder, ids, valid)
@@ -101,7 +105,9 @@ class _Reader(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(width, len(values) + 1) for name, values in ATTRIBUTES.items()})
 
 
-def train_encoder(tokenizer: PreTrainedTokenizerFast, folder: Path, device: str, steps: int = STEPS, seed: int = 0) -> Qwen3VLModel:
+def train_encoder(
+    tokenizer: PreTrainedTokenizerFast, folder: Path, device: str, steps: int = STEPS, seed: int = 0
+) -> Qwen3VLModel:
     """Train the text encoder from scratch (or go on) and return it."""
     torch.manual_seed(seed)
     encoder = architecture.text_encoder(len(tokenizer))

@@ -12,7 +12,7 @@ import gradio as gr
 
 from krea_studio.recipe import request as fields
 from krea_studio.recipe.pending import PENDING_CONTROLS
-from krea_studio.recipe.request import SLIDERS, GenerationRequest
+from krea_studio.recipe.request import GenerationRequest
 from krea_studio.ui import fragments
 
 OPTIONAL_NUMBERS = ("seed", "steps", "guidance_scale", "exploration_seed")

@@ -180,7 +180,9 @@ def _results(parts: Parts) -> None:
 def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
     on_page = functools.partial(_on_page, parts)
 
-    def on(event: Any, handler: Callable[..., Any], reads: tuple[str, ...], writes: tuple[str, ...], **options: Any) -> Any:
+    def on(
+        event: Any, handler: Callable[..., Any], reads: tuple[str, ...], writes: tuple[str, ...], **options: Any
+    ) -> Any:
         """At `event` call `handler` with the parts that it reads; it can change those that it writes, and no other."""
         return event(
             on_page(handler),
@@ -228,7 +230,9 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
         inputs_kwargs={"example": parts["examples"]},
     )
 
-    at_once(parts["gallery"].select, handlers.picture_chosen, reads=("shown_ids",), writes=("stage", "details", "selected"))
+    at_once(
+        parts["gallery"].select, handlers.picture_chosen, reads=("shown_ids",), writes=("stage", "details", "selected")
+    )
     at_once(parts["recent"].select, handlers.recent_chosen, reads=("recent_ids",), writes=RESULTS)
     recalled = (*RECALLED, *LOCKS, "random_panel", "random_seed", "stage")
     at_once(parts["reuse"].click, handlers.reuse, reads=("shown_ids", "selected"), writes=recalled)
@@ -245,7 +249,9 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
             reads=(),
             writes=RANDOM,
         )
-    at_once(parts["random_mode"].change, handlers.random_mode_switched, reads=("random_mode",), writes=("random_panel",))
+    at_once(
+        parts["random_mode"].change, handlers.random_mode_switched, reads=("random_mode",), writes=("random_panel",)
+    )
     at_once(
         parts["settings_file"].upload,
         handlers.settings_dropped,

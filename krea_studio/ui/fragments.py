@@ -71,7 +71,7 @@ def reason(sentences: Iterable[str]) -> str:
 
 
 def caption(record: Record) -> str:
-    """The text under a picture in a gallery (Gradio escapes it): seed, seconds, and slider values where there are any."""
+    """The text under a picture in a gallery (Gradio escapes it): seed, seconds, and slider values if there are any."""
     values = values_text(record.recipe)
     return f"{record.seed} · {seconds_text(record.seconds)}" + (f" · {values}" if values else "")
 

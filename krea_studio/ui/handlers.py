@@ -85,7 +85,9 @@ class CreateHandlers:
 
     def variants(self) -> list[tuple[str, str]]:
         """The variants as choices, label and name; those that cannot run here are marked."""
-        suffixes = {name: "" if self.services.engine.availability(name) is None else " (unavailable)" for name in VARIANTS}
+        suffixes = {
+            name: "" if self.services.engine.availability(name) is None else " (unavailable)" for name in VARIANTS
+        }
         return [(row.label + suffixes[name], name) for name, row in VARIANTS.items()]
 
     def variant_chosen(self, variant: str) -> Update:
@@ -157,7 +159,7 @@ class CreateHandlers:
         return self._guarded(pinned)
 
     def around(self, shown_ids: list[str], selected: int) -> Update:
-        """Set random mode to draw near the looked-at picture's slider values. Fails without it, so that no run follows."""
+        """Set random mode to draw near the looked-at picture's values. Fails without it, so that no run follows."""
         try:
             recipe = self._record(shown_ids, selected).recipe
         except StudioError as error:

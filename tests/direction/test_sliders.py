@@ -31,7 +31,13 @@ def test_a_contrast_is_one_scene_with_either_pole(slider: str, vocabulary: dict 
         assert pair in poles
         assert not any(f", {pole}" in f"{scene}, " for pair in poles for pole in pair)
     assert len({contrast.neutral for contrast in found}) > 40
-    others = [pole for other in SLIDERS if other != slider for pair in (POLES if vocabulary is None else SMALL_WORLD_POLES)[other] for pole in pair]
+    others = [
+        pole
+        for other in SLIDERS
+        if other != slider
+        for pair in (POLES if vocabulary is None else SMALL_WORLD_POLES)[other]
+        for pole in pair
+    ]
     named = sum(any(pole in contrast.neutral for pole in others) for contrast in found)
     assert 15 <= named <= 45
 

@@ -14,8 +14,10 @@ NAMES = ("first", "second", "third")
 
 
 @pytest.fixture
-def layer(load: Callable[[str], Any], tmp_path: Path) -> Iterator[tuple[Callable[[Mapping[str, float]], torch.Tensor], Any]]:
-    """The answer of a layer of mini-turbo to fixed tokens, with three random LoRAs of different rank at these weights."""
+def layer(
+    load: Callable[[str], Any], tmp_path: Path
+) -> Iterator[tuple[Callable[[Mapping[str, float]], torch.Tensor], Any]]:
+    """The answer of a layer of mini-turbo to fixed tokens, with three random LoRAs of different rank."""
     pipeline = load("turbo").pipeline
     chosen = pipeline.transformer.transformer_blocks[1].attn.to_q
     width = getattr(chosen, "base_layer", chosen).weight.shape[1]
@@ -23,7 +25,9 @@ def layer(load: Callable[[str], Any], tmp_path: Path) -> Iterator[tuple[Callable
     for rank, name in enumerate(NAMES, start=2):
         sides = {"A": torch.randn(rank, width, generator=draw), "B": torch.randn(width, rank, generator=draw) / 50}
         path = tmp_path / f"{name}.safetensors"
-        save_file({f"{adapters.PREFIX}transformer_blocks.1.attn.to_q.lora_{s}.weight": t for s, t in sides.items()}, path)
+        save_file(
+            {f"{adapters.PREFIX}transformer_blocks.1.attn.to_q.lora_{s}.weight": t for s, t in sides.items()}, path
+        )
         adapters.ensure_loaded(pipeline, name, path)
     tokens = torch.randn(1, 7, width, generator=draw)
 
@@ -33,7 +37,9 @@ def layer(load: Callable[[str], Any], tmp_path: Path) -> Iterator[tuple[Callable
             return pipeline.transformer.transformer_blocks[1].attn.to_q(tokens)
 
     yield answer, pipeline
-    pipeline.transformer.delete_adapters([name for name in pipeline.transformer.peft_config if name.split("+")[0] in NAMES])
+    pipeline.transformer.delete_adapters(
+        [name for name in pipeline.transformer.peft_config if name.split("+")[0] in NAMES]
+    )
 
 
 def test_a_mix_does_what_its_adapters_do_together(layer: Any) -> None:

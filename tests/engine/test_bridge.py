@@ -122,6 +122,7 @@ def test_runs_take_turns_and_know_their_place():
             run.emit(Step(0, 1, 1))
             while not go.wait(0.01):
                 run.check()
+
         return work
 
     runs = [stream(work(name), line, 60, IDLE) for name in "abcd"]

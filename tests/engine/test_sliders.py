@@ -1,13 +1,9 @@
 """Sliders in the engine: nothing at zero, a sign, a range, and clear words for a file that does not fit."""
 
-import json
-import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from krea_studio.direction.sliders import SLIDER_LORA, TEXT_DIRECTION
 from krea_studio.engine import adapters
 from krea_studio.engine.base import Failed, ImageReady, Step
+from krea_studio.engine.checkpoints import resolve
 from krea_studio.engine.local import LocalEngine
 from krea_studio.engine.slider_files import find, path_in, read
-from krea_studio.engine.checkpoints import resolve
 from krea_studio.errors import Unavailable
 from krea_studio.recipe.request import SLIDERS
 from krea_studio.settings import Settings
@@ -105,7 +101,9 @@ def test_a_value_has_a_sign_and_a_size(studio: LocalEngine) -> None:
 
 
 def test_sliders_work_together_and_with_guidance(studio: LocalEngine) -> None:
-    one, two = (pictures(studio, small_plan(**values))[0] for values in ({"intensity": 60}, {"intensity": 60, "movement": 60}))
+    one, two = (
+        pictures(studio, small_plan(**values))[0] for values in ({"intensity": 60}, {"intensity": 60, "movement": 60})
+    )
     assert (one != two).any()
     plain, bent = (pictures(studio, small_plan(variant="medium", steps=2, **v))[0] for v in ({}, {"complexity": 60}))
     assert (plain != bent).any()
@@ -150,7 +148,9 @@ class TestFiles:
             self.refused(settings, "damaged or only half written")
             assert "half written" in LocalEngine(settings).checkpoint_of("turbo").sliders["intensity"]
 
-    def test_a_file_of_another_slider_or_without_a_range(self, settings: Settings, tensors: dict[str, torch.Tensor]) -> None:
+    def test_a_file_of_another_slider_or_without_a_range(
+        self, settings: Settings, tensors: dict[str, torch.Tensor]
+    ) -> None:
         write(settings.sliders, "intensity", tensors, slider="movement")
         self.refused(settings, "is not the LoRA of intensity: its metadata say 'movement'")
         write(settings.sliders, "intensity", tensors, maximum_weight="nan")
@@ -161,7 +161,9 @@ class TestFiles:
             write(settings.sliders, "intensity", {**tensors, wrong: torch.zeros(4, 256)})
             self.refused(settings, "of another architecture")
 
-    def test_another_width_a_missing_side_and_no_numbers(self, settings: Settings, tensors: dict[str, torch.Tensor]) -> None:
+    def test_another_width_a_missing_side_and_no_numbers(
+        self, settings: Settings, tensors: dict[str, torch.Tensor]
+    ) -> None:
         first, second = list(tensors)[:2]
         write(settings.sliders, "intensity", {**tensors, first: torch.zeros(4, 512)})
         self.refused(settings, "wide here and 512 there")
@@ -170,7 +172,9 @@ class TestFiles:
         write(settings.sliders, "intensity", {**tensors, first: tensors[first] * float("nan")})
         self.refused(settings, "no numbers")
 
-    def test_a_person_s_own_comes_before_the_shipped_one(self, settings: Settings, tensors: dict[str, torch.Tensor]) -> None:
+    def test_a_person_s_own_comes_before_the_shipped_one(
+        self, settings: Settings, tensors: dict[str, torch.Tensor]
+    ) -> None:
         path = write(settings.sliders, "movement", tensors)
         for name in ("mini-turbo", "mini-medium"):
             assert find(resolve(name), "movement", settings.sliders) == path

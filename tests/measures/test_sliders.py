@@ -31,7 +31,17 @@ def written(path: Path, **changes: dict) -> Path:
                     row[other] += change.get("leak", 0) * GOOD[other] * value / 100
                 row[slider] *= 2 ** (change.get("power", 1) * value / 100)
                 row |= {"layout": change.get("layout", 0.9), "subject_right": change.get("subject_right", 1)}
-                table.writerow({"checkpoint": "c", "mechanism": "m", "slider": slider, "value": value, "prompt": 0, "seed": 0, **row})
+                table.writerow(
+                    {
+                        "checkpoint": "c",
+                        "mechanism": "m",
+                        "slider": slider,
+                        "value": value,
+                        "prompt": 0,
+                        "seed": 0,
+                        **row,
+                    }
+                )
     return path
 
 

@@ -1,4 +1,4 @@
-"""Training a slider: it learns its contrast with both signs, goes on where it stopped, and leaves the model as it was."""
+"""Training a slider: it learns its contrast with both signs, goes on after a stop, and leaves the model as it was."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,16 @@ from krea_studio.training import slider
 from krea_studio.training.slider import Task
 
 SMALL = Task(
-    "intensity", steps=40, rank=4, strength=1.0, side=128, trajectories=6, layout=0.5, most_weight=4.0, against={}, seed=0
+    "intensity",
+    steps=40,
+    rank=4,
+    strength=1.0,
+    side=128,
+    trajectories=6,
+    layout=0.5,
+    most_weight=4.0,
+    against={},
+    seed=0,
 )
 
 
@@ -45,7 +54,9 @@ def test_it_bends_the_prediction_along_its_contrast_both_ways(load: Callable[[st
     @torch.no_grad()
     def predicted(prompts: list[str], weight: float = 0.0) -> torch.Tensor:
         with adapters.weighted(pipeline.transformer, {"bent": weight} if weight else {}):
-            return slider.velocity(pipeline.transformer, x, times, slider.Grid(4, 4), slider._encoded(pipeline, prompts))
+            return slider.velocity(
+                pipeline.transformer, x, times, slider.Grid(4, 4), slider._encoded(pipeline, prompts)
+            )
 
     still = predicted([c.neutral for c in scenes])
     contrast = predicted([c.positive for c in scenes]) - predicted([c.negative for c in scenes])
@@ -97,7 +108,10 @@ def test_other_settings_do_not_go_on_from_the_same_state(change: dict[str, Any])
         (["intensity", "--keep-layout", "2"], "--keep-layout is 2.0 — give a correlation from 0 to 1"),
         (["intensity", "--most-weight", "0.1"], "--most-weight is 0.1 — give 0.5 or more"),
         (["intensity", "--against", "intensity=0.1"], "--against is 'intensity=0.1' — give complexity or movement"),
-        (["intensity", "--against", "movement"], "--against is 'movement' — .* a share from 0 to 1, as in complexity=0.2"),
+        (
+            ["intensity", "--against", "movement"],
+            "--against is 'movement' — .* a share from 0 to 1, as in complexity=0.2",
+        ),
     ],
 )
 def test_bad_options_are_one_line(arguments: list[str], words: str) -> None:

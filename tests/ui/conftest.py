@@ -36,7 +36,9 @@ class PageEngine(ScriptedEngine):
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         embedded = self.vocabulary is not None
-        return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded, self.vocabulary, self.sliders)
+        return CheckpointInfo(
+            f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded, self.vocabulary, self.sliders
+        )
 
 
 @pytest.fixture

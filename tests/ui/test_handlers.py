@@ -32,7 +32,16 @@ def values(**changed: Any) -> dict[str, Any]:
     texts = {"seed": "", "steps": "", "guidance_scale": "", "exploration_seed": ""}
     locks = dict.fromkeys(LOCKS, False)
     neutral = {name: default(name) for name in RUN_CONTROLS if name not in (*texts, *locks, "random_seed", "prompt")}
-    return {**neutral, **texts, **locks, "prompt": "a fox", "resolution": "512", "random_seed": True, "browser": "", **changed}
+    return {
+        **neutral,
+        **texts,
+        **locks,
+        "prompt": "a fox",
+        "resolution": "512",
+        "random_seed": True,
+        "browser": "",
+        **changed,
+    }
 
 
 def of_controls(update: dict[str, Any]) -> dict[str, Any]:
@@ -310,7 +319,12 @@ def test_pin_writes_values_and_seed_and_ends_random_mode(
     ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
     shot = engine.plans[0].shots[1]
     pinned = of_controls(handlers.pin(ids, 1))
-    assert pinned == {**{s: getattr(shot, s) for s in SLIDERS}, "random_mode": False, "seed": str(shot.seed), "random_seed": False}
+    assert pinned == {
+        **{s: getattr(shot, s) for s in SLIDERS},
+        "random_mode": False,
+        "seed": str(shot.seed),
+        "random_seed": False,
+    }
     run(handlers, visitor, **pinned)
     (again,) = engine.plans[1].shots
     assert again.recipe("mini-turbo") == {**shot.recipe("mini-turbo"), "exploration": None}
@@ -340,7 +354,9 @@ def test_captions_tell_what_was_drawn(handlers: CreateHandlers, visitor: SimpleN
 
 
 @pytest.mark.parametrize("point", STARTING_POINTS)
-def test_a_starting_point_sets_the_sliders(handlers: CreateHandlers, visitor: SimpleNamespace, point: StartingPoint) -> None:
+def test_a_starting_point_sets_the_sliders(
+    handlers: CreateHandlers, visitor: SimpleNamespace, point: StartingPoint
+) -> None:
     update = handlers.starting_point(point)
     assert {slider: update[slider] for slider in SLIDERS} == point.values
     assert (update["random_mode"], update["random_panel"]["visible"]) == (point.random_mode, point.random_mode)
