@@ -22,9 +22,10 @@ from krea_studio.recipe.request import SLIDER_LIMIT, SLIDERS
 from krea_studio.settings import Settings
 
 CONTRASTS = 96
-# How far value 100 moves a token along a text direction, as a share of the median token norm.
+# How far value 100 moves a token along a text direction, as a share of the median token norm. Measured for the small
+# world, where farther than this (intensity 1.5, the others 2) subjects are lost; a cautious guess for other encoders.
 TEXT_SHARE = {"intensity": 0.2, "complexity": 0.2, "movement": 0.2}
-SMALL_WORLD_TEXT_SHARE = {"intensity": 1.0, "complexity": 1.0, "movement": 1.0}
+SMALL_WORLD_TEXT_SHARE = {"intensity": 1.25, "complexity": 1.0, "movement": 1.0}
 
 
 class Sliders:
