@@ -111,7 +111,9 @@ def _sliders(parts: Parts) -> None:
             parts[name] = gr.Button(point.label, size="sm", min_width=0, elem_classes="starting-point")
     for slider in SLIDERS:
         parts[slider] = controls.slider(slider)
-        parts[controls.mechanism_of(slider)] = gr.HTML(elem_classes=["beneath", "mechanism"])
+        parts[controls.mechanism_of(slider)] = gr.HTML(
+            elem_id=f"{slider}-mechanism", elem_classes=["beneath", "mechanism"]
+        )
     parts["random_mode"] = controls.toggle("random_mode")
     with gr.Column(visible=False, elem_id="random-panel") as parts["random_panel"]:
         with gr.Row(elem_id="locks"):

@@ -242,7 +242,7 @@ def test_controls_to_come_are_disabled_and_say_why(visit: Visit) -> None:
 def test_random_mode_then_pin_gives_the_same_picture(visit: Visit) -> None:
     page = visit()
     choose_draft(page)
-    expect(page.locator("#intensity")).to_contain_text(re.compile("slider LoRA|text direction"))
+    expect(page.locator("#intensity-mechanism")).to_have_text("Slider LoRA")
     page.get_by_role("checkbox", name="Random mode").check()
     page.locator("#batch").get_by_text("4", exact=True).click()
     generate(page, "papercut of a fox in the mountains, autumn colors")
