@@ -42,6 +42,7 @@ def clean_text(text: object) -> object:
 
 Text = Annotated[str, BeforeValidator(clean_text)]
 Name = Annotated[str, Field(min_length=1, max_length=200, strict=True)]
+Phrase = Annotated[Text, Field(min_length=1, max_length=80, strict=True)]
 
 
 class Frozen(BaseModel):
@@ -50,10 +51,22 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+ReferenceId = Annotated[
+    str,
+    Field(
+        strict=True,
+        pattern=r"^[0-9a-f]{32}$",
+        title="Image",
+        description="give the 32 digits by which the library keeps the picture",
+    ),
+]
+"""Names a reference picture by its content; the library gives it out when it takes the picture in."""
+
+
 class StyleReference(Frozen):
     """A picture whose look is taken over, and how strongly."""
 
-    image: str = Field(title="Image", min_length=1, max_length=1000, strict=True, description="The reference picture")
+    image: ReferenceId
     strength: float = Field(
         default=0.5,
         ge=-2,
@@ -61,6 +74,27 @@ class StyleReference(Frozen):
         strict=True,
         title="Strength",
         description="How strongly the look is taken over; 0 has no effect, below 0 pushes away from it",
+    )
+
+
+class Representative(Frozen):
+    """A picture of a moodboard that stands for a cluster of them, and the cluster's share, above 0 to 1."""
+
+    image: ReferenceId
+    share: float = Field(gt=0, le=1, strict=True, title="Share", description="Share of the moodboard's pictures")
+
+
+class MoodboardContent(Frozen):
+    """What a moodboard steers by: pictures that stand for its clusters, and words."""
+
+    representatives: tuple[Representative, ...] = Field(
+        min_length=1, max_length=8, title="Representatives", description="One picture a cluster"
+    )
+    keywords: tuple[Phrase, ...] = Field(
+        default=(), max_length=12, title="Keywords", description="Words that steer toward the moodboard"
+    )
+    avoids: tuple[Phrase, ...] = Field(
+        default=(), max_length=12, title="Avoids", description="Words to steer away from, where guidance is on"
     )
 
 
@@ -74,7 +108,12 @@ class MoodboardChoice(Frozen):
         le=1.5,
         strict=True,
         title="Strength",
-        description="How strongly the moodboard steers; 0 has no effect",
+        description="How strongly the moodboard steers; 0 has no effect, below 0 pushes away from it",
+    )
+    content: MoodboardContent | None = Field(
+        default=None,
+        title="Content",
+        description="What it steers by, as a recipe records it; empty takes the moodboard as it is now",
     )
 
 

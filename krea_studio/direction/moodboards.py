@@ -1,0 +1,92 @@
+"""Moodboards: what a saved collection of pictures is, and what an analysis finds in it.
+
+A moodboard names its pictures by content; the library keeps them. An analysis says in words and swatches what the
+pictures have in common, and groups them into clusters, each with one of its pictures as its representative. A
+picture is steered by the representatives and the words, never by an average.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from krea_studio.errors import InvalidRequest
+from krea_studio.recipe.request import (
+    Frozen,
+    MoodboardContent,
+    Name,
+    Phrase,
+    ReferenceId,
+    Representative,
+    Text,
+)
+from krea_studio.validation import shown
+
+MEASURED = "measured"
+MAX_IMAGES = 200
+MAX_CLUSTERS = 8
+
+
+class Swatch(Frozen):
+    """One colour of a palette as `#rrggbb`, and its share of the pictures' area."""
+
+    colour: Annotated[str, Field(strict=True, pattern=r"^#[0-9a-f]{6}$", description="give #rrggbb")]
+    share: float = Field(ge=0, le=1)
+
+
+class Cluster(Frozen):
+    """Pictures that look alike; one that is off does not steer."""
+
+    representative: ReferenceId
+    images: tuple[ReferenceId, ...] = Field(min_length=1, max_length=MAX_IMAGES)
+    on: bool = True
+
+
+class Analysis(Frozen):
+    """What was found in a moodboard; a person may edit its words. `written_by` is MEASURED or a model's name."""
+
+    taste_profile: Annotated[Text, Field(max_length=2000)] = ""
+    keywords: tuple[Phrase, ...] = Field(default=(), max_length=12)
+    avoids: tuple[Phrase, ...] = Field(default=(), max_length=12)
+    palette: tuple[Swatch, ...] = Field(default=(), max_length=12)
+    clusters: tuple[Cluster, ...] = Field(min_length=1, max_length=MAX_CLUSTERS)
+    written_by: Annotated[str, Field(min_length=1, max_length=200)]
+
+    @property
+    def images(self) -> frozenset[str]:
+        """The pictures that were analyzed."""
+        return frozenset(image for cluster in self.clusters for image in cluster.images)
+
+
+class Moodboard(Frozen):
+    """A saved collection of pictures with one creative direction, in the order in which they were added."""
+
+    name: Name
+    images: tuple[ReferenceId, ...] = Field(default=(), max_length=MAX_IMAGES)
+    analysis: Analysis | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether pictures came or went since the analysis."""
+        return self.analysis is not None and self.analysis.images != frozenset(self.images)
+
+    def content(self) -> MoodboardContent:
+        """What it steers by now. Raises InvalidRequest for one that was not analyzed or has nothing switched on.
+
+        A cluster's share is that of the pictures in clusters that are on; pictures that have left no longer count.
+        """
+        if self.analysis is None:
+            raise InvalidRequest(f"Moodboard {shown(self.name)} was not analyzed — analyze it first")
+        present = frozenset(self.images)
+        on = [[i for i in (c.representative, *c.images) if i in present] for c in self.analysis.clusters if c.on]
+        groups = [list(dict.fromkeys(group)) for group in on if group]
+        if not groups:
+            raise InvalidRequest(
+                f"Moodboard {shown(self.name)} has nothing to steer by: all its clusters are off or empty — "
+                "switch one on or add pictures and analyze it again"
+            )
+        whole = sum(map(len, groups))
+        return MoodboardContent(
+            representatives=tuple(Representative(image=group[0], share=len(group) / whole) for group in groups),
+            keywords=self.analysis.keywords,
+            avoids=self.analysis.avoids,
+        )
