@@ -60,6 +60,9 @@ class Settings(BaseSettings):
         validate_default=True,
         description="Folder for what can be computed again, such as the sliders' text directions",
     )
+    reference_cache_gb: float = Field(
+        default=2.0, ge=0, description="Gigabytes of main memory for what was read of style references and moodboards"
+    )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", description="give auto, cpu, cuda, cuda:N or mps"
     )

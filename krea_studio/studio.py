@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from krea_studio.direction.references import attended_pictures
 from krea_studio.engine.base import Engine, Failed, ImageReady, Loading, Queued, Step
 from krea_studio.errors import StorageError
 from krea_studio.library.records import Record
@@ -54,11 +55,23 @@ class Studio:
 
         A failed run ends with Failed, after the pictures that were finished. Closing the iterator ends the run at its
         next step; pictures that were finished by then are still kept. Raises InvalidRequest or StorageError at once,
-        before anything runs, where the request or the library cannot be used. `owner` goes into the records.
+        before anything runs, where the request or the library cannot be used, or a picture that it refers to is gone.
+        `owner` goes into the records.
         """
+        request = self._with_moodboard(request)
         resolved = plan(request, draw_seed() if request.seed is None else request.seed, draw_seed())
+        wanted = {each.image for shot in resolved.shots for each in attended_pictures(shot)}
+        pictures = {image: self.library.references.read(image) for image in sorted(wanted)}
         self.library.check_writable()
-        return self._run(resolved, owner)
+        return self._run(replace(resolved, pictures=pictures), owner)
+
+    def _with_moodboard(self, request: GenerationRequest) -> GenerationRequest:
+        """The request with its moodboard's present content, unless it brings its own or the strength is 0."""
+        choice = request.moodboard
+        if choice is None or choice.content is not None or not choice.strength:
+            return request
+        content = self.library.moodboards.get(choice.name).content()
+        return request.model_copy(update={"moodboard": choice.model_copy(update={"content": content})})
 
     def _run(self, resolved: GenerationPlan, owner: str) -> Generator[StudioEvent, None, None]:
         yield Started(resolved)
@@ -94,7 +107,11 @@ class Studio:
     def _keep(self, resolved: GenerationPlan, ready: ImageReady, owner: str) -> Record:
         shot = resolved.shots[ready.shot]
         return self.library.save(
-            shot, ready.image, shot.recipe(ready.checkpoint, ready.slider_mechanisms), ready.seconds, owner
+            shot,
+            ready.image,
+            shot.recipe(ready.checkpoint, ready.slider_mechanisms, ready.reference_mechanism),
+            ready.seconds,
+            owner,
         )
 
 

@@ -72,6 +72,19 @@ def weighted(transformer: Krea2Transformer2DModel, weights: Mapping[str, float])
         transformer.disable_lora()
 
 
+@contextmanager
+def switched_off(transformer: Krea2Transformer2DModel) -> Iterator[None]:
+    """No adapter at all while the context lasts; those that were on are on again after it."""
+    was_on = any(isinstance(layer, LoraLayer) and not layer.disable_adapters for layer in transformer.modules())
+    if was_on:
+        transformer.disable_lora()
+    try:
+        yield
+    finally:
+        if was_on:
+            transformer.enable_lora()
+
+
 def _put(pipeline: Krea2Pipeline, name: str, state: dict[str, torch.Tensor], offloaded: bool) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are the point

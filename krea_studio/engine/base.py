@@ -49,7 +49,8 @@ class Step:
 class ImageReady:
     """The picture of shot `shot`, the seconds it took, and the name of the checkpoint that drew it.
 
-    `slider_mechanisms` says by what each slider that was not at 0 worked, with the identity of its data.
+    `slider_mechanisms` says by what each slider that was not at 0 worked, with the identity of its data,
+    `reference_mechanism` by what references and moodboard did, None without any.
     """
 
     shot: int
@@ -57,6 +58,7 @@ class ImageReady:
     seconds: float
     checkpoint: str
     slider_mechanisms: Mapping[str, str] = field(default_factory=dict)
+    reference_mechanism: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,10 @@ class LoadedCheckpoint:
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """What the engine holds and does now. `bytes` counts parts that checkpoints share once."""
+    """What the engine holds and does now. `bytes` counts parts that checkpoints share once.
+
+    `reference_bytes` are kept of what was read of references, in `reference_seconds` for the latest picture with any.
+    """
 
     device: str
     precision: str
@@ -106,6 +111,8 @@ class EngineStatus:
     budget_bytes: int = 0
     busy: bool = False
     waiting: int = 0
+    reference_bytes: int = 0
+    reference_seconds: float = 0.0
 
 
 class Engine(Protocol):

@@ -6,25 +6,29 @@ raises; the pipeline's own `_interrupt` would still decode. Whatever ends a run,
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from diffusers import Krea2Pipeline
 from PIL import Image
 
+from krea_studio.direction.references import MECHANISM, attended_pictures, words_share
 from krea_studio.engine.base import ImageReady, Step
 from krea_studio.engine.bridge import Run
 from krea_studio.engine.checkpoints import Checkpoint
 from krea_studio.engine.device import budget_bytes, choose_device, choose_precision
 from krea_studio.engine.manager import LoadedPipeline, PipelineManager
+from krea_studio.engine.memory import GIGABYTE
 from krea_studio.engine.preview import predicted_clean
-from krea_studio.engine.prompts import PromptCache, PromptEmbedding, require_fitting
+from krea_studio.engine.prompts import PromptCache, PromptEmbedding, require_fitting, with_words
+from krea_studio.engine.references import References
 from krea_studio.engine.savings import Savings, applied
 from krea_studio.engine.sliders import Sliders
 from krea_studio.errors import InvalidRequest, Unavailable
-from krea_studio.recipe.plan import Shot
+from krea_studio.recipe.plan import GenerationPlan, Shot
 from krea_studio.settings import Settings
 
 
@@ -44,14 +48,16 @@ class Drawing:
         self.precision = choose_precision(settings.precision, self.device)
         self.manager = PipelineManager(budget_bytes(settings.memory_budget_gb, self.device))
         self.sliders = Sliders(settings, mechanism)
+        self.references = References(round(settings.reference_cache_gb * GIGABYTE))
         self._prompts = PromptCache()
 
-    def draw(self, checkpoint: Checkpoint, shots: Sequence[Shot], run: Run) -> None:
-        """Draw the shots one after another, each announced as it is finished.
+    def draw(self, checkpoint: Checkpoint, plan: GenerationPlan, run: Run) -> None:
+        """Draw the plan's shots one after another, each announced as it is finished.
 
         Raises InvalidRequest before the first one when any of them cannot be drawn as asked, Unavailable when the
         checkpoint cannot be loaded or memory runs out, Stopped when the run is to end.
         """
+        shots = plan.shots
         for shot in shots:
             require_effect(shot)
         with _memory_errors():
@@ -64,19 +70,27 @@ class Drawing:
             for shot in shots:
                 run.shot = shot.index
                 started = time.perf_counter()
-                image = self.picture(loaded, shot, run)
+                image = self.picture(loaded, shot, run, plan.pictures)
                 seconds = time.perf_counter() - started
                 used = {slider: mechanisms[slider] for slider in shot.sliders}
-                run.emit(ImageReady(shot.index, image, seconds, checkpoint.name, used))
+                attended = MECHANISM if attended_pictures(shot) else None
+                run.emit(ImageReady(shot.index, image, seconds, checkpoint.name, used, attended))
 
-    def picture(self, loaded: LoadedPipeline, shot: Shot, run: Run) -> Image.Image:
-        """One shot's picture; a Step is emitted after each step. Its sliders must be prepared."""
+    def picture(
+        self, loaded: LoadedPipeline, shot: Shot, run: Run, pictures: Mapping[str, bytes] = MappingProxyType({})
+    ) -> Image.Image:
+        """One shot's picture; a Step is emitted after each step. Its sliders must be prepared.
+
+        `pictures` has the PNG of each picture that the shot refers to.
+        """
         pipeline = loaded.pipeline
         try:
-            text = self.sliders.shifted(loaded, self._embedding(loaded, shot.conditioning_prompt), shot.sliders)
+            keywords, avoids, share = _board_words(shot)
+            text = self._embedding(loaded, shot.conditioning_prompt, keywords, share)
+            text = self.sliders.shifted(loaded, text, shot.sliders)
             arguments = {"prompt_embeds": text.values, "prompt_embeds_mask": text.mask}
             if shot.guidance_scale > 0:
-                negative = self._embedding(loaded, shot.negative_prompt)
+                negative = self._embedding(loaded, shot.negative_prompt, avoids, max(share, 0))
                 arguments |= {"negative_prompt_embeds": negative.values, "negative_prompt_embeds_mask": negative.mask}
             latents = pipeline.prepare_latents(
                 1,
@@ -87,7 +101,11 @@ class Drawing:
                 text.values.device,
                 torch.Generator("cpu").manual_seed(shot.seed),
             )
-            with applied(pipeline.transformer, self.savings), self.sliders.applied(loaded, shot.sliders):
+            with (
+                applied(pipeline.transformer, self.savings),
+                self.sliders.applied(loaded, shot.sliders),
+                self.references.applied(loaded, shot, pictures, lambda: self._embedding(loaded, ""), run.check),
+            ):
                 (made,) = pipeline(
                     **arguments,
                     latents=latents,
@@ -112,8 +130,9 @@ class Drawing:
             )
         return loaded.decoder.picture(pipeline._unpack_latents(made, shot.height, shot.width)[:, :, 0])
 
-    def _embedding(self, loaded: LoadedPipeline, text: str) -> PromptEmbedding:
-        return self._prompts.embedding(loaded.pipeline, loaded.encoder_identity, text, self.savings.trimmed_text)
+    def _embedding(self, loaded: LoadedPipeline, text: str, words: str = "", share: float = 0.0) -> PromptEmbedding:
+        trimmed = self.savings.trimmed_text
+        return self._prompts.embedding(loaded.pipeline, loaded.encoder_identity, text, trimmed, words, share)
 
     def _after_step(self, loaded: LoadedPipeline, shot: Shot, run: Run, latents: torch.Tensor) -> Any:
         """The pipeline's callback: tell of the step, and raise Stopped when the run is to end."""
@@ -153,6 +172,20 @@ def require_drawable(pipeline: Krea2Pipeline, shot: Shot) -> None:
     require_fitting(pipeline, shot.conditioning_prompt, "The prompt")
     if shot.guidance_scale > 0:
         require_fitting(pipeline, shot.negative_prompt, "The negative prompt")
+    keywords, avoids, share = _board_words(shot)
+    if share:
+        name = "with the moodboard's"
+        require_fitting(pipeline, with_words(keywords, shot.conditioning_prompt), f"The prompt {name} keywords")
+        if shot.guidance_scale > 0:
+            require_fitting(pipeline, with_words(avoids, shot.negative_prompt), f"The negative prompt {name} avoids")
+
+
+def _board_words(shot: Shot) -> tuple[str, str, float]:
+    """The keywords and avoids of the shot's moodboard, and how far they move the conditioning; 0 without one."""
+    if shot.moodboard is None or shot.moodboard.content is None:
+        return "", "", 0.0
+    content = shot.moodboard.content
+    return ", ".join(content.keywords), ", ".join(content.avoids), words_share(shot.moodboard.strength)
 
 
 @contextmanager

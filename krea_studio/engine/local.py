@@ -71,6 +71,8 @@ class LocalEngine:
             budget_bytes=drawing.manager.budget_bytes,
             busy=busy,
             waiting=waiting,
+            reference_bytes=drawing.references.bytes,
+            reference_seconds=drawing.references.seconds,
         )
 
     def availability(self, variant: str) -> str | None:
@@ -93,7 +95,7 @@ class LocalEngine:
         checkpoint = resolve(self._settings.checkpoint_for(plan.shots[0].variant))
         if self._drawing is None:
             run.emit(Loading("PyTorch and diffusers"))
-        self._models().draw(checkpoint, plan.shots, run)
+        self._models().draw(checkpoint, plan, run)
 
     def _models(self) -> Drawing:
         """The torch side, imported and built on first use."""

@@ -5,13 +5,13 @@ a longer prompt is an error that says how long it is. Encoding goes through the 
 embeddings are the stock ones; trimmed ones leave out the padding, which the masks exclude anyway.
 """
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
 from diffusers import Krea2Pipeline
 
+from krea_studio.engine.cache import ByteCache
 from krea_studio.errors import InvalidRequest
 
 PIPELINE_TOKENS = 512
@@ -55,22 +55,46 @@ class PromptCache:
     """The latest embeddings, up to `budget_bytes`, least recently used out first. For one thread at a time."""
 
     def __init__(self, budget_bytes: int = CACHE_BYTES) -> None:
-        self._budget_bytes = budget_bytes
-        self._kept: OrderedDict[Hashable, PromptEmbedding] = OrderedDict()
+        self._kept: ByteCache[PromptEmbedding] = ByteCache(budget_bytes)
 
-    def embedding(self, pipeline: Krea2Pipeline, encoder: Hashable, text: str, trimmed: bool) -> PromptEmbedding:
+    def embedding(
+        self, pipeline: Krea2Pipeline, encoder: Hashable, text: str, trimmed: bool, words: str = "", share: float = 0.0
+    ) -> PromptEmbedding:
         """The embedding of `text` by the pipeline's encoder, whose identity is `encoder`; encoded when not kept.
 
-        `text` must fit (`require_fitting`). Trimmed, it has no padding; otherwise 512 tokens, as stock.
+        `text` must fit (`require_fitting`). Trimmed, it has no padding; otherwise 512 tokens, as stock. With `words`
+        each of its tokens moves by `share` of what it becomes when the words stand before the text (`with_words`,
+        which must fit too), so that they steer and are not themselves read.
         """
+        plain = self._encoded(pipeline, encoder, text, trimmed)
+        if not (words and share):
+            return plain
+        steered = self._encoded(pipeline, encoder, with_words(words, text), trimmed=True)
+        tail = _common_tail(pipeline, text, with_words(words, text))
+        values = plain.values.clone()
+        rows = plain.mask[0].nonzero()[-tail:, 0]
+        values[:, rows] += share * (steered.values[:, -tail:] - values[:, rows])
+        return PromptEmbedding(values, plain.mask)
+
+    def _encoded(self, pipeline: Krea2Pipeline, encoder: Hashable, text: str, trimmed: bool) -> PromptEmbedding:
+        self._kept.new_round()
         key = (encoder, pipeline.text_encoder_select_layers, trimmed, text)
-        found = self._kept.get(key)
-        if found is None:
-            found = self._kept[key] = _encode(pipeline, text, trimmed)
-            while len(self._kept) > 1 and sum(kept.bytes for kept in self._kept.values()) > self._budget_bytes:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return found
+        return self._kept.get(key, lambda: _encode(pipeline, text, trimmed))
+
+
+def with_words(words: str, text: str) -> str:
+    """`text` after words that steer it, on a line of its own: its tokens are then those that it has alone."""
+    return f"{words}\n{text}"
+
+
+def _common_tail(pipeline: Krea2Pipeline, text: str, longer: str) -> int:
+    """How many tokens at the end both texts share inside the chat template, those of its suffix included."""
+    first, second = (
+        pipeline.tokenizer(pipeline.prompt_template_encode_prefix + each).input_ids[::-1] for each in (text, longer)
+    )
+    own = len(first) - pipeline.prompt_template_encode_start_idx
+    same = next((k for k in range(own) if first[k] != second[k]), own)
+    return same + pipeline.prompt_template_encode_num_suffix_tokens
 
 
 @torch.no_grad()

@@ -5,10 +5,8 @@ return. If the process dies in between, the file is whole and carries its recipe
 Names are the time, random digits and the seed; no text of a person ever enters a path.
 """
 
-import errno
 import io
 import logging
-import os
 import re
 import secrets
 import time
@@ -20,15 +18,20 @@ from typing import Any
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.library.files import TEMPORARY_SUFFIX, write_error, write_whole
 from krea_studio.library.metadata import png_bytes, read_recipe
+from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.records import Record, Records, Row
+from krea_studio.library.references import References
 from krea_studio.recipe.plan import Shot
 from krea_studio.recipe.request import GenerationRequest
 
 RECORDS_FILE = "records.sqlite3"
 THUMBNAIL_FOLDER = "thumbnails"
 THUMBNAIL_SIDE_PX = 320
-TEMPORARY_SUFFIX = ".part"
+REFERENCE_FOLDER = "references"
+MOODBOARD_FOLDER = "moodboards"
+EXAMPLES_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "moodboards"
 ABANDONED_SECONDS = 3600.0
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -38,7 +41,10 @@ logger = logging.getLogger(__name__)
 
 
 class Library:
-    """Pictures in one folder, by day, with thumbnails and records. Threads and processes may share it."""
+    """Pictures in one folder, by day, with thumbnails and records. Threads and processes may share it.
+
+    `references` are the pictures that a person gave, `moodboards` their collections of them.
+    """
 
     def __init__(self, folder: Path | str):
         """Open `folder`, made when it does not exist, and find pictures that have no row yet.
@@ -49,7 +55,9 @@ class Library:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self._storage_error(error) from None
+            raise write_error(error, self.folder) from None
+        self.references = References(self.folder / REFERENCE_FOLDER)
+        self.moodboards = Moodboards(self.folder / MOODBOARD_FOLDER, self.references, EXAMPLES_FOLDER)
         self.records = Records(self.folder / RECORDS_FILE)
         try:
             self._reconcile()
@@ -68,7 +76,7 @@ class Library:
             finally:
                 probe.unlink(missing_ok=True)
         except OSError as error:
-            raise self._storage_error(error) from None
+            raise write_error(error, self.folder) from None
 
     def save(
         self, shot: Shot, image: Image.Image, recipe: dict[str, Any], seconds: float, owner: str = "local"
@@ -82,10 +90,10 @@ class Library:
         picture_id = secrets.token_hex(8)
         file = f"{now.astimezone():%Y-%m-%d}/{now.astimezone():%H%M%S}-{picture_id}-s{shot.seed}.png"
         try:
-            _write_whole(self.folder / file, png_bytes(image, recipe))
-            _write_whole(self._thumbnail(file), _thumbnail_bytes(image))
+            write_whole(self.folder / file, png_bytes(image, recipe))
+            write_whole(self._thumbnail(file), _thumbnail_bytes(image))
         except OSError as error:
-            raise self._storage_error(error) from None
+            raise write_error(error, self.folder) from None
         row = Row(picture_id, file, seconds, now, owner, recipe)
         self.records.add(row)
         return self._record(row)
@@ -135,7 +143,7 @@ class Library:
             known = self.records.files()
             found = [self._recovered(path) for path in self._pictures_and_parts() if self._relative(path) not in known]
         except OSError as error:
-            raise self._storage_error(error) from None
+            raise write_error(error, self.folder) from None
         rows = [row for row in found if row]
         if rows:
             self.records.add_missing(rows)
@@ -163,20 +171,12 @@ class Library:
             thumbnail = self._thumbnail(self._relative(path))
             if not thumbnail.exists():
                 with Image.open(path, formats=("PNG",)) as image:
-                    _write_whole(thumbnail, _thumbnail_bytes(image.convert("RGB")))
+                    write_whole(thumbnail, _thumbnail_bytes(image.convert("RGB")))
             created_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         except (OSError, ValueError, SyntaxError, InvalidRequest, StorageError, Image.DecompressionBombError) as error:
             logger.warning("A picture without a record is left out: %s", error)
             return None
         return Row(PICTURE.fullmatch(path.name)["id"], self._relative(path), 0.0, created_at, "local", recipe)
-
-    def _storage_error(self, error: OSError) -> StorageError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return StorageError(f"The disk that holds {self.folder} is full — free some space and generate again")
-        return StorageError(
-            f"The library {self.folder} cannot be written ({error.strerror or error}) — "
-            "check the folder and its permissions, or use another folder"
-        )
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -190,19 +190,6 @@ def _remove_if_abandoned(path: Path) -> None:
             path.unlink()
     except OSError as error:
         logger.warning("An abandoned file stays: %s", error)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: another process that opens the library may be making the same thumbnail.
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _thumbnail_bytes(image: Image.Image) -> bytes:

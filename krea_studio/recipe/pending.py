@@ -10,8 +10,6 @@ from krea_studio.validation import shown
 
 PENDING_CONTROLS: dict[str, str] = {
     "creativity": "Prompts are drawn exactly as written (raw); expanding them is not available yet.",
-    "style_references": "Style references are not available yet.",
-    "moodboard": "Moodboards are not available yet.",
     "styles": "Styles (LoRAs) are not available yet.",
 }
 

@@ -5,7 +5,7 @@ variant means is the engine's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -62,12 +62,18 @@ class Shot:
         values = {slider: getattr(self, slider) for slider in SLIDERS}
         return {slider: value for slider, value in values.items() if value}
 
-    def recipe(self, checkpoint: str, slider_mechanisms: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    def recipe(
+        self,
+        checkpoint: str,
+        slider_mechanisms: Mapping[str, str] = MappingProxyType({}),
+        reference_mechanism: str | None = None,
+    ) -> dict[str, Any]:
         """All that is needed to draw this shot again, ready for JSON, under the request's own field names.
 
         `GenerationRequest.from_recipe` reads it back. The place in the batch is not part of it: a seed is a picture.
         Random mode is not either: the values that it drew are, and how it drew them is told beside them.
-        `slider_mechanisms` says by what each slider that is not at 0 worked.
+        `slider_mechanisms` says by what each slider that is not at 0 worked, `reference_mechanism` by what references
+        and moodboard did, None where there were none.
         """
         return {
             "schema_version": RECIPE_SCHEMA_VERSION,
@@ -85,6 +91,7 @@ class Shot:
             "complexity": self.complexity,
             "movement": self.movement,
             "slider_mechanisms": dict(slider_mechanisms),
+            "reference_mechanism": reference_mechanism,
             "exploration": self.exploration.recipe() if self.exploration else None,
             "style_references": [reference.model_dump() for reference in self.style_references],
             "moodboard": self.moodboard.model_dump() if self.moodboard else None,
@@ -97,19 +104,23 @@ class Shot:
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """A request with everything decided: the seed of the first shot, and every shot."""
+    """A request with everything decided: the seed of the first shot, and every shot.
+
+    `pictures` holds the PNG of every picture that the shots refer to, by its id; who has the pictures adds them.
+    """
 
     request: GenerationRequest
     seed: int
     shots: tuple[Shot, ...]
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = None) -> GenerationPlan:
     """Resolve a request; shot k has the seed `(seed + k) mod 2**32`, so it equals that seed alone.
 
     In random mode the slider values of shot k are the k-th of the sequence that `exploration_seed` gives, unless the
-    request names its own. Raises InvalidRequest where the request needs a control that is not built yet, a seed is out
-    of range, or random mode has no exploration seed.
+    request names its own. A moodboard must have its content. Raises InvalidRequest where the request needs a control
+    that is not built yet, a seed is out of range, random mode has no exploration seed, or a moodboard no content.
     """
     require_seed("Seed", seed)
     require_plannable(request)
@@ -117,6 +128,9 @@ def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = N
         exploration_seed = request.exploration_seed
     if request.random_mode:
         require_seed("Exploration seed", exploration_seed)
+    moodboard = request.moodboard
+    if moodboard is not None and moodboard.strength and moodboard.content is None:
+        raise InvalidRequest(f"Moodboard {shown(moodboard.name)} has no content — name one that is in the library")
     variant = VARIANTS[request.variant]
     width, height = size_of(request.aspect_ratio, request.resolution)
     shots = []

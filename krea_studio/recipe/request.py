@@ -25,7 +25,8 @@ RECIPE_SCHEMA_VERSION = 1
 
 # What a recipe holds beyond the request's own fields: facts about the picture that was made, not wishes.
 RECIPE_FACTS = (
-    "width", "height", "expanded_prompt", "checkpoint", "slider_mechanisms", "exploration", "schema_version",
+    "width", "height", "expanded_prompt", "checkpoint", "slider_mechanisms", "reference_mechanism", "exploration",
+    "schema_version",
 )  # fmt: skip
 
 

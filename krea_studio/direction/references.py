@@ -1,0 +1,45 @@
+"""Style references and moodboard pictures as one list of pictures to attend to, each with its strength.
+
+Strengths run from −2 to 2; 0 is nothing, and a picture named twice counts once, with the sum. All strengths of one
+shot share a bound, so that four references and a moodboard cannot drown the prompt. Free of torch: how a picture is
+attended to is the engine's part.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from krea_studio.recipe.plan import Shot
+
+MECHANISM = "reference attention 1"
+"""Goes into the recipe; the number counts changes that alter pictures."""
+
+MOST_STRENGTH = 2.0
+BOARD_STRENGTH = 1.4  # of all of a moodboard's representatives together, at moodboard strength 1
+FULL_WORDS = 0.7  # moodboard strength at which its keywords count as if they stood in the prompt
+
+
+@dataclass(frozen=True)
+class AttendedPicture:
+    """A picture by its id, its strength of either sign, and whether it is one of a moodboard's representatives."""
+
+    image: str
+    strength: float
+    of_board: bool = False
+
+
+def attended_pictures(shot: Shot) -> tuple[AttendedPicture, ...]:
+    """What a shot attends to, in an order that does not depend on the request's; empty when all strengths are 0."""
+    strengths: dict[tuple[bool, str], float] = defaultdict(float)
+    for reference in sorted(shot.style_references, key=lambda each: (each.image, each.strength)):
+        strengths[False, reference.image] += reference.strength
+    if shot.moodboard is not None and shot.moodboard.content is not None:
+        for each in shot.moodboard.content.representatives:
+            strengths[True, each.image] += BOARD_STRENGTH * shot.moodboard.strength * each.share
+    named = {key: strength for key, strength in sorted(strengths.items()) if strength}
+    scale = min(1.0, MOST_STRENGTH / max(sum(map(abs, named.values())), MOST_STRENGTH))
+    return tuple(AttendedPicture(image, strength * scale, of_board) for (of_board, image), strength in named.items())
+
+
+def words_share(strength: float) -> float:
+    """How far a moodboard's keywords move the conditioning, −1…1.5; 1 is as if they stood before the prompt."""
+    return min(max(strength / FULL_WORDS, -1.0), 1.5)

@@ -1,0 +1,69 @@
+"""How the library writes and reads single files.
+
+A file of the library is there as a whole or not at all, whoever dies or runs out of disk while it is written. A file
+that a person names may be anything: it is read only where it is a plain file, and only up to a size.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.validation import shown
+
+TEMPORARY_SUFFIX = ".part"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, and the folders above it, so that it is there as a whole or not at all.
+
+    Raises OSError; then nothing is left behind. `write_error` puts it into words.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: another process may be writing the same file.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_error(error: OSError, place: Path, what: str = "The library") -> StorageError:
+    """What to tell a person when `place` could not be written; `what` says what it is."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"The disk that holds {place} is full — free some space and try again")
+    return StorageError(
+        f"{what} {place} cannot be written ({error.strerror or error}) — "
+        "check the folder and its permissions, or use another folder"
+    )
+
+
+def read_given(path: Path | str, most_bytes: int, wanted: str) -> bytes:
+    """The content of a file that a person named; `wanted` says what should be in it (`a PNG picture`).
+
+    Raises InvalidRequest where there is no plain file of 1 to `most_bytes` bytes, StorageError where it cannot be read.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        # Opening a pipe would wait for whoever writes into it.
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a plain file"
+            raise InvalidRequest(f"{shown(str(path))} is {kind} — give {wanted}")
+        with open(path, "rb") as file:
+            content = file.read(most_bytes + 1)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        # A path with a NUL or half of a surrogate pair is a ValueError.
+        raise InvalidRequest(f"{shown(str(path))} does not exist — give {wanted}") from None
+    except OSError as error:
+        raise StorageError(
+            f"{shown(str(path))} cannot be read ({error.strerror or error}) — check the file and its permissions"
+        ) from None
+    if not content:
+        raise InvalidRequest(f"{shown(Path(path).name)} is empty — give {wanted}")
+    if len(content) > most_bytes:
+        raise InvalidRequest(f"{shown(Path(path).name)} has more than {most_bytes:,} bytes — give a smaller file")
+    return content

@@ -1,0 +1,281 @@
+"""Moodboards on disk: one JSON file a board, whose pictures lie in the references.
+
+A board's file is named by the hash of its name, so that no text of a person enters a path and a name is there once,
+whatever its case. Files are replaced as a whole, so reading needs no lock; changes come one after another, over all
+threads and processes. A board's pictures stay when it goes: recipes may need them.
+"""
+
+import difflib
+import hashlib
+import itertools
+import logging
+import os
+import re
+import secrets
+import shutil
+import sqlite3
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from krea_studio.direction.moodboards import MAX_IMAGES, Analysis, Moodboard
+from krea_studio.errors import InvalidRequest, StorageError, StudioError
+from krea_studio.library.files import TEMPORARY_SUFFIX, read_given, write_error, write_whole
+from krea_studio.library.loader import load_picture
+from krea_studio.library.moodboard_files import (
+    MAX_ARCHIVE_BYTES,
+    archive_bytes,
+    board_bytes,
+    board_name,
+    parse_archive,
+    parse_board,
+)
+from krea_studio.library.references import Reference, References
+from krea_studio.recipe.request import bounds
+from krea_studio.validation import shown
+
+BOARD_FILE = re.compile(r"[0-9a-f]{32}\.json")
+LOCK_FILE = "lock.sqlite3"
+LOCK_TIMEOUT_SECONDS = 20.0
+NAMES_SUGGESTED = 5
+
+logger = logging.getLogger(__name__)
+
+
+class Moodboards:
+    """Moodboards in one folder, made with the first change. Upper and lower case make no difference to a name.
+
+    Every method raises InvalidRequest for a name that is none, or that no board has, and StorageError where a file
+    cannot be read or written; what else it refuses is said there.
+    """
+
+    def __init__(self, folder: Path, references: References, examples: Path | None = None):
+        """Boards in `folder`; where there is no such folder yet, it begins with the zips in `examples`."""
+        self.folder = folder
+        self.references = references
+        self._examples = examples
+
+    def names(self) -> list[str]:
+        """The names of all boards, in alphabetical order; a file that is damaged is left out, and logged."""
+        self._begin()
+        try:
+            paths = sorted(path for path in self.folder.iterdir() if BOARD_FILE.fullmatch(path.name))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _read_error(error, self.folder) from None
+        return sorted((board.name for path in paths if (board := self._intact(path))), key=str.casefold)
+
+    def get(self, name: str) -> Moodboard:
+        """The board of this name as it is now. Raises StorageError for one whose file is damaged."""
+        self._begin()
+        name = board_name(name)
+        board = self._read(self._path(name))
+        if not board:
+            raise self._missing(name)
+        return board
+
+    def create(self, name: str) -> Moodboard:
+        """A new, empty board. Raises InvalidRequest where there is one of this name."""
+        board = Moodboard(name=board_name(name))
+        with self._changing():
+            self._require_free(board.name)
+            return self._write(board)
+
+    def rename(self, name: str, new: str) -> Moodboard:
+        """Give a board another name, which may differ in case only. Raises InvalidRequest where another has it."""
+        new = board_name(new)
+        with self._changing():
+            board = self.get(name)
+            old_path = self._path(board.name)
+            if self._path(new) != old_path:
+                self._require_free(new)
+            board = self._write(board.model_copy(update={"name": new}))
+            if self._path(new) != old_path:
+                old_path.unlink()
+            return board
+
+    def delete(self, name: str) -> None:
+        """Remove a board, also a damaged one; its pictures stay."""
+        name = board_name(name)
+        with self._changing():
+            try:
+                self._path(name).unlink()
+            except FileNotFoundError:
+                raise self._missing(name) from None
+
+    def add(self, name: str, paths: Iterable[Path | str]) -> Moodboard:
+        """Add the pictures in these files, in their order, all or none; those that the board has are not repeated.
+
+        Raises what `load_picture` raises, and InvalidRequest where the board would have more than MAX_IMAGES.
+        """
+        paths = list(paths)
+        _check_count(self.get(name), len(paths))
+        references = [Reference.of(load_picture(path)) for path in paths]
+        return self._extend(name, [reference.id for reference in references], references)
+
+    def add_references(self, name: str, ids: Iterable[str]) -> Moodboard:
+        """`add` for pictures that the references keep. Raises InvalidRequest for one that they do not."""
+        ids = list(ids)
+        self.references.require(ids)
+        return self._extend(name, ids, [])
+
+    def remove(self, name: str, image: str) -> Moodboard:
+        """Take a picture off a board. Raises InvalidRequest where it is not there."""
+        with self._changing():
+            board = self.get(name)
+            if image not in board.images:
+                raise InvalidRequest(
+                    f"Moodboard {shown(board.name)} has no picture {shown(image)} — choose one that is in it"
+                )
+            images = tuple(other for other in board.images if other != image)
+            return self._write(board.model_copy(update={"images": images}))
+
+    def keep_analysis(self, name: str, analysis: Analysis) -> Moodboard:
+        """Replace what was found in a board, or what a person made of it."""
+        with self._changing():
+            return self._write(self.get(name).model_copy(update={"analysis": analysis}))
+
+    def export(self, name: str, path: Path | str) -> None:
+        """Write a board and its pictures as a zip that `import_` reads; the same board gives the same bytes."""
+        path = Path(path)
+        content = archive_bytes(self.get(name), self.references.read)
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            raise write_error(error, path, "The file") from None
+        except ValueError:
+            raise InvalidRequest(f"{shown(str(path))} cannot be the name of a file — use another one") from None
+
+    def import_(self, path: Path | str, name: str | None = None) -> Moodboard:
+        """The board in a zip, under `name` or its own; a number is added where that is taken.
+
+        Raises InvalidRequest for anything but a zip as `export` writes it. Then nothing was written.
+        """
+        content = read_given(path, MAX_ARCHIVE_BYTES, "the zip of a moodboard")
+        board, references = parse_archive(content, Path(path).name)
+        name = board_name(board.name if name is None else name)
+        with self._changing():
+            self._keep(references)
+            return self._write(board.model_copy(update={"name": self._free_name(name)}))
+
+    def install_examples(self, folder: Path) -> None:
+        """Begin with the boards in the zips of `folder`, where the boards' own folder does not exist yet.
+
+        An example that a person deleted does not come back. One that cannot be read is logged and left out.
+        """
+        archives = [] if os.path.exists(self.folder) else sorted(folder.glob("*.zip"))
+        if not archives:
+            return
+        # Renamed when it is complete: who looks meanwhile sees no examples, never some of them.
+        prepared = Moodboards(
+            self.folder.with_name(f"{self.folder.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"), self.references
+        )
+        try:
+            prepared.folder.mkdir(parents=True)
+            for archive in archives:
+                try:
+                    prepared.import_(archive)
+                except StudioError as error:
+                    logger.warning("The example moodboard %s is left out: %s", archive.name, error)
+            prepared.folder.rename(self.folder)
+        except OSError as error:
+            if not os.path.exists(self.folder):
+                logger.warning("The example moodboards are left out: %s", error)
+        finally:
+            shutil.rmtree(prepared.folder, ignore_errors=True)
+
+    def _begin(self) -> None:
+        if self._examples:
+            self.install_examples(self._examples)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change at a time; what fails in it comes out as StorageError."""
+        self._begin()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # An empty database: SQLite's write lock works on every system and ends with its process.
+            lock = sqlite3.connect(self.folder / LOCK_FILE, timeout=LOCK_TIMEOUT_SECONDS, isolation_level=None)
+            with closing(lock):
+                lock.execute("BEGIN IMMEDIATE")
+                yield
+        except OSError as error:
+            raise write_error(error, self.folder) from None
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"The moodboards in {self.folder} cannot be changed now ({error}) — "
+                "try again, or check the folder and its permissions"
+            ) from None
+
+    def _extend(self, name: str, ids: list[str], references: list[Reference]) -> Moodboard:
+        with self._changing():
+            board = self.get(name)
+            images = tuple(dict.fromkeys((*board.images, *ids)))
+            _check_count(board, len(images))
+            self._keep(references)
+            return self._write(board.model_copy(update={"images": images}))
+
+    def _keep(self, references: list[Reference]) -> None:
+        for reference in references:
+            self.references.keep(reference)
+
+    def _write(self, board: Moodboard) -> Moodboard:
+        write_whole(self._path(board.name), board_bytes(board))
+        return board
+
+    def _read(self, path: Path) -> Moodboard | None:
+        """The board in a file, None where there is no such file. Raises StorageError for one that is no board."""
+        try:
+            board = parse_board(path.read_bytes(), path.name)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _read_error(error, path) from None
+        except InvalidRequest as error:
+            raise StorageError(f"The moodboard in {path} cannot be used: {error}") from None
+        if self._path(board.name) != path:
+            raise StorageError(
+                f"The file {path} has the name of another moodboard — delete it, or put the original back"
+            )
+        return board
+
+    def _intact(self, path: Path) -> Moodboard | None:
+        try:
+            return self._read(path)
+        except StorageError as error:
+            logger.warning("A moodboard is left out: %s", error)
+            return None
+
+    def _path(self, name: str) -> Path:
+        folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+        return self.folder / f"{hashlib.sha256(folded.encode()).hexdigest()[:32]}.json"
+
+    def _require_free(self, name: str) -> None:
+        if self._path(name).exists():
+            raise InvalidRequest(f"There is a moodboard {shown(name)} already — use another name")
+
+    def _free_name(self, name: str) -> str:
+        longest = int(bounds("name", Moodboard)[1])
+        found = name
+        for number in itertools.count(2):
+            if not self._path(found).exists():
+                return found
+            suffix = f" {number}"
+            found = name[: longest - len(suffix)] + suffix
+
+    def _missing(self, name: str) -> InvalidRequest:
+        names = self.names()
+        near = difflib.get_close_matches(name, names, NAMES_SUGGESTED) or names[:NAMES_SUGGESTED]
+        advice = f"choose one of {', '.join(map(shown, near))}" if near else "create it first"
+        return InvalidRequest(f"There is no moodboard {shown(name)} — {advice}")
+
+
+def _check_count(board: Moodboard, count: int) -> None:
+    if count > MAX_IMAGES:
+        raise InvalidRequest(f"Moodboard {shown(board.name)} cannot take {count} pictures — give at most {MAX_IMAGES}")
+
+
+def _read_error(error: OSError, place: Path) -> StorageError:
+    return StorageError(f"{place} cannot be read ({error.strerror or error}) — check it and its permissions")

@@ -1,0 +1,154 @@
+"""Reference pictures: what a person gives to be steered by, kept by content.
+
+Only the working size is kept, and its id is the hash of its pixels: the same picture is there once, an id in a recipe
+means the same pixels for ever, and a file that was changed is noticed. Reducing a picture that has the working size
+already changes nothing, so what was read from one library gets the same id in another.
+"""
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isqrt, sqrt
+from pathlib import Path
+from typing import Self
+
+from PIL import Image
+
+from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.library.files import write_error, write_whole
+from krea_studio.library.loader import check_size, load_picture, load_picture_bytes, plain_rgb
+from krea_studio.validation import shown
+
+WORKING_PIXELS = 512 * 512
+SIDE_STEP_PX = 32
+WIDEST = 4
+"""The longer side is at most this many times the shorter one."""
+
+ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A picture ready to be kept: the PNG of its working size, and the id that its pixels give it."""
+
+    id: str
+    content: bytes
+
+    @classmethod
+    def of(cls, image: Image.Image) -> Self:
+        """The reference that an RGB picture becomes."""
+        image = working_picture(image)
+        file = io.BytesIO()
+        image.save(file, format="PNG")
+        return cls(picture_id(image), file.getvalue())
+
+
+class References:
+    """Reference pictures in one folder, which is made with the first of them. Threads and processes may share it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def add(self, path: Path | str) -> str:
+        """Keep the picture in a PNG, JPEG or WebP file and return its id; one that is kept already stays as it is.
+
+        Raises what `load_picture` raises, and StorageError where it cannot be written.
+        """
+        return self.keep(Reference.of(load_picture(path)))
+
+    def add_bytes(self, content: bytes, name: str) -> str:
+        """`add` for a file that was read already; `name` is what people know it by."""
+        return self.keep(Reference.of(load_picture_bytes(content, name)))
+
+    def add_picture(self, image: Image.Image) -> str:
+        """`add` for a picture of any mode. Raises InvalidRequest for one that is too large or too small."""
+        check_size(image.size, "The picture")
+        return self.keep(Reference.of(plain_rgb(image)))
+
+    def keep(self, reference: Reference) -> str:
+        """Write a picture that is ready, also over a damaged file of the same id. Raises StorageError."""
+        path = self._path(reference.id)
+        try:
+            if not (path.is_file() and path.read_bytes() == reference.content):
+                write_whole(path, reference.content)
+        except OSError as error:
+            raise write_error(error, self.folder) from None
+        return reference.id
+
+    def path(self, picture: str) -> Path:
+        """Where a picture is kept. Raises InvalidRequest for an id that is malformed or not in the library."""
+        if not isinstance(picture, str) or not ID.fullmatch(picture):
+            raise InvalidRequest(
+                f"{shown(picture)} names no reference picture — give the 32 digits that `add` returned"
+            )
+        path = self._path(picture)
+        if not os.path.isfile(path):
+            raise InvalidRequest(f"The reference picture {picture} is not in the library any more — add it again")
+        return path
+
+    def require(self, pictures: Iterable[str]) -> None:
+        """Raise InvalidRequest for the first of these ids that `path` does not find."""
+        for picture in pictures:
+            self.path(picture)
+
+    def read(self, picture: str) -> bytes:
+        """The PNG of a picture, exactly the pixels that its id stands for.
+
+        Raises InvalidRequest as `path` does, StorageError where the file was changed, is damaged or cannot be read.
+        """
+        path = self.path(picture)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be read ({error.strerror or error}) — check the file and its permissions"
+            ) from None
+        try:
+            intact = picture_id(load_picture_bytes(content, path.name)) == picture
+        except InvalidRequest:
+            intact = False
+        if not intact:
+            raise StorageError(f"The reference picture {path} was changed or is damaged — add the original again")
+        return content
+
+    def _path(self, picture: str) -> Path:
+        return self.folder / picture[:2] / f"{picture}.png"
+
+
+def picture_id(image: Image.Image) -> str:
+    """32 hexadecimal digits of the hash of an RGB picture's size and pixels."""
+    width, height = image.size
+    return hashlib.sha256(f"{width}x{height} ".encode() + image.tobytes()).hexdigest()[:32]
+
+
+def working_picture(image: Image.Image) -> Image.Image:
+    """An RGB picture of at least 32 px a side at the size at which references are used.
+
+    That is at most WORKING_PIXELS and at most 4:1, both sides multiples of 32 px. A picture is reduced where it is
+    larger and cropped evenly to fit, never enlarged or stretched; one that has the size comes back as it is.
+    """
+    width = min(image.width, WIDEST * image.height)
+    height = min(image.height, WIDEST * image.width)
+    if width * height <= WORKING_PIXELS:
+        size = _fitted(width, height)
+        return image if size == image.size else image.crop(tuple(map(int, _middle(image, *size))))
+    # Roots of whole numbers: with floats, a side of 512 might come out as 511.99… and lose 32 pixels.
+    size = _fitted(isqrt(WORKING_PIXELS * width // height), isqrt(WORKING_PIXELS * height // width))
+    scale = sqrt(width * height / WORKING_PIXELS)
+    return image.resize(size, Image.Resampling.LANCZOS, box=_middle(image, size[0] * scale, size[1] * scale))
+
+
+def _fitted(width: int, height: int) -> tuple[int, int]:
+    """The largest sides that a picture of this size may keep."""
+    width, height = width // SIDE_STEP_PX * SIDE_STEP_PX, height // SIDE_STEP_PX * SIDE_STEP_PX
+    return min(width, WIDEST * height), min(height, WIDEST * width)
+
+
+def _middle(image: Image.Image, width: float, height: float) -> tuple[float, float, float, float]:
+    """The box of this size in the middle of `image`."""
+    width, height = min(width, image.width), min(height, image.height)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return left, top, left + width, top + height

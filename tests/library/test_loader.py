@@ -1,0 +1,315 @@
+"""A stranger's picture comes in as RGB pixels or not at all; whatever the file is, the answer is one clear line."""
+
+import io
+import os
+import random
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.library.loader import (
+    MAX_FILE_BYTES,
+    MAX_JPEG_SCANS,
+    load_picture,
+    load_picture_bytes,
+    plain_rgb,
+)
+
+
+def noise(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image:
+    values = np.random.default_rng(7).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values).convert(mode)
+
+
+def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format=format, **options)
+    return file.getvalue()
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def raw_png(width: int, height: int, depth: int, colour: int, pixels: bytes, *extra: bytes) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"".join([b"\x89PNG\r\n\x1a\n", header, *extra, chunk(b"IDAT", zlib.compress(pixels)), chunk(b"IEND", b"")])
+
+
+def refused(content: bytes, name: str = "picture.png") -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        load_picture_bytes(content, name)
+    message = caught.value.message
+    assert repr(name) in message and " — " in message and "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(("format", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
+def test_lossless_pictures_keep_their_pixels(tmp_path: Path, format: str, options: dict[str, object]) -> None:
+    image = noise()
+    path = tmp_path / "picture"
+    path.write_bytes(encoded(image, format, **options))
+    for loaded in (load_picture(path), load_picture(str(path))):
+        assert type(loaded) is Image.Image and loaded.mode == "RGB"
+        assert loaded.tobytes() == image.tobytes()
+
+
+def test_jpeg_pixels_are_pillows_own() -> None:
+    content = encoded(noise(), "JPEG")
+    with Image.open(io.BytesIO(content)) as image:
+        assert load_picture_bytes(content, "a.jpg").tobytes() == image.tobytes()
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_metadata_is_left_behind(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "private"
+    texts = PngInfo()
+    texts.add_itxt("comment", "private")
+    options = {"PNG": {"pnginfo": texts, "dpi": (72, 72)}, "JPEG": {"comment": b"private"}, "WEBP": {"xmp": b"private"}}
+    content = encoded(noise(), format, exif=exif, icc_profile=b"private", **options[format])
+    assert b"private" in content
+    loaded = load_picture_bytes(content, "a")
+    assert loaded.info == {} and not loaded.getexif()
+    assert b"private" not in encoded(loaded)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_pictures_are_upright(format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(noise(), format, exif=exif)
+    with Image.open(io.BytesIO(content)) as image:
+        upright = ImageOps.exif_transpose(image)
+        loaded = load_picture_bytes(content, "a")
+        assert (loaded.size, loaded.tobytes()) == (upright.size, upright.tobytes())
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0nonsense", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"]
+)
+def test_damaged_exif_loses_the_orientation_only(exif: bytes) -> None:
+    assert load_picture_bytes(encoded(noise(), "JPEG", exif=exif), "a.jpg").size == (64, 48)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P"])
+def test_modes_without_transparency_become_what_they_show(mode: str) -> None:
+    image = noise(mode=mode)
+    assert load_picture_bytes(encoded(image), "a.png").tobytes() == image.convert("RGB").tobytes()
+
+
+def test_cmyk_becomes_rgb() -> None:
+    content = encoded(Image.new("CMYK", (64, 48), (0, 255, 0, 0)), "JPEG", quality=95)
+    red, green, blue = load_picture_bytes(content, "a.jpg").getpixel((9, 9))
+    assert red > 250 and green < 5 and blue > 250
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_alpha_is_put_on_white(format: str) -> None:
+    image = Image.new("RGBA", (64, 48), (10, 200, 30, 0))
+    image.paste((10, 200, 30, 255), (0, 0, 32, 48))
+    image.paste((0, 0, 0, 128), (0, 0, 8, 48))
+    loaded = load_picture_bytes(encoded(image, format, **({"lossless": True} if format == "WEBP" else {})), "a")
+    assert [loaded.getpixel((x, 9)) for x in (2, 20, 50)] == [(127, 127, 127), (10, 200, 30), (255, 255, 255)]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB"])
+def test_transparency_of_every_mode_is_put_on_white(mode: str) -> None:
+    image = Image.new("LA" if mode == "LA" else mode, (64, 48), 0)
+    key = {"1": 0, "L": 0, "P": 0, "RGB": (0, 0, 0)}
+    content = encoded(image, **({} if mode == "LA" else {"transparency": key[mode]}))
+    assert load_picture_bytes(content, "a.png").getcolors() == [(64 * 48, (255, 255, 255))]
+
+
+def test_transparency_of_palette_entries_is_put_on_white() -> None:
+    image = Image.new("P", (64, 48))
+    image.putpalette([200, 0, 0, 0, 0, 200])
+    image.paste(1, (32, 0, 64, 48))
+    loaded = load_picture_bytes(encoded(image, transparency=bytes([255, 128])), "a.png")
+    assert [loaded.getpixel((x, 9)) for x in (9, 50)] == [(200, 0, 0), (127, 127, 227)]
+
+
+GREYS = np.linspace(0, 2**16 - 1, 64 * 48).astype(">u2").reshape(48, 64)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (4, 2), (2, 3), (6, 4)], ids=["L", "LA", "RGB", "RGBA"])
+def test_16_bits_are_scaled_to_8(colour: int, channels: int) -> None:
+    values = np.repeat(GREYS[..., None], channels, axis=2)
+    if channels in (2, 4):
+        values[..., -1] = 2**16 - 1
+    loaded = load_picture_bytes(raw_png(64, 48, 16, colour, b"".join(b"\0" + r.tobytes() for r in values)), "a.png")
+    assert np.abs(np.asarray(loaded)[..., 0] - GREYS / 257.0).max() <= 1
+    assert (loaded.getpixel((0, 0)), loaded.getpixel((63, 47))) == ((0, 0, 0), (255, 255, 255))
+
+
+def test_transparency_of_16_bit_grey_is_exact() -> None:
+    rows = b"".join(b"\0" + r.tobytes() for r in np.where(GREYS < 2**15, 300, 301).astype(">u2"))
+    loaded = load_picture_bytes(raw_png(64, 48, 16, 0, rows, chunk(b"tRNS", struct.pack(">H", 300))), "a.png")
+    assert (loaded.getpixel((0, 0)), loaded.getpixel((63, 47))) == ((255, 255, 255), (1, 1, 1))
+
+
+def test_32_bit_grey_is_taken_as_16_bits() -> None:
+    image = Image.fromarray(np.array([[-5, 0, 2**15, 2**16 - 1, 2**20]], dtype=np.int32))
+    assert [plain_rgb(image).getpixel((x, 0))[0] for x in range(5)] == [0, 0, 128, 255, 255]
+
+
+def test_a_phones_jpeg_of_several_pictures_is_its_first() -> None:
+    first, second = noise(), Image.new("RGB", (64, 48))
+    content = encoded(first, "MPO", save_all=True, append_images=[second])
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.format == "MPO" and image.n_frames == 2
+        assert load_picture_bytes(content, "a.jpg").tobytes() == image.tobytes()
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_animations_are_refused(format: str) -> None:
+    content = encoded(
+        noise(),
+        format,
+        save_all=True,
+        append_images=[Image.new("RGB", (64, 48)), noise(48, 64).rotate(90, expand=True)],
+    )
+    assert "is animated (3 frames) — save one of its frames" in refused(content)
+
+
+def test_one_frame_is_no_animation() -> None:
+    frames = (
+        chunk(b"acTL", struct.pack(">II", 1, 0)),
+        chunk(b"fcTL", struct.pack(">5I2H2B", 0, 64, 48, 0, 0, 1, 1, 0, 0)),
+    )
+    content = raw_png(64, 48, 8, 0, bytes(64 * 48 + 48), *frames)
+    assert load_picture_bytes(content, "a.png").size == (64, 48)
+
+
+@pytest.mark.parametrize("format", ["GIF", "BMP", "TIFF", "PPM", "ICO"])
+def test_other_formats_are_refused_whatever_they_are_called(format: str) -> None:
+    assert "is not a PNG, JPEG or WebP picture" in refused(encoded(noise(), format))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF-3.0\n"]
+)
+def test_what_is_no_picture_is_refused(content: bytes) -> None:
+    assert "is not a PNG, JPEG or WebP picture" in refused(content)
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Pillow's own limit neither helps nor hinders.
+    for limit in (None, 100):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        assert "has 8,001 × 8,000 pixels — give at most 64,000,000" in refused(raw_png(8001, 8000, 8, 2, b""))
+        assert "2,147,483,647 × 2,147,483,647" in refused(raw_png(2**31 - 1, 2**31 - 1, 8, 6, bytes(1000)))
+        assert load_picture_bytes(encoded(noise()), "a.png").size == (64, 48)
+
+    jpeg = encoded(noise(), "JPEG")
+    start = jpeg.index(b"\xff\xc0") + 5
+    assert "has 65,535 × 65,535 pixels" in refused(jpeg[:start] + b"\xff" * 4 + jpeg[start + 4 :])
+
+    webp = encoded(noise(), "WEBP", lossless=True)
+    size = webp.index(b"VP8L") + 9
+    assert "16,383 × 16,383" in refused(webp[:size] + struct.pack("<I", 0x0FFFBFFE) + webp[size + 4 :])
+
+
+@pytest.mark.parametrize("size", [(31, 400), (400, 31), (1, 1)])
+def test_a_side_that_is_too_short_is_refused(size: tuple[int, int]) -> None:
+    assert "pixels — give at least 32 a side" in refused(encoded(Image.new("RGB", size)))
+    assert load_picture_bytes(encoded(Image.new("RGB", (32, 32))), "a.png").size == (32, 32)
+
+
+def test_a_jpeg_of_endless_scans_is_refused() -> None:
+    jpeg = encoded(noise(), "JPEG", progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    assert load_picture_bytes(jpeg, "a.jpg").size == (64, 48)
+    assert "too long to decode" in refused(jpeg[:last] + jpeg[last:-2] * MAX_JPEG_SCANS + jpeg[-2:])
+
+
+@pytest.mark.parametrize("place", ["before the pixels", "after the pixels"])
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_bombs_in_metadata_do_not_go_off(kind: bytes, place: str) -> None:
+    bomb = zlib.compress(bytes(8 * 2**20), 9)
+    head = {b"zTXt": b"k\0\0", b"iTXt": b"k\0\1\0\0\0", b"iCCP": b"k\0\0"}[kind]
+    texts = chunk(kind, head + bomb)
+    content = encoded(noise())
+    cut = 33 if place == "before the pixels" else len(content) - 12
+    try:
+        assert load_picture_bytes(content[:cut] + texts + content[cut:], "a.png").info == {}
+    except InvalidRequest as refusal:
+        assert "is damaged" in refusal.message
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_truncated_files_are_refused(format: str) -> None:
+    content = encoded(noise(), format)
+    for length in {2, 8, 12, 20, 33, 60, len(content) // 2}:
+        refused(content[:length])
+    assert "is damaged or incomplete" in refused(content[: len(content) // 2])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "MPO", "APNG"])
+def test_damage_is_a_picture_or_a_refusal_and_nothing_else(format: str) -> None:
+    drawn = random.Random(7)
+    more = {"save_all": True, "append_images": [noise()]} if format in ("MPO", "APNG") else {}
+    whole = encoded(noise(40, 40, "P" if format == "PNG" else "RGB"), format.removeprefix("A"), **more)
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(drawn.randint(1, 8)):
+            content[drawn.randrange(drawn.choice([64, len(content)]))] = drawn.randrange(256)
+        try:
+            assert load_picture_bytes(bytes(content), "a").mode == "RGB"
+        except InvalidRequest as refusal:
+            assert "\n" not in refusal.message
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "kind", [b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT", b"pHYs", b"cHRM", b"iCCP", b"PLTE", b"iTXt"]
+)
+@pytest.mark.parametrize("content", [b"", b"\0", b"\xff" * 7, b"\xff" * 26], ids=len)
+def test_malformed_chunks_are_a_picture_or_a_refusal(kind: bytes, content: bytes) -> None:
+    for colour, width in ((0, 32), (2, 96), (3, 32)):
+        try:
+            load_picture_bytes(raw_png(32, 32, 8, colour, bytes(32 * (width + 1)), chunk(kind, content)), "a.png")
+        except InvalidRequest as refusal:
+            assert "\n" not in refusal.message
+
+
+def test_paths_that_hold_no_file_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for path, words in {
+        tmp_path / "missing.png": "does not exist",
+        tmp_path / "empty.png" / "a.png": "does not exist",
+        "nul\0.png": "does not exist",
+        "half\ud800.png": "does not exist",
+        tmp_path: "is a folder",
+        tmp_path / "pipe": "is not a plain file",
+        "/dev/zero": "is not a plain file",
+        tmp_path / "empty.png": "is empty",
+    }.items():
+        with pytest.raises(InvalidRequest, match=words) as caught:
+            load_picture(path)
+        assert "give a PNG, JPEG or WebP picture" in caught.value.message
+        assert caught.value.message.isprintable()
+    with pytest.raises(StorageError, match="cannot be read"):
+        load_picture(tmp_path / "loop")
+    with pytest.raises(StorageError, match="cannot be read"):
+        load_picture("a" * 300)
+
+
+def test_large_files_are_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(encoded(noise()))
+    os.truncate(path, 2**40)
+    with pytest.raises(InvalidRequest, match="'large.png' has more than 67,108,864 bytes — give a smaller file"):
+        load_picture(path)
+    assert "has more than" in refused(bytes(MAX_FILE_BYTES + 1))
