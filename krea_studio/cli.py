@@ -15,15 +15,30 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pydantic import BaseModel
+
 from krea_studio import __version__
+from krea_studio.cli_moodboards import add_moodboard_command
+from krea_studio.direction.references import other_mechanism, references_text
 from krea_studio.direction.sliders import other_mechanisms, values_text
 from krea_studio.engine.base import CheckpointInfo, Failed, Loading, Queued, Step
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
+from krea_studio.library.loader import load_picture
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
+from krea_studio.library.references import Reference
 from krea_studio.recipe.pending import PENDING_CONTROLS
 from krea_studio.recipe.plan import GenerationPlan, require_plannable
-from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, help_text, parse_request
+from krea_studio.recipe.request import (
+    SLIDERS,
+    GenerationRequest,
+    MoodboardChoice,
+    StyleReference,
+    bounds,
+    default,
+    help_text,
+    parse_request,
+)
 from krea_studio.services import build_services
 from krea_studio.settings import Settings, environment_variable, load_settings
 from krea_studio.studio import Saved, Started
@@ -48,6 +63,7 @@ FLAGS = {
     "spread": "--spread",
     "exploration_seed": "--exploration-seed",
 }
+REFERENCE_FLAG, MOODBOARD_FLAG = "--reference", "--moodboard"
 # Flags that say how random mode draws; without it they would have no effect.
 RANDOM_FLAGS = {"locked_sliders": "--lock", "spread": "--spread", "exploration_seed": "--exploration-seed"}
 
@@ -94,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", type=Path, metavar="FILE.png", help="a picture that this studio made")
     inspect.set_defaults(run=_inspect, parser=inspect)
 
+    add_moodboard_command(commands)
+
     serve = commands.add_parser("serve", help="serve the page", allow_abbrev=False)
     for field in ("host", "port"):
         option = Settings.model_fields[field]
@@ -121,6 +139,19 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help=f"{help_text('prompt')}; optional with --from")
     for field, flag in FLAGS.items():
         parser.add_argument(flag, dest=field, metavar=_placeholder(field), help=_flag_help(field))
+    parser.add_argument(
+        REFERENCE_FLAG,
+        dest="references",
+        metavar="PATH[:STRENGTH]",
+        action="append",
+        help=f"a picture whose look is taken over, {_range_text(StyleReference, 'strength')}; up to four times",
+    )
+    parser.add_argument(
+        MOODBOARD_FLAG,
+        dest="moodboard",
+        metavar="NAME[:STRENGTH]",
+        help=f"a moodboard of the library that gives the direction, {_range_text(MoodboardChoice, 'strength')}",
+    )
     parser.add_argument("--random", dest="random_mode", action="store_true", help=help_text("random_mode"))
     parser.add_argument(
         "--lock", dest="locked_sliders", metavar="SLIDER,…", help=f"{help_text('locked_sliders')}: {', '.join(SLIDERS)}"
@@ -143,6 +174,11 @@ def _add_generate(commands: Any) -> None:
     parser.set_defaults(run=_generate, parser=parser)
 
 
+def _range_text(model: type[BaseModel], field: str) -> str:
+    low, high = bounds(field, model)
+    return f"{low:g} to {high:g}, 0 has no effect (default: {default(field, model):g})"
+
+
 def _placeholder(field: str) -> str:
     schema = field_schema(GenerationRequest, field)
     return "{" + ",".join(schema["enum"]) + "}" if "enum" in schema else {"string": "TEXT"}.get(schema["type"], "N")
@@ -160,7 +196,8 @@ def _flag_help(field: str) -> str:
 
 def _flag_of(field: str) -> str:
     """A field as the person at the command line knows it."""
-    return {**FLAGS, **RANDOM_FLAGS, "random_mode": "--random"}.get(field, field.upper())
+    others = {"random_mode": "--random", "style_references": REFERENCE_FLAG, "moodboard": MOODBOARD_FLAG}
+    return {**FLAGS, **RANDOM_FLAGS, **others}.get(field, field.upper())
 
 
 def _value(field: str, text: str) -> Any:
@@ -172,13 +209,40 @@ def _value(field: str, text: str) -> Any:
         return text
 
 
-def _request(options: argparse.Namespace, recipe: dict[str, Any] | None) -> GenerationRequest:
+def _with_strength(text: str) -> tuple[str, float | None]:
+    """`NAME:0.7` → name and strength; a text without a number after its last colon is a name only."""
+    name, _, strength = text.rpartition(":")
+    try:
+        return (name, float(strength)) if name else (text, None)
+    except ValueError:
+        return text, None
+
+
+def _references(options: argparse.Namespace) -> list[tuple[Reference, float | None]]:
+    """The pictures that the flags name, read but not kept yet, each with its strength if one was given."""
+    found = []
+    for text in options.references or ():
+        path, strength = _with_strength(text)
+        if strength is not None and not Path(path).exists() and Path(text).exists():
+            path, strength = text, None
+        found.append((Reference.of(load_picture(path)), strength))
+    return found
+
+
+def _request(
+    options: argparse.Namespace, recipe: dict[str, Any] | None, references: Sequence[tuple[Reference, float | None]]
+) -> GenerationRequest:
     """The request that the flags describe, on top of `recipe` where there is one."""
     given = {
         field: _value(field, getattr(options, field))
         for field in ("prompt", *FLAGS)
         if getattr(options, field) is not None
     }
+    if references:
+        given["style_references"] = [_chosen(strength, image=picture.id) for picture, strength in references]
+    if options.moodboard is not None:
+        name, strength = _with_strength(options.moodboard)
+        given["moodboard"] = _chosen(strength, name=name)
     if options.locked_sliders is not None:
         given["locked_sliders"] = [name.strip() for name in options.locked_sliders.split(",") if name.strip()]
     if options.random_mode:
@@ -199,15 +263,22 @@ def _request(options: argparse.Namespace, recipe: dict[str, Any] | None) -> Gene
     return request
 
 
+def _chosen(strength: float | None, **named: str) -> dict[str, Any]:
+    return named if strength is None else {**named, "strength": strength}
+
+
 def _generate(options: argparse.Namespace) -> int:
     recipe = read_recipe(options.source) if options.source else None
-    request = _request(options, recipe)
+    references = _references(options)
+    request = _request(options, recipe, references)
     if options.out is None:
         settings = load_settings()
     else:
         settings = load_settings({"library": options.out})
         _require_folder(settings.library)
     services = build_services(settings)
+    for picture, _ in references:
+        services.library.references.keep(picture)
     if recipe is not None:
         _tell_of_differences(recipe, request, services.engine.checkpoint_of(request.variant))
     with closing(services.library), closing(services.studio.generate(request)) as events, _Progress() as progress:
@@ -242,8 +313,9 @@ def _tell_of_differences(recipe: dict[str, Any], request: GenerationRequest, che
             f"expect a different picture, or set KREA_STUDIO_CHECKPOINT_{request.variant.upper()}",
             file=sys.stderr,
         )
-    if other := other_mechanisms(recipe, checkpoint.sliders):
-        print(f"note: {other}", file=sys.stderr)
+    for other in (other_mechanisms(recipe, checkpoint.sliders), other_mechanism(recipe)):
+        if other:
+            print(f"note: {other}", file=sys.stderr)
 
 
 def _described(record: Record) -> dict[str, Any]:
@@ -261,10 +333,10 @@ def _described(record: Record) -> dict[str, Any]:
 
 
 def _line(record: Record) -> str:
-    sliders = values_text(record.recipe)
+    told = [text for text in (values_text(record.recipe), references_text(record.recipe)) if text]
     return (
         f"{record.path}  seed {record.seed}, {record.width} × {record.height}, "
-        f"{record.variant} ({record.checkpoint}), {record.seconds:.1f} s" + (f", {sliders}" if sliders else "")
+        f"{record.variant} ({record.checkpoint}), {record.seconds:.1f} s" + "".join(f", {text}" for text in told)
     )
 
 

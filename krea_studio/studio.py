@@ -4,20 +4,26 @@ Knows neither gradio nor torch: the engine makes the pictures, the library keeps
 only when it is on disk with its recipe; while it is being written the engine goes on with the next one.
 """
 
+import io
 import secrets
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from PIL import Image
+
+from krea_studio.direction.analysis import measured_analysis
+from krea_studio.direction.moodboards import Moodboard
 from krea_studio.direction.references import attended_pictures
 from krea_studio.engine.base import Engine, Failed, ImageReady, Loading, Queued, Step
-from krea_studio.errors import StorageError
+from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest
+from krea_studio.validation import shown
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,26 @@ class Studio:
         pictures = {image: self.library.references.read(image) for image in sorted(wanted)}
         self.library.check_writable()
         return self._run(replace(resolved, pictures=pictures), owner)
+
+    def analyze(
+        self,
+        name: str,
+        report: Callable[[float], None] = lambda fraction: None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Moodboard:
+        """Analyze a moodboard and keep what was found; one whose pictures are as they were analyzed is not done again.
+
+        `report` is told the share that is done; `check` is called in between and may raise to give up, which keeps the
+        board as it was. Raises InvalidRequest for a board that does not exist or has no pictures.
+        """
+        boards = self.library.moodboards
+        board = boards.get(name)
+        if board.analysis is not None and not board.changed:
+            return board
+        if not board.images:
+            raise InvalidRequest(f"Moodboard {shown(name)} has no pictures — add some and analyze it then")
+        pictures = {image: _opened(self.library.references.read(image)) for image in board.images}
+        return boards.keep_analysis(name, measured_analysis(pictures, report, check))
 
     def _with_moodboard(self, request: GenerationRequest) -> GenerationRequest:
         """The request with its moodboard's present content, unless it brings its own or the strength is 0."""
@@ -113,6 +139,11 @@ class Studio:
             ready.seconds,
             owner,
         )
+
+
+def _opened(png: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
+        return picture.convert("RGB")
 
 
 def _outcome(shot: int, future: Future[Record]) -> Saved | Failed:

@@ -141,7 +141,7 @@ def _hint(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     if field in owner.model_fields:
         return allowed(owner, str(field))
     items = field_schema(model, str(location[0])).get("items", {})
-    if "enum" in items:
+    if "enum" in items or "maxLength" in items:
         return _phrase(items)
     nested = _nested(model.model_fields[str(location[0])].annotation)
     return "give an object with " + " and ".join(nested.model_fields) if nested else "see its description"

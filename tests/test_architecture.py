@@ -22,6 +22,7 @@ LEVELS = [
     {"services"},
     {"ui", "api", "training"},
     {"measures"},
+    {"cli_moodboards"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,4 +1,5 @@
-// What the page does in the browser itself: theme, composing text, seeds, and bringing a started run into view.
+// What the page does in the browser itself: theme, composing text, seeds, bringing a started run into view, and taking
+// pictures from the clipboard and from the results.
 (() => {
   const THEME_KEY = "krea-studio-theme";
 
@@ -61,6 +62,50 @@
     },
     true,
   );
+
+  const PICTURE_TYPE = "application/x-krea-studio-picture";
+  const DROP_ZONES = "#reference-file, #board-drop";
+
+  function give(zone, files) {
+    const input = zone?.querySelector("input[type=file]");
+    if (!input || !files.length) return;
+    const chosen = new DataTransfer();
+    for (const file of files) chosen.items.add(file);
+    input.files = chosen.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+
+  // A result that is dragged is told by its address: what else a browser puts into the drag differs between browsers.
+  document.addEventListener("dragstart", (event) => {
+    const image = event.target.closest?.("#gallery") && (event.target.matches("img") ? event.target : event.target.querySelector("img"));
+    if (image) event.dataTransfer.setData(PICTURE_TYPE, image.src);
+  });
+
+  for (const kind of ["dragenter", "dragover", "drop"]) {
+    document.addEventListener(
+      kind,
+      async (event) => {
+        const zone = event.target.closest?.(DROP_ZONES);
+        if (!zone || !event.dataTransfer.types.includes(PICTURE_TYPE)) return;
+        event.preventDefault();
+        event.stopImmediatePropagation();
+        if (kind !== "drop") return;
+        const address = event.dataTransfer.getData(PICTURE_TYPE);
+        const picture = await (await fetch(address)).blob();
+        give(zone, [new File([picture], "result.png", { type: picture.type })]);
+      },
+      true,
+    );
+  }
+
+  document.addEventListener("paste", (event) => {
+    const pictures = Array.from(event.clipboardData?.files ?? []).filter((file) => file.type.startsWith("image/"));
+    const zone = Array.from(document.querySelectorAll(DROP_ZONES)).find((each) => each.offsetParent);
+    if (pictures.length && zone) {
+      event.preventDefault();
+      give(zone, pictures);
+    }
+  });
 
   function watchTheme() {
     keepTheme();

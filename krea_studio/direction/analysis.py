@@ -55,7 +55,7 @@ SCALES: dict[str, Scale] = {
     ),
     "contrast": Scale(
         lambda t: t.contrast,
-        (48, 76),
+        (50, 77),
         ("soft contrast", "high contrast"),
         ("soft", "moderate", "high", "soft to high"),
     ),
@@ -67,7 +67,7 @@ SCALES: dict[str, Scale] = {
     ),
     "density": Scale(
         lambda t: t.shapes,
-        (26, 42),
+        (26, 37),
         ("minimal", "crowded"),
         ("minimal", "balanced", "crowded", "minimal to crowded"),
     ),
@@ -127,9 +127,7 @@ def measured_analysis(
             Swatch(colour="#{:02x}{:02x}{:02x}".format(*rgb(colour)), share=math.floor(share * 1000) / 1000)
             for colour, share in zip(*_swatches(board), strict=True)
         ),
-        clusters=tuple(
-            Cluster(representative=ids[group[0]], images=tuple(ids[i] for i in sorted(group))) for group in groups
-        ),
+        clusters=tuple(Cluster(images=tuple(ids[i] for i in group)) for group in groups),
         written_by=MEASURED,
     )
 
@@ -171,29 +169,29 @@ def _profile(board: Sequence[Traits], groups: Sequence[Sequence[Traits]]) -> str
     told = {name: SCALES[name].told[level] for name, level in _levels(board).items()}
     colour = ", ".join(told[name] for name in _OF_COLOUR if told.get(name))
     names = [(n, s) for n, s in named_shares(*_swatches(board)).items() if s >= _TOLD_SHARE][:_TOLD_COLOURS]
-    return " ".join(
-        (
-            f"A palette of {_listed([f'{name} ({share:.0%})' for name, share in names])}.",
-            f"{told['light'].capitalize()}, with {told['contrast']} contrast and {colour or 'no'} colors.",
-            f"Surfaces are {told['surface']}, compositions {told['density']} and {told['motion']}.",
-            _told_looks(groups),
-        )
+    facts = (
+        f"A palette of {_listed([f'{name} ({share:.0%})' for name, share in names])}. "
+        f"{told['light'].capitalize()}, with {told['contrast']} contrast and {colour or 'no'} colors. "
+        f"Surfaces are {told['surface']}, compositions {told['density']} and {told['motion']}. "
     )
+    full, brief = (facts + _told_looks(groups, words) for words in (2, 0))
+    return full if len(full) <= MAX_PROFILE_CHARACTERS else brief
 
 
-def _told_looks(groups: Sequence[Sequence[Traits]]) -> str:
-    """How many looks there are, and what tells them apart."""
+def _told_looks(groups: Sequence[Sequence[Traits]], words: int) -> str:
+    """How many looks there are, with up to `words` words for what tells each from the others."""
     if len(groups) == 1:
         return f"All {len(groups[0])} pictures share one look." if len(groups[0]) > 1 else "Measured on one picture."
-    words = [_poles(_levels(group)) for group in groups]
+    clear = [_poles(_levels(group)) for group in groups]
     told = []
-    for group, own in zip(groups[:_TOLD_LOOKS], words, strict=False):
+    for group, own in zip(groups[:_TOLD_LOOKS], clear, strict=False):
+        noun = "" if told else " pictures" if len(group) > 1 else " picture"
         names = list(named_shares(*_swatches(group)))[:2]
-        differing = [word for word in own if not all(word in others for others in words)][:2]
-        told.append(f"{len(group)} in {_listed(names)}" + (f" ({', '.join(differing)})" if differing else ""))
-    more = len(groups) - len(told)
-    rest = [f"{_NUMBERS[more]} smaller"] if more else []
-    return f"{_NUMBERS[len(groups)].capitalize()} looks, by pictures: {'; '.join([*told, *rest])}."
+        differing = [word for word in own if not all(word in others for others in clear)][:words]
+        told.append(f"{len(group)}{noun} in {_listed(names)}" + (f" ({', '.join(differing)})" if differing else ""))
+    if len(groups) > len(told):
+        told.append(f"{_NUMBERS[len(groups) - len(told)]} more")
+    return f"{_NUMBERS[len(groups)].capitalize()} looks: {'; '.join(told)}."
 
 
 def _swatches(board: Sequence[Traits]) -> tuple[np.ndarray, np.ndarray]:

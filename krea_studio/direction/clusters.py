@@ -30,6 +30,9 @@ def distances(board: Sequence[Traits]) -> np.ndarray:
 def grouped(apart: np.ndarray, most: int) -> list[list[int]]:
     """The clusters of pictures at distances `apart` (n, n): at most `most`, largest first, each with its medoid first.
 
+    The first few of a cluster stand for all of it: each next one is the one that brings the others nearest to those
+    before it.
+
     Tries numbers up to √n + 1, and keeps to one where no silhouette is clear. Among those as good as the best it takes
     the greatest: since accidents within a look do not count, what a further cluster parts is another look.
     """
@@ -43,8 +46,19 @@ def grouped(apart: np.ndarray, most: int) -> list[list[int]]:
     best = max(score for score, _ in tried)
     medoids = next(m for score, m in reversed(tried) if score >= max(CLEAR, best - CLOSE) or len(m) == 1)
     nearest = apart[:, medoids].argmin(1)
-    found = [[m, *(i for i in np.flatnonzero(nearest == c) if i != m)] for c, m in enumerate(medoids)]
-    return sorted(([int(i) for i in members] for members in found), key=lambda members: (-len(members), members[0]))
+    found = [_by_coverage(apart, m, np.flatnonzero(nearest == c)) for c, m in enumerate(medoids)]
+    return sorted(found, key=lambda members: (-len(members), members[0]))
+
+
+def _by_coverage(apart: np.ndarray, first: int, members: np.ndarray) -> list[int]:
+    ordered, left = [first], [int(i) for i in members if i != first]
+    covered = apart[members, first]
+    while left:
+        following = min(left, key=lambda i: (float(np.minimum(covered, apart[members, i]).sum()), i))
+        covered = np.minimum(covered, apart[members, following])
+        left.remove(following)
+        ordered.append(following)
+    return ordered
 
 
 def _medoids(apart: np.ndarray, k: int) -> list[int]:

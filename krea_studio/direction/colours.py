@@ -66,7 +66,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     "indigo": ("#4250b0", "midnight blue"),
     "navy": ("#171e5a", "midnight blue"),
 }
-_WORDS = tuple(_NAMES)
+COLOUR_NAMES = tuple(_NAMES)
 _FAMILIES = np.array([family for _, family in _NAMES.values()])
 _AXES = np.array([_LIGHTNESS_WEIGHT**0.5, 1, 1])
 _POINTS = lab(Image.fromarray(np.array([[list(bytes.fromhex(code[1:])) for code, _ in _NAMES.values()]], np.uint8)))[0]
@@ -120,7 +120,7 @@ def named_shares(colours: np.ndarray, shares: np.ndarray) -> dict[str, float]:
     """What people call the colours, with the share of each name, largest first."""
     found: dict[str, float] = {}
     for k, share in zip(_nearest(colours * _AXES, _POINTS * _AXES), shares, strict=True):
-        found[_WORDS[k]] = found.get(_WORDS[k], 0.0) + float(share)
+        found[COLOUR_NAMES[k]] = found.get(COLOUR_NAMES[k], 0.0) + float(share)
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 

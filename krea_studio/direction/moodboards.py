@@ -24,6 +24,7 @@ from krea_studio.validation import shown
 MEASURED = "measured"
 MAX_IMAGES = 200
 MAX_CLUSTERS = 8
+MAX_REPRESENTATIVES = 8
 
 
 class Swatch(Frozen):
@@ -34,17 +35,24 @@ class Swatch(Frozen):
 
 
 class Cluster(Frozen):
-    """Pictures that look alike; one that is off does not steer."""
+    """Pictures that look alike, the one that stands for all of them first; one that is off does not steer.
 
-    representative: ReferenceId
+    Its first few pictures together stand for it better than the first alone.
+    """
+
     images: tuple[ReferenceId, ...] = Field(min_length=1, max_length=MAX_IMAGES)
     on: bool = True
+
+    @property
+    def representative(self) -> str:
+        """The picture that stands for all of them."""
+        return self.images[0]
 
 
 class Analysis(Frozen):
     """What was found in a moodboard; a person may edit its words. `written_by` is MEASURED or a model's name."""
 
-    taste_profile: Annotated[Text, Field(max_length=2000)] = ""
+    taste_profile: Text = Field(default="", max_length=2000)
     keywords: tuple[Phrase, ...] = Field(default=(), max_length=12)
     avoids: tuple[Phrase, ...] = Field(default=(), max_length=12)
     palette: tuple[Swatch, ...] = Field(default=(), max_length=12)
@@ -72,21 +80,36 @@ class Moodboard(Frozen):
     def content(self) -> MoodboardContent:
         """What it steers by now. Raises InvalidRequest for one that was not analyzed or has nothing switched on.
 
-        A cluster's share is that of the pictures in clusters that are on; pictures that have left no longer count.
+        A cluster's share is that of the pictures in clusters that are on; pictures that have left no longer count. As
+        many of its pictures stand for it as its share of MAX_REPRESENTATIVES says, at least one.
         """
         if self.analysis is None:
             raise InvalidRequest(f"Moodboard {shown(self.name)} was not analyzed — analyze it first")
         present = frozenset(self.images)
-        on = [[i for i in (c.representative, *c.images) if i in present] for c in self.analysis.clusters if c.on]
-        groups = [list(dict.fromkeys(group)) for group in on if group]
+        groups = [[i for i in cluster.images if i in present] for cluster in self.analysis.clusters if cluster.on]
+        groups = [group for group in groups if group]
         if not groups:
             raise InvalidRequest(
                 f"Moodboard {shown(self.name)} has nothing to steer by: all its clusters are off or empty — "
                 "switch one on or add pictures and analyze it again"
             )
         whole = sum(map(len, groups))
+        counts = _shared_out(MAX_REPRESENTATIVES, [len(group) for group in groups])
         return MoodboardContent(
-            representatives=tuple(Representative(image=group[0], share=len(group) / whole) for group in groups),
+            representatives=tuple(
+                Representative(image=image, share=len(group) / whole / count)
+                for group, count in zip(groups, counts, strict=True)
+                for image in group[:count]
+            ),
             keywords=self.analysis.keywords,
             avoids=self.analysis.avoids,
         )
+
+
+def _shared_out(most: int, sizes: list[int]) -> list[int]:
+    """How many of each group are taken: at least one, at most all, `most` together, in proportion to the sizes."""
+    counts = [1] * len(sizes)
+    while sum(counts) < min(most, sum(sizes)):
+        open_ones = [k for k, size in enumerate(sizes) if counts[k] < size]
+        counts[max(open_ones, key=lambda k: (sizes[k] / counts[k], -k))] += 1
+    return counts

@@ -6,7 +6,9 @@ attended to is the engine's part.
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from krea_studio.recipe.plan import Shot
 
@@ -43,3 +45,27 @@ def attended_pictures(shot: Shot) -> tuple[AttendedPicture, ...]:
 def words_share(strength: float) -> float:
     """How far a moodboard's keywords move the conditioning, −1…1.5; 1 is as if they stood before the prompt."""
     return min(max(strength / FULL_WORDS, -1.0), 1.5)
+
+
+def other_mechanism(recipe: Mapping[str, Any]) -> str:
+    """What a person should know when a recipe's references worked otherwise than they do here; empty if not."""
+    there = recipe.get("reference_mechanism")
+    if there in (None, MECHANISM):
+        return ""
+    return f"References worked by {there} there, by {MECHANISM} here: expect a different picture."
+
+
+def references_text(recipe: Mapping[str, Any]) -> str:
+    """A picture's references and moodboard in one line, with their strengths; empty without any."""
+    told = []
+    strengths = [each["strength"] for each in recipe.get("style_references") or ()]
+    if strengths:
+        told.append(f"style reference{'s' * (len(strengths) > 1)} at {', '.join(map(percent, strengths))}")
+    if board := recipe.get("moodboard"):
+        told.append(f"moodboard «{board['name']}» at {percent(board['strength'])}")
+    return ", ".join(told)
+
+
+def percent(strength: float) -> str:
+    """A strength as people read it: 0.5 → `50 %`."""
+    return f"{round(100 * strength)} %".replace("-", "−")

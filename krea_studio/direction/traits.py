@@ -38,7 +38,7 @@ class Traits:
     """One picture, measured.
 
     `colours` (n, 3) is its palette in L*a*b* and `shares` (n,) the area of each, largest first. `lightness` is the mean
-    of L*, `contrast` the span of L* between the darkest and the lightest twentieth, both 0 … 100. `chroma` is that of
+    of L*, `contrast` the step of L* from the darkest tenth to the lightest one, both 0 … 100. `chroma` is that of
     the most colourful fiftieth, 0 … about 130. `warmth` is −1 for blue and 1 for orange light, 0 for grey. `shapes` is
     the number of regions of one colour, from 1. `lean` is the share of the edges that lean one way among those within
     30° of level: below a half for a still scene. `flatness` is the share of pixels that are like their neighbours and
@@ -76,13 +76,12 @@ def traits(picture: Image.Image) -> Traits:
     few = small[::_PALETTE_STRIDE, ::_PALETTE_STRIDE].reshape(-1, 3)
     colours, shares = palette(few, np.ones(len(few)), PALETTE_COLOURS)
     smooth = np.stack([_blurred(channel, _BLUR_PX) for channel in np.moveaxis(small, -1, 0)], -1)
-    darkest, lightest = np.percentile(lightness, (5, 95))
     flatness, grain = _surface(picture)
     return Traits(
         colours=colours,
         shares=shares,
         lightness=float(lightness.mean()),
-        contrast=float(lightest - darkest),
+        contrast=_contrast(lightness),
         chroma=float(np.percentile(chroma, 98)),
         warmth=_warmth(small, chroma),
         shapes=_shapes(smooth, merged(colours, shares, PALETTE_COLOURS, _SHAPES_APART)[0]),
@@ -92,6 +91,12 @@ def traits(picture: Image.Image) -> Traits:
         quantiles=np.quantile(few @ _DIRECTIONS, _QUANTILES, axis=0).ravel(),
         edges=_edges(lightness),
     )
+
+
+def _contrast(lightness: np.ndarray) -> float:
+    ordered = np.sort(lightness, axis=None)
+    tenth = -(-len(ordered) // 10)
+    return float(ordered[-tenth:].mean() - ordered[:tenth].mean())
 
 
 def _warmth(colours: np.ndarray, chroma: np.ndarray) -> float:
@@ -106,7 +111,7 @@ def _shapes(colours: np.ndarray, points: np.ndarray) -> float:
     """Regions of one colour in a picture (rows, columns, 3) of which only the colours `points` are left."""
     nearest = ((colours[:, :, None] - points) ** 2).sum(-1).argmin(-1)
     painted = Image.fromarray((nearest * _TONE_STEP).astype(np.uint8))
-    return shapes(painted.resize((MEASURED_PX, MEASURED_PX), Image.Resampling.NEAREST))
+    return max(1.0, shapes(painted.resize((MEASURED_PX, MEASURED_PX), Image.Resampling.NEAREST)))
 
 
 def _lean(lightness: np.ndarray) -> float:

@@ -37,13 +37,14 @@ class Preset:
     the mean and deviation of the picture's queries and keys, and of its values, move to the references' at strength 1.
     """
 
+    full: float = 0.65  # what a strength of 1 counts; at 1 a reference would count like the picture's own tokens
     first_block: float = 0.25  # share of the blocks, from the first on, that lay out the picture and are left alone
     key_gain: float = 1.06
     short_waves: tuple[float, float] = (0.5, 0.0)
     long_waves: tuple[float, float] = (1.0, 1.1)
     bend: float = 2.5
     matching: float = 0.85
-    value_matching: float = 0.3
+    value_matching: float = 0.6
     bound: float = 2.5  # on the output's size against the own one, where a strength is negative
 
 
@@ -155,18 +156,19 @@ class _ReferenceAttention:
         self._positions = [_positions(each, neutral) for each in references]
         self._noise = [_noise_like(each.latents) for each in references]
 
-        strengths = [each.strength for each in references]
+        strengths = [each.strength * preset.full for each in references]
         total = sum(map(abs, strengths))
         # Below a sum of 1 the own attention is blended with what attends to everything; above it, the logits of the
         # references rise instead. Both meet at 1, where references count like the picture's own tokens.
         blend = min(1.0, total)
         self.blends = [math.copysign(blend, strength) for strength in strengths]
         self.log_weights = [
-            math.log(abs(each.strength) / total * max(1.0, total) * each.latents.shape[1] / _tokens(each))
-            for each in references
+            math.log(abs(strength) / total * max(1.0, total) * each.latents.shape[1] / _tokens(each))
+            for each, strength in zip(references, strengths, strict=True)
         ]
         self.size = min(total, 1.5)
-        self.positive = sum(strength for strength in strengths if strength > 0)
+        self.positives = [max(strength, 0.0) for strength in strengths]
+        self.positive = sum(self.positives)
         self.pushes = any(strength < 0 for strength in strengths)
 
     @property
@@ -234,7 +236,7 @@ class _ReferenceAttention:
 
     def targets(self, place: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Mean and deviation of queries, keys and values that block `place` is to match: of the positive references."""
-        shares = [max(each.strength, 0) / self.positive for each in self.references]
+        shares = [strength / self.positive for strength in self.positives]
         found = [capture.blocks[place].statistics for capture in self.seen]
         return [
             tuple(

@@ -195,7 +195,6 @@ def _renamed(board: Moodboard, ids: dict[str, str]) -> Moodboard:
         clusters = tuple(
             cluster.model_copy(
                 update={
-                    "representative": ids.get(cluster.representative, cluster.representative),
                     "images": renamed(cluster.images),
                 }
             )

@@ -43,7 +43,8 @@ def clean_text(text: object) -> object:
 
 Text = Annotated[str, BeforeValidator(clean_text)]
 Name = Annotated[str, Field(min_length=1, max_length=200, strict=True)]
-Phrase = Annotated[Text, Field(min_length=1, max_length=80, strict=True)]
+# The bounds stand before the cleaning, which comes first all the same: behind it, no text would be checked as Unicode.
+Phrase = Annotated[str, Field(min_length=1, max_length=80, strict=True), BeforeValidator(clean_text)]
 
 
 class Frozen(BaseModel):

@@ -17,7 +17,8 @@ from krea_studio.direction.sliders import STARTING_POINTS
 from krea_studio.recipe.request import SLIDERS, choices, default, help_text
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
-from krea_studio.ui import controls, fragments
+from krea_studio.ui import controls, fragments, references
+from krea_studio.ui import moodboard_choice as moodboard
 from krea_studio.ui.handlers import CreateHandlers
 from krea_studio.ui.recall import RECALLED
 
@@ -27,7 +28,8 @@ LOCKS = tuple(controls.lock_of(slider) for slider in SLIDERS)
 # What a run is made from; every name is a field of GenerationRequest, except the check boxes for a new seed and locks.
 RUN_CONTROLS = (
     "prompt", "negative_prompt", "variant", "aspect_ratio", "resolution", "creativity", *SLIDERS, "random_mode",
-    *LOCKS, "spread", "exploration_seed", "seed", "random_seed", "batch", "steps", "guidance_scale",
+    *LOCKS, "spread", "exploration_seed", "references", *references.STRENGTHS, *moodboard.CHOICE, "seed",
+    "random_seed", "batch", "steps", "guidance_scale",
 )  # fmt: skip
 # What handlers write to, in groups that go together.
 RUN_BUTTONS = ("generate", "stop", "stop_pressed")
@@ -44,8 +46,8 @@ EXAMPLES_SHOWN = 24
 PRESS_GENERATE = "() => document.querySelector('#generate')?.click()"
 
 
-def build_create_tab(services: Services, shared: bool) -> None:
-    """Lay out and wire the tab inside the current Blocks context; `shared` as for `build_page`."""
+def build_create_tab(services: Services, shared: bool) -> Parts:
+    """Lay out and wire the tab inside the current Blocks context, and return its parts; `shared` as for `build_page`."""
     parts: Parts = {}
     handlers = CreateHandlers(services, shared)
     with gr.Row(elem_id="create"):
@@ -54,7 +56,7 @@ def build_create_tab(services: Services, shared: bool) -> None:
                 _compose(parts)
             with gr.Column(elem_id="controls", min_width=0):
                 _shape(parts, handlers.variants())
-                _direction(parts)
+                _direction(parts, handlers)
                 _seed(parts)
                 _advanced(parts)
             with gr.Row(elem_id="actions"):
@@ -63,6 +65,7 @@ def build_create_tab(services: Services, shared: bool) -> None:
         with gr.Column(elem_id="results", min_width=0):
             _results(parts)
     _wire(parts, handlers, services.settings.queue_size)
+    return parts
 
 
 def _compose(parts: Parts) -> None:
@@ -95,13 +98,14 @@ def _shape(parts: Parts, variants: list[tuple[str, str]]) -> None:
     parts["resolution"] = controls.choice("resolution", resolutions, info=None, elem_classes="segments")
 
 
-def _direction(parts: Parts) -> None:
+def _direction(parts: Parts, handlers: CreateHandlers) -> None:
     with gr.Accordion("Direction", open=True, elem_id="direction"):
         parts["creativity"] = controls.choice("creativity", elem_classes="segments")
         controls.reason("creativity")
         _sliders(parts)
-        for field in ("style_references", "moodboard", "styles"):
-            controls.unavailable(field)
+        references.build_references(parts)
+        moodboard.build_moodboard_choice(parts, handlers.boards.names())
+        controls.unavailable("styles")
 
 
 def _sliders(parts: Parts) -> None:
@@ -137,8 +141,9 @@ def _advanced(parts: Parts) -> None:
         parts["steps"] = controls.optional_number("steps", placeholder="the variant's own")
         parts["guidance_scale"] = controls.optional_number("guidance_scale", placeholder="the variant's own")
         parts["defaults"] = gr.HTML(elem_id="defaults", elem_classes="beneath")
+        references.build_range_switch(parts)
     parts["settings_file"] = gr.File(
-        label="Load settings from a picture", file_types=[".png"], height=92, elem_id="settings-file"
+        label="Load settings from a picture", file_types=[".png"], height=92, elem_id="settings-file", elem_classes="drop-line"
     )
 
 
@@ -159,6 +164,8 @@ def _results(parts: Parts) -> None:
             parts["reuse"] = gr.Button("Reuse settings", size="sm", elem_id="reuse", min_width=0)
             parts["pin"] = gr.Button("Pin", size="sm", elem_id="pin", min_width=0)
             parts["around"] = gr.Button("Around this", size="sm", elem_id="around", min_width=0)
+            parts["as_reference"] = gr.Button("Use as style reference", size="sm", elem_id="as-reference", min_width=0)
+            parts["to_board"] = gr.Button("Add to moodboard", size="sm", elem_id="to-board", min_width=0)
     parts["recent"] = gr.Gallery(
         label="Recent",
         visible=False,
@@ -236,7 +243,10 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
         parts["gallery"].select, handlers.picture_chosen, reads=("shown_ids",), writes=("stage", "details", "selected")
     )
     at_once(parts["recent"].select, handlers.recent_chosen, reads=("recent_ids",), writes=RESULTS)
-    recalled = (*RECALLED, *LOCKS, "random_panel", "random_seed", "stage")
+    recalled = (
+        *RECALLED, *LOCKS, "random_panel", "random_seed", "stage", *references.REFERENCES, "wide_strengths",
+        *moodboard.CHOICE,
+    )  # fmt: skip
     at_once(parts["reuse"].click, handlers.reuse, reads=("shown_ids", "selected"), writes=recalled)
     pinned = (*RANDOM, "seed", "random_seed", "stage")
     at_once(parts["pin"].click, handlers.pin, reads=("shown_ids", "selected"), writes=pinned)
@@ -262,9 +272,47 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
         inputs_kwargs={"picture": parts["settings_file"]},
     )
 
+    _wire_references(parts, handlers, at_once)
+
     page = gr.context.Context.root_block
     at_once(page.load, handlers.recent, reads=("browser",), writes=(*RECENT, "stage"))
     at_once(page.load, handlers.variant_chosen, reads=("variant",), writes=FACTS)
+
+
+def _wire_references(parts: Parts, handlers: CreateHandlers, at_once: Callable[..., Any]) -> None:
+    places = ("references", *references.STRENGTHS, "wide_strengths")
+    filled = (*references.REFERENCES, "stage")
+    at_once(
+        parts["reference_file"].upload,
+        handlers.references.added,
+        reads=(),
+        writes=(*filled, "reference_file"),
+        inputs_kwargs={"files": parts["reference_file"], **{name: parts[name] for name in places}},
+    )
+    at_once(
+        parts["as_reference"].click, handlers.used_as_reference, reads=("shown_ids", "selected", *places), writes=filled
+    )
+    for place, name in enumerate(references.REMOVES):
+        at_once(parts[name].click, functools.partial(handlers.references.removed, place), reads=places, writes=filled)
+    at_once(
+        parts["wide_strengths"].input,
+        handlers.references.range_switched,
+        reads=("wide_strengths", *references.STRENGTHS),
+        writes=references.STRENGTHS,
+    )
+    at_once(parts["moodboard"].input, handlers.boards.chosen_by_hand, reads=(), writes=("moodboard_content",))
+    at_once(
+        parts["moodboard"].change,
+        handlers.boards.described,
+        reads=("moodboard", "variant"),
+        writes=("moodboard_text",),
+    )
+    at_once(
+        parts["to_board"].click,
+        handlers.added_to_board,
+        reads=("shown_ids", "selected", "moodboard", "variant"),
+        writes=("stage", "moodboard_text"),
+    )
 
 
 def _on_page(parts: Parts, handler: Callable[..., Any]) -> Callable[..., Any]:

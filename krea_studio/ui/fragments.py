@@ -9,6 +9,7 @@ import base64
 from collections.abc import Iterable
 from html import escape
 
+from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
 from krea_studio.library.records import Record
@@ -72,8 +73,8 @@ def reason(sentences: Iterable[str]) -> str:
 
 def caption(record: Record) -> str:
     """The text under a picture in a gallery (Gradio escapes it): seed, seconds, and slider values if there are any."""
-    values = values_text(record.recipe)
-    return f"{record.seed} · {seconds_text(record.seconds)}" + (f" · {values}" if values else "")
+    told = (values_text(record.recipe), references_text(record.recipe))
+    return " · ".join([str(record.seed), seconds_text(record.seconds), *filter(None, told)])
 
 
 def details(record: Record | None) -> str:
@@ -87,8 +88,7 @@ def details(record: Record | None) -> str:
         short_name(record.checkpoint),
         seconds_text(record.seconds),
     ]
-    if values_text(record.recipe):
-        facts.append(values_text(record.recipe))
+    facts += filter(None, (values_text(record.recipe), references_text(record.recipe)))
     line = " · ".join(escape(fact) for fact in facts)
     return f'<p class="facts">{line}</p><p class="said" dir="auto">{escape(record.prompt)}</p>'
 
@@ -146,6 +146,9 @@ def status_text(status: EngineStatus, checkpoint: CheckpointInfo) -> str:
         f"{status.device.upper()}, {status.precision}",
         f"{bytes_text(status.bytes)} of {bytes_text(status.budget_bytes)}",
     ]
+    if status.reference_bytes:
+        seconds = seconds_text(status.reference_seconds)
+        facts.append(f"References: {bytes_text(status.reference_bytes)} kept, last read in {seconds}")
     if status.waiting:
         facts.append(f"{status.waiting} waiting")
     return f"<p>{escape(' · '.join(facts))}</p>"

@@ -15,13 +15,13 @@ from typing import Any
 import gradio as gr
 
 from krea_studio.direction.sliders import StartingPoint, values_text
-from krea_studio.errors import StorageError, StudioError
+from krea_studio.errors import InvalidRequest, StorageError, StudioError
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, parse_request
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
-from krea_studio.ui import fragments
+from krea_studio.ui import fragments, moodboard_choice, references
 from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, mechanism_of, number_text, read_number
 from krea_studio.ui.presenter import RunPresenter, Update, pictures_of, shown
 from krea_studio.ui.recall import control_values, remark
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 RECENT_PICTURES = 24
 NEAR_SPREAD = 25  # how far from a picture's slider values "Around this" draws
+# What the tab hands to a run beside fields of the request; both are made into fields.
+NOT_FIELDS = ("references", *references.STRENGTHS, "moodboard_strength", "moodboard_content")
 LOCAL_OWNER = "local"
 UNKNOWN_OWNER = "browser-unknown"  # a browser that names itself otherwise than this page did; nobody is shown these
 BROWSER = re.compile(r"[0-9a-f]{32}")
@@ -43,6 +45,8 @@ class CreateHandlers:
     def __init__(self, services: Services, shared: bool) -> None:
         self.services = services
         self.shared = shared
+        self.references = references.ReferenceHandlers(services)
+        self.boards = moodboard_choice.MoodboardChoiceHandlers(services)
 
     def run(self, visitor: gr.Request, browser: str, random_seed: bool, **controls: Any) -> Iterator[Update]:
         """Generate what the controls say; yields updates until the last picture is shown or the run has failed."""
@@ -55,7 +59,8 @@ class CreateHandlers:
                 numbers["seed"] = None
             locks = {slider: controls.pop(lock_of(slider)) for slider in SLIDERS}
             locked = [slider for slider, on in locks.items() if on]
-            request = parse_request({**controls, **numbers, "locked_sliders": locked})
+            wishes = {**controls, **numbers, "locked_sliders": locked, **_direction(controls)}
+            request = parse_request({field: wishes[field] for field in wishes if field not in NOT_FIELDS})
             events = self.services.studio.generate(request, owner=self.owner(visitor, browser))
             yield from presenter.updates(events)
         except StudioError as error:
@@ -143,6 +148,26 @@ class CreateHandlers:
         """Write the settings of the looked-at picture into the controls."""
         return self._guarded(lambda: self._recalled(self._record(shown_ids, selected).recipe))
 
+    def used_as_reference(self, shown_ids: list[str], selected: int, references: list[str], **places: Any) -> Update:
+        """The looked-at picture becomes a style reference."""
+        return self._guarded(
+            lambda: self.references.added([str(self._record(shown_ids, selected).path)], references, **places)
+        )
+
+    def added_to_board(self, shown_ids: list[str], selected: int, moodboard: str, variant: str) -> Update:
+        """The looked-at picture joins the chosen moodboard."""
+
+        def added() -> Update:
+            if not moodboard:
+                raise InvalidRequest(
+                    "No moodboard is chosen — choose one under Direction, or make one under Moodboards"
+                )
+            board = self.services.library.moodboards.add(moodboard, [self._record(shown_ids, selected).path])
+            note = f"«{board.name}» has {len(board.images)} pictures now; analyze it again to let them steer."
+            return {"stage": shown(fragments.notice(note, "quiet")), **self.boards.described(moodboard, variant)}
+
+        return self._guarded(added)
+
     def pin(self, shown_ids: list[str], selected: int) -> Update:
         """Write the looked-at picture's slider values and seed into the controls, and end random mode."""
 
@@ -198,8 +223,17 @@ class CreateHandlers:
     def _recalled(self, recipe: dict[str, Any]) -> Update:
         request = GenerationRequest.from_recipe(recipe)
         checkpoint = self.services.engine.checkpoint_of(request.variant)
+        strengths = [round(100 * reference.strength) for reference in request.style_references]
+        wide = any(not 0 <= strength <= 100 for strength in strengths)
+        filled = self.references.filled([each.image for each in request.style_references], strengths, wide)
         note = fragments.notice(remark(request, recipe, checkpoint), "quiet")
-        return {**control_values(request), "stage": shown(note)}
+        return {
+            **control_values(request),
+            **filled,
+            **self.boards.recalled(request),
+            "wide_strengths": wide,
+            "stage": shown(note),
+        }
 
     def _record(self, ids: list[str], index: int) -> Record:
         record = self.services.library.get(ids[index]) if 0 <= index < len(ids) else None
@@ -213,6 +247,17 @@ class CreateHandlers:
             return action()
         except StudioError as error:
             return {"stage": shown(fragments.notice(error.message))}
+
+
+def _direction(controls: dict[str, Any]) -> dict[str, Any]:
+    """References and moodboard as a request has them."""
+    chosen = (controls[name] for name in moodboard_choice.CHOICE)
+    return {
+        "style_references": references.wished(
+            controls["references"], [controls[name] for name in references.STRENGTHS]
+        ),
+        "moodboard": moodboard_choice.wished(*chosen),
+    }
 
 
 def _names_a_browser(text: str | None) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from krea_studio.direction.references import other_mechanism
 from krea_studio.direction.sliders import other_mechanisms
 from krea_studio.engine.base import CheckpointInfo
 from krea_studio.recipe.pending import PENDING_CONTROLS
@@ -49,4 +50,6 @@ def remark(request: GenerationRequest, recipe: dict[str, Any], checkpoint: Check
         sentences.append(f"It was made with {made_with}; here {request.variant} is {checkpoint.name}.")
     if other := other_mechanisms(recipe, checkpoint.sliders):
         sentences.append(other[:1].upper() + other[1:])
+    if other := other_mechanism(recipe):
+        sentences.append(other)
     return " ".join(sentences)

@@ -57,7 +57,7 @@ def analysis_of(*images: str) -> Analysis:
         keywords=("soft",),
         avoids=("neon",),
         palette=(Swatch(colour="#aabbcc", share=0.25),),
-        clusters=(Cluster(representative=images[0], images=images), Cluster(representative=images[-1], images=images)),
+        clusters=(Cluster(images=images), Cluster(images=images[::-1])),
         written_by="measured",
     )
 

@@ -1,0 +1,209 @@
+"""Analyses that a language model wrote: what it is asked for, and what of its answer is kept.
+
+A model answers with more or less than it was asked for, and it likes to say what the pictures show and who made them.
+A moodboard steers by its look alone, so words that name subjects, people, brands or artists are left out. Names are
+told by their capital letters and by how they are introduced; there is no list of names.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from krea_studio.direction.analysis import MAX_AVOIDS, MAX_KEYWORDS, MAX_PROFILE_CHARACTERS
+from krea_studio.direction.colours import COLOUR_NAMES
+from krea_studio.errors import InvalidRequest
+from krea_studio.recipe.request import clean_text
+from krea_studio.validation import shown
+
+MAX_PHRASE_CHARACTERS = 60
+MAX_SUBJECTS = 40
+READ_CHARACTERS = 50_000  # of an answer, from its end; what comes before is thoughts
+FIELDS = ("taste_profile", "keywords", "avoids", "subjects")
+
+INSTRUCTION = (
+    "Look at these pictures together: they are one moodboard. Describe only the look that they share: palette, light, "
+    "texture, medium, composition and mood. Never describe what they show, and never name people, brands, artists, "
+    "studios or titles.\n"
+    "Answer with one JSON object and nothing else, with exactly these fields:\n"
+    '{"taste_profile": "two to four sentences about the shared look, at most 450 characters", '
+    '"keywords": ["six to eight short phrases, lower case, that give a new picture this look"], '
+    '"avoids": ["up to five short phrases, lower case, for looks that would not belong here"], '
+    '"subjects": ["what the pictures show, a word or two each, so that it can be kept out"]}'
+)
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# Words about looks that may stand in a subject's name and still say nothing about subjects.
+_LOOK_WORDS = _set(
+    """abstract art background black bold bright clean close-up color colors colour colours composition contrast dark
+    deep detail digital drawing film flat geometric glow glowing grain graphic illustration image ink large light
+    lighting line lines minimal minimalist mosaic mood muted natural neon oil paint painting paper papercut pastel
+    pattern photo photograph photography picture portrait poster print red scene shadow shadows shape shapes simple
+    small soft still style surface texture textures tone tones vintage vivid warm watercolor watercolour"""
+) | frozenset(name for name in COLOUR_NAMES if " " not in name)
+_IRREGULAR = {"people": "person", "children": "child", "mice": "mous", "feet": "foot", "teeth": "tooth"}
+_FILLERS = _set("the and with from into onto over under for its their that this near some various other")
+
+# Capitalized words that name styles, periods, places of styles and techniques, not people or brands.
+_STYLE_WORDS = _set(
+    """academic african american art arts asian baroque bauhaus biedermeier british brutalist byzantine celtic century
+    cgi chinese cmyk constructivist crafts crt cubism cubist cyanotype cyberpunk dada deco di diy dutch edwardian
+    egyptian english european expressionism expressionist fauvism fauvist fi flemish french futurism futurist georgian
+    german gothic greek hdr impressionism impressionist indian international islamic italian japanese korean latin led
+    lo mannerist mediterranean memphis mexican mid minimalism minimalist modern modernism modernist moorish moroccan
+    mughal noir nordic nouveau op orientalist ottoman persian pointillist polynesian pop postmodern pre prussian
+    raphaelite renaissance rgb risograph rococo roman romantic romanticism russian sabi scandinavian sci soviet spanish
+    steampunk stijl sumi surrealism surrealist swiss symbolist synthwave tibetan turkish ukiyo uv vaporwave venetian vhs
+    victorian viennese wabi western y2k"""
+)
+_NAMES_SOMEBODY = re.compile(
+    r"\b(?:in the (?:style|manner|spirit) of|inspired by|reminiscent of|à la|a la)\b"
+    r"|\b(?:art|artwork|work|works|film|films|photo|photos|photograph|photographs|painting|paintings|print|prints|"
+    r"design|designs|illustration|illustrations|poster|posters|painted|drawn|illustrated|photographed|designed|"
+    r"directed|shot|made|created) by\b|^by\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_BEGINNING = re.compile(r"[:;–—(]")  # a capital letter may follow it as it does a full stop
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is kept of a model's analysis; `subjects` are what it saw, to be kept out of everything else."""
+
+    taste_profile: str
+    keywords: tuple[str, ...]
+    avoids: tuple[str, ...]
+    subjects: tuple[str, ...]
+
+
+def parse_written(text: str, subjects: Iterable[str] = ()) -> Written:
+    """What is usable of a model's raw answer to `INSTRUCTION`.
+
+    The answer may think aloud, put its JSON into a fence or into prose, and leave trailing commas. `subjects` are
+    further ones to keep out, as answers about other pictures of the board named them. The profile is cut at a sentence,
+    phrases that are too long are dropped rather than cut. Raises InvalidRequest, and nothing else, where neither a
+    profile nor a keyword is left.
+    """
+    found = _answer(text)
+    named = _phrases(found.get("subjects"))[:MAX_SUBJECTS]
+    banned = _subject_words([*named, *subjects])
+    keywords, avoids = _phrases(found.get("keywords")), _phrases(found.get("avoids"))
+    unmarked = _unmarked([*keywords, *avoids])
+    kept = [p for p in keywords if _about_the_look(p, banned, unmarked)]
+    spared = {p.casefold() for p in kept}
+    opposed = [p for p in avoids if p.casefold() not in spared and _about_the_look(p, banned, unmarked)]
+    said = found.get("taste_profile")
+    said = _plain(said) if isinstance(said, str) else ""
+    profile = _cut(_sentences(said, banned))
+    if not kept and not profile:
+        reason = (
+            "all that it says names subjects or people"
+            if keywords or said
+            else "it says nothing in taste_profile and keywords"
+        )
+        raise InvalidRequest(f"The model's analysis cannot be used: {reason} — analyze again, or without a model")
+    return Written(profile, tuple(kept[:MAX_KEYWORDS]), tuple(opposed[:MAX_AVOIDS]), tuple(named))
+
+
+def _answer(text: str) -> dict[str, Any]:
+    """The last JSON object in the answer that has one of the fields."""
+    said = text.rpartition("</think>")[2][-READ_CHARACTERS:]
+    said = _TRAILING_COMMA.sub("", said)
+    decoder, found, start = json.JSONDecoder(), None, said.find("{")
+    while start >= 0:
+        end = start + 1
+        try:
+            value, stop = decoder.raw_decode(said, start)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            if any(field in value for field in FIELDS):
+                found, end = value, stop
+        start = said.find("{", end)
+    if found is None:
+        raise InvalidRequest(
+            f"The model's analysis cannot be used: {shown(said.strip())} holds no JSON object with "
+            f"{', '.join(FIELDS)} — analyze again, or without a model"
+        )
+    return found
+
+
+def _plain(text: str) -> str:
+    """One line without control characters, halves of surrogate pairs and what surrounds a phrase."""
+    text = text.encode("utf-8", "ignore").decode("utf-8")
+    return " ".join(str(clean_text(text)).split()).strip(" \"'“”‘’`*#•-,;")
+
+
+def _phrases(value: object) -> list[str]:
+    """The texts in a list, or in a line with commas, that are short enough; each once, whatever its capitals."""
+    entries = re.split(r"[,;\n]", value) if isinstance(value, str) else value if isinstance(value, list) else []
+    plain = [_plain(entry).rstrip(".") for entry in entries if isinstance(entry, str)]
+    fitting = [phrase for phrase in plain if len(phrase) <= MAX_PHRASE_CHARACTERS and _WORD.search(phrase)]
+    once: dict[str, str] = {}
+    for phrase in fitting:
+        once.setdefault(phrase.casefold(), phrase)
+    return list(once.values())
+
+
+def _subject_words(subjects: Iterable[str]) -> frozenset[str]:
+    words = {word for subject in subjects for word in _words(subject)}
+    return frozenset(_stem(word) for word in words - _LOOK_WORDS - _FILLERS if len(word) > 2)
+
+
+def _words(text: str) -> list[str]:
+    return [word.removesuffix("'s").removesuffix("’s") for word in _WORD.findall(text.casefold())]
+
+
+def _stem(word: str) -> str:
+    """What the singular and the plural of an English noun have in common: `citi`, `leav`, `fox`, `hous`."""
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    if word.endswith("men"):
+        return word[:-2] + "an"
+    if word.endswith("s") and not word.endswith("ss"):
+        word = word[:-1]
+    word = word.removesuffix("e")
+    return word[:-1] + {"y": "i", "f": "v"}.get(word[-1:], word[-1:])
+
+
+def _unmarked(phrases: Sequence[str]) -> int:
+    """How many words of a phrase may have a capital letter without being names, given how the answer uses them.
+
+    None where phrases begin in lower case, one where they begin like sentences, all where they are set like titles.
+    """
+    titles = [all(word[0].isupper() for word in _WORD.findall(phrase) if len(word) > 3) for phrase in phrases]
+    if sum(titles) > len(phrases) / 2:
+        return MAX_PHRASE_CHARACTERS
+    return int(sum(phrase[:1].isupper() for phrase in phrases) > len(phrases) / 2)
+
+
+def _about_the_look(text: str, banned: frozenset[str], unmarked: int) -> bool:
+    """Whether a text names neither a subject nor, by capital letters after the `unmarked` words, somebody."""
+    if _NAMES_SOMEBODY.search(text) or any(_stem(word) in banned for word in _words(text)):
+        return False
+    marked = [word for part in _BEGINNING.split(text) for word in _WORD.findall(part)[unmarked:]]
+    return all(set(_words(word)) <= _STYLE_WORDS for word in marked if word[0].isupper() and len(word) > 1)
+
+
+def _sentences(text: str, banned: frozenset[str]) -> list[str]:
+    return [s for s in _SENTENCE_END.split(text) if _WORD.search(s) and _about_the_look(s, banned, 1)]
+
+
+def _cut(sentences: Sequence[str]) -> str:
+    """As many whole sentences as fit; of a first one that does not fit by itself, as many words."""
+    kept = ""
+    for sentence in sentences:
+        if len(kept) + len(sentence) + 1 > MAX_PROFILE_CHARACTERS:
+            break
+        kept = f"{kept} {sentence}".strip()
+    if kept or not sentences:
+        return kept
+    return sentences[0][: MAX_PROFILE_CHARACTERS - 1].rpartition(" ")[0].rstrip(" ,;:") + "…"
