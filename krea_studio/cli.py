@@ -68,7 +68,7 @@ REFERENCE_FLAG, MOODBOARD_FLAG = "--reference", "--moodboard"
 RANDOM_FLAGS = {"locked_sliders": "--lock", "spread": "--spread", "exploration_seed": "--exploration-seed"}
 
 # Measuring commands: name → "module:function"; the function takes the remaining arguments and returns an exit code.
-MEASURES = {"speed": "krea_studio.measures.speed:main", "sliders": "krea_studio.measures.sliders:main"}
+MEASURES = {name: f"krea_studio.measures.{name}:main" for name in ("speed", "sliders", "references", "moodboards")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

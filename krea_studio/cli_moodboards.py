@@ -80,7 +80,7 @@ def _add_edit(actions: Any) -> None:
         (
             "clusters",
             "1,3",
-            "numbers of the clusters that steer, as `show` prints them; the others are switched off, empty for all",
+            "numbers of the clusters that steer, as `show` prints them; all others are switched off",
         ),
     ):
         edit.add_argument(EDIT_FLAGS[field], dest=field, metavar=metavar, help=text)
@@ -190,10 +190,7 @@ def _edit(options: argparse.Namespace) -> int:
         *flags, last = EDIT_FLAGS.values()
         raise InvalidRequest(f"There is nothing to edit — give {', '.join(flags)} or {last}")
     with _boards(options) as boards:
-        board = boards.get(options.name)
-        if board.analysis is None:
-            raise InvalidRequest(f"Moodboard {shown(board.name)} was not analyzed — analyze it first")
-        board = boards.keep_analysis(board.name, _edited(board.analysis, given))
+        board = boards.change_analysis(options.name, lambda analysis: _edited(analysis, given))
         _tell_all(board, boards.references)
     return 0
 
@@ -353,6 +350,7 @@ def _reporting() -> Iterator[Callable[[float], None]]:
     with tqdm(total=100, desc="analyzing", leave=False, bar_format="{desc} {bar} {n_fmt}%", dynamic_ncols=True) as bar:
 
         def report(fraction: float) -> None:
-            bar.update(round(100 * fraction) - bar.n)
+            bar.n = round(100 * fraction)
+            bar.refresh()
 
         yield report

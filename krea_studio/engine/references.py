@@ -54,6 +54,11 @@ class References:
         """Bytes of captures that are kept."""
         return self._captures.bytes
 
+    def forget(self) -> None:
+        """Forget what was read, for comparisons."""
+        self._captures.clear()
+        self._latents.clear()
+
     @contextmanager
     def applied(
         self,

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import sqlite3
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -136,6 +136,17 @@ class Moodboards:
         """Replace what was found in a board, or what a person made of it."""
         with self._changing():
             return self._write(self.get(name).model_copy(update={"analysis": analysis}))
+
+    def change_analysis(self, name: str, change: Callable[[Analysis], Analysis]) -> Moodboard:
+        """Replace what was found in a board by what `change` makes of it, with nothing else happening in between.
+
+        Raises InvalidRequest for a board that was not analyzed, and what `change` raises; then nothing was written.
+        """
+        with self._changing():
+            board = self.get(name)
+            if board.analysis is None:
+                raise InvalidRequest(f"Moodboard {shown(board.name)} was not analyzed — analyze it first")
+            return self._write(board.model_copy(update={"analysis": change(board.analysis)}))
 
     def export(self, name: str, path: Path | str) -> None:
         """Write a board and its pictures as a zip that `import_` reads; the same board gives the same bytes."""

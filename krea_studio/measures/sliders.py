@@ -8,30 +8,37 @@ stopped; the report is made from what is written down. Thresholds are those that
 import argparse
 import csv
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
-import torch
-from PIL import Image
 
 from krea_studio.direction.measures import MEASURES, SECONDARY, layout_correlation
 from krea_studio.direction.sliders import MECHANISMS, SLIDER_LORA
-from krea_studio.engine.bridge import Run
-from krea_studio.engine.checkpoints import ASSETS, resolve
 from krea_studio.engine.drawing import Drawing
 from krea_studio.errors import InvalidRequest
-from krea_studio.recipe.plan import plan
-from krea_studio.recipe.request import SLIDERS, GenerationRequest
+from krea_studio.measures.pictures import (
+    FOLDER,
+    Check,
+    Judge,
+    Painter,
+    Table,
+    at_least,
+    at_most,
+    cell,
+    figure,
+    line,
+    rows,
+    sheet,
+)
+from krea_studio.recipe.request import SLIDERS
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import Settings, load_settings
-from krea_studio.training import judge as judges
 
 COMMAND = "python -m krea_studio measure sliders"
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "measurements"
 VALUES = (-100, -75, -60, -30, 0, 30, 60, 75, 100)
 # Subject, and a prompt that names it but none of what the sliders move.
 PROMPTS = (
@@ -45,7 +52,6 @@ PROMPTS = (
     ("sailboat", "watercolor painting of a sailboat on the waves, sunset colors"),
 )
 SEEDS = 8
-SIDE = "512"
 FEWEST_RISING = 0.97  # Spearman's rank correlation of value and mean measure
 SWING = {"intensity": 1.8, "complexity": 1.8, "movement": 1.5}  # mean at 100 / mean at −100
 MOST_CROSSTALK = 0.4  # effect on another slider's measure, in that slider's own swing
@@ -54,6 +60,9 @@ SUBJECT_KEPT = 0.85  # share of pictures at ±60 in which the judge finds the su
 PICTURE_COLUMNS = (
     "checkpoint", "mechanism", "slider", "value", "prompt", "seed", *MEASURES, *SECONDARY, "layout", "subject_right",
 )  # fmt: skip
+
+
+KEY_COLUMNS = 6  # those that say how a picture was made
 
 
 @dataclass(frozen=True)
@@ -109,68 +118,41 @@ class Curve:
 
 def draw_and_measure(scope: Scope, settings: Settings, path: Path, told: Callable[[str], None]) -> None:
     """Draw what `path`, a CSV file of pictures, does not have yet, and append each picture's measures to it."""
-    known = {tuple(row[c] for c in PICTURE_COLUMNS[:6]) for row in _rows(path)} if path.exists() else set()
-    judge = judges.load(ASSETS / "judge.safetensors")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        if file.tell() == 0:
-            table.writerow(PICTURE_COLUMNS)
-        for variant in scope.variants:
-            checkpoint = settings.checkpoint_for(variant)
-            for mechanism in scope.mechanisms:
-                painter = _Painter(Drawing(settings, mechanism=mechanism), variant, checkpoint, scope.sliders)
-                for prompt, seed in ((p, s) for p in range(scope.prompts) for s in range(scope.seeds)):
-                    neutral = cache(lambda painter=painter, p=prompt, s=seed: painter.picture(p, s, {}))
-                    for slider in scope.sliders:
-                        for value in scope.values:
-                            key = (checkpoint, mechanism, slider, str(value), str(prompt), str(seed))
-                            if key in known:
-                                continue
-                            picture = painter.picture(prompt, seed, {slider: value}) if value else neutral()
-                            measured = [f(picture) for f in (*MEASURES.values(), *SECONDARY.values())]
-                            layout = layout_correlation(picture, neutral())
-                            table.writerow(
-                                [*key, *(f"{m:.5g}" for m in (*measured, layout)), int(_right(judge, picture, prompt))]
-                            )
-                    file.flush()
-                    told(f"{checkpoint}, {mechanism}: prompt {prompt + 1}, seed {seed + 1}")
+    judge, table = Judge(), Table(path, PICTURE_COLUMNS, KEY_COLUMNS)
+    for variant in scope.variants:
+        checkpoint = settings.checkpoint_for(variant)
+        for mechanism in scope.mechanisms:
+            painter = _painter(Drawing(settings, mechanism=mechanism), variant, checkpoint, scope.sliders)
+            for prompt, seed in ((p, s) for p in range(scope.prompts) for s in range(scope.seeds)):
+                subject, words = PROMPTS[prompt]
+                draw = partial(painter.picture, words, 1000 * prompt + seed)
+                neutral = cache(draw)
+                for slider, value in ((s, v) for s in scope.sliders for v in scope.values):
+
+                    def measured(
+                        slider=slider, value=value, draw=draw, neutral=neutral, subject=subject
+                    ) -> list[float]:
+                        picture = draw(**{slider: value}) if value else neutral()
+                        own = [measure(picture) for measure in (*MEASURES.values(), *SECONDARY.values())]
+                        return [*own, layout_correlation(picture, neutral()), judge.sees(picture, subject)]
+
+                    table.measured((checkpoint, mechanism, slider, value, prompt, seed), measured)
+                told(f"{checkpoint}, {mechanism}: prompt {prompt + 1}, seed {seed + 1}")
 
 
-class _Painter:
-    """Draws pictures of one variant with one mechanism, as the engine does."""
-
-    def __init__(self, drawing: Drawing, variant: str, checkpoint: str, sliders: Sequence[str] = SLIDERS) -> None:
-        self._drawing, self._variant = drawing, variant
-        drawing.previews = False
-        self._loaded = drawing.manager.get(
-            resolve(checkpoint), drawing.precision, drawing.device, lambda event: None, lambda: None
-        )
-        drawing.sliders.prepare(self._loaded, sliders, lambda event: None, lambda: None)
-
-    def picture(self, prompt: int, seed: int, sliders: dict[str, int]) -> Image.Image:
-        request = GenerationRequest(prompt=PROMPTS[prompt][1], variant=self._variant, resolution=SIDE, **sliders)
-        return self._drawing.picture(
-            self._loaded, plan(request, 1000 * prompt + seed).shots[0], Run(deadline_seconds=3600)
-        )
-
-
-def _right(judge: judges.Judge, picture: Image.Image, prompt: int) -> bool:
-    (verdict,) = judges.verdicts(judge, judges.view(picture)[None])
-    return judges.ATTRIBUTES["subject"][verdict["subject"]] == PROMPTS[prompt][0]
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
+def _painter(drawing: Drawing, variant: str, checkpoint: str, sliders: Sequence[str] = SLIDERS) -> Painter:
+    """Draws with these sliders made ready."""
+    painter = Painter(drawing, variant, checkpoint)
+    drawing.sliders.prepare(painter.loaded, sliders, lambda event: None, lambda: None)
+    return painter
 
 
 def curves(path: Path) -> list[Curve]:
     """The means over prompts and seeds of what is written down in `path`."""
     groups: dict[tuple[str, str, str], dict[int, list[dict[str, str]]]] = defaultdict(lambda: defaultdict(list))
-    for row in _rows(path):
+    for row in rows(path):
         groups[row["checkpoint"], row["mechanism"], row["slider"]][int(row["value"])].append(row)
-    columns = PICTURE_COLUMNS[6:]
+    columns = PICTURE_COLUMNS[KEY_COLUMNS:]
     found = []
     for key, by_value in groups.items():
         means = {v: {c: mean(float(row[c]) for row in rows) for c in columns} for v, rows in by_value.items()}
@@ -178,30 +160,20 @@ def curves(path: Path) -> list[Curve]:
     return found
 
 
-@dataclass(frozen=True)
-class Check:
-    """One promise, what was measured, and whether it holds."""
-
-    what: str
-    measured: float
-    target: str
-    holds: bool
-
-
 def checks(curve: Curve, own_spans: dict[str, float]) -> list[Check]:
     """The promises of one slider; `own_spans` are the spans of all sliders' own measures on the same checkpoint."""
     slider = curve.slider
     found = [
-        Check("rises (Spearman)", curve.rising, f"≥ {FEWEST_RISING}", curve.rising >= FEWEST_RISING),
-        Check("ends, upper / lower", curve.swing, f"≥ {SWING[slider]}", curve.swing >= SWING[slider]),
+        at_least("rises (Spearman)", curve.rising, FEWEST_RISING),
+        at_least("ends, upper / lower", curve.swing, SWING[slider]),
     ]
     for other in SLIDERS:
         if other != slider and other in own_spans:
             moved = abs(curve.span(other) / own_spans[other])
-            found.append(Check(f"moves {other}'s measure", moved, f"≤ {MOST_CROSSTALK}", moved <= MOST_CROSSTALK))
+            found.append(at_most(f"moves {other}'s measure", moved, MOST_CROSSTALK))
     layout, subject = curve.at(30, "layout"), curve.at(60, "subject_right")
-    found.append(Check("layout kept at ±30", layout, f"≥ {LAYOUT[slider]}", layout >= LAYOUT[slider]))
-    found.append(Check("subject right at ±60", subject, f"≥ {SUBJECT_KEPT}", subject >= SUBJECT_KEPT))
+    found.append(at_least("layout kept at ±30", layout, LAYOUT[slider]))
+    found.append(at_least("subject right at ±60", subject, SUBJECT_KEPT))
     return found
 
 
@@ -215,7 +187,7 @@ def all_checks(found: Sequence[Curve]) -> dict[tuple[str, str, str], list[Check]
 
 def write_report(found: Sequence[Curve], folder: Path) -> None:
     """The table of means (CSV), the plot (PNG) and the page (Markdown)."""
-    columns = PICTURE_COLUMNS[6:]
+    columns = PICTURE_COLUMNS[KEY_COLUMNS:]
     with (folder / "sliders.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow([*PICTURE_COLUMNS[:4], "pictures", *columns])
@@ -248,32 +220,18 @@ def write_report(found: Sequence[Curve], folder: Path) -> None:
                 lines += [
                     f"## {slider.capitalize()}, {mechanism}",
                     "",
-                    _line("checkpoint", "pictures a value", *titles),
+                    line("checkpoint", "pictures a value", *titles),
                 ]
                 lines.append("|---|" + "---:|" * (1 + len(titles)))
-            lines += [
-                _line(c.checkpoint, str(c.pictures), *map(_cell, row)) for c, row in zip(chosen, rows, strict=True)
-            ]
+            lines += [line(c.checkpoint, str(c.pictures), *map(cell, row)) for c, row in zip(chosen, rows, strict=True)]
             lines += [""] * bool(chosen)
     (folder / "sliders.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cell(check: Check) -> str:
-    return f"{check.measured:.3g}" if check.holds else f"**{check.measured:.3g}, not {check.target}**"
-
-
 def _plot(found: Sequence[Curve], path: Path) -> None:
     """One panel a slider: its own measure over its value, relative to 0, a line for each checkpoint and mechanism."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InvalidRequest("The plot needs matplotlib — pip install matplotlib") from None
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
-    for axes, slider in zip(figure.subplots(1, len(SLIDERS)), SLIDERS, strict=True):
+    plot = figure(12, 3.8)
+    for axes, slider in zip(plot.subplots(1, len(SLIDERS)), SLIDERS, strict=True):
         for curve in found:
             if curve.slider == slider:
                 base = curve.means[0][slider]
@@ -287,20 +245,14 @@ def _plot(found: Sequence[Curve], path: Path) -> None:
         )
         axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    plot.savefig(path, dpi=110)
 
 
 def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
     """Three prompts a slider, a row each, over five values; drawn by whatever mechanism the studio uses."""
-    painter = _Painter(Drawing(settings), variant, settings.checkpoint_for(variant))
-    values, cell_px = (-100, -50, 0, 50, 100), 200
-    rows = [(slider, prompt) for slider in SLIDERS for prompt in (0, 1, 6)]
-    sheet = Image.new("RGB", (len(values) * cell_px, len(rows) * cell_px))
-    for y, (slider, prompt) in enumerate(rows):
-        for x, value in enumerate(values):
-            picture = painter.picture(prompt, 0, {slider: value} if value else {})
-            sheet.paste(picture.resize((cell_px, cell_px), Image.Resampling.LANCZOS), (x * cell_px, y * cell_px))
-    sheet.save(path, quality=88)
+    painter, values = _painter(Drawing(settings), variant, settings.checkpoint_for(variant)), (-100, -50, 0, 50, 100)
+    lines = [(slider, prompt) for slider in SLIDERS for prompt in (0, 1, 6)]
+    sheet([[painter.picture(PROMPTS[p][1], 1000 * p, **{s: v}) for v in values] for s, p in lines], 200, path)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -324,8 +276,7 @@ def main(argv: Sequence[str]) -> int:
         tuple(chosen.variants), tuple(chosen.mechanisms), tuple(chosen.sliders), VALUES, chosen.prompts, chosen.seeds
     )
     settings = load_settings()
-    with torch.inference_mode():
-        draw_and_measure(scope, settings, chosen.pictures, lambda line: print(line, flush=True))
+    draw_and_measure(scope, settings, chosen.pictures, lambda line: print(line, flush=True))
     found = curves(chosen.pictures)
     chosen.folder.mkdir(parents=True, exist_ok=True)
     write_report(found, chosen.folder)

@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from krea_studio.engine.drawing import Drawing
 from krea_studio.engine.manager import LoadedPipeline
 from krea_studio.engine.savings import Savings
 from krea_studio.recipe.plan import Shot, plan
-from krea_studio.recipe.request import SLIDERS, GenerationRequest
+from krea_studio.recipe.request import SLIDERS, GenerationRequest, parse_request
 from krea_studio.settings import load_settings
 
 REPORT = Path(__file__).resolve().parents[2] / "docs" / "measurements" / "speed.md"
@@ -87,11 +88,11 @@ class Bench:
     def encoder(self) -> torch.nn.Module:
         return self._loaded.pipeline.text_encoder
 
-    def shot(self, number: int | None = None) -> Shot:
+    def shot(self, number: int | None = None, **fields: Any) -> Shot:
         """Shot `number` (its seed and its prompt), or else one that was never asked for before."""
         number = next(_numbers) if number is None else number
-        request = self._request.model_copy(update={"prompt": f"a red fox in the snow, picture {number:06d}"})
-        return plan(request, seed=number).shots[0]
+        request = self._request.model_dump() | {"prompt": f"a red fox in the snow, picture {number:06d}", **fields}
+        return plan(parse_request(request), seed=number).shots[0]
 
     def studio(
         self,
@@ -99,12 +100,14 @@ class Bench:
         savings: Savings | None = None,
         previews: bool = False,
         sliders: Mapping[str, int] = MappingProxyType({}),
+        pictures: Mapping[str, bytes] = MappingProxyType({}),
+        **fields: Any,
     ) -> Image.Image:
-        """The picture as the engine draws it."""
+        """The picture as the engine draws it; `fields` are further ones of the request, `pictures` what they name."""
         self.drawing.savings, self.drawing.previews = savings or Savings(), previews
         self.drawing.sliders.prepare(self._loaded, tuple(sliders), lambda event: None, lambda: None)
-        shot = replace(self.shot(number), **sliders)
-        return self.drawing.picture(self._loaded, shot, Run(deadline_seconds=3600))
+        shot = self.shot(number, **sliders, **fields)
+        return self.drawing.picture(self._loaded, shot, Run(deadline_seconds=3600), pictures)
 
     def stock(self, number: int | None = None) -> Image.Image:
         """The picture as a bare call of the stock pipeline draws it."""
