@@ -6,7 +6,7 @@ attended to is the engine's part.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,23 @@ MECHANISM = "reference attention 1"
 
 MOST_STRENGTH = 2.0
 BOARD_STRENGTH = 1.4  # of all of a moodboard's representatives together, at moodboard strength 1
-FULL_WORDS = 0.7  # moodboard strength at which its keywords count as if they stood in the prompt
+_SAYS_NOTHING = {
+    "a",
+    "at",
+    "an",
+    "air",
+    "colors",
+    "empty",
+    "hot",
+    "in",
+    "on",
+    "over",
+    "sign",
+    "some",
+    "the",
+    "under",
+    "with",
+}
 
 
 @dataclass(frozen=True)
@@ -42,9 +58,17 @@ def attended_pictures(shot: Shot) -> tuple[AttendedPicture, ...]:
     return tuple(AttendedPicture(image, strength * scale, of_board) for (of_board, image), strength in named.items())
 
 
-def words_share(strength: float) -> float:
-    """How far a moodboard's keywords move the conditioning, −1…1.5; 1 is as if they stood before the prompt."""
-    return min(max(strength / FULL_WORDS, -1.0), 1.5)
+def known_words(words: Sequence[str], vocabulary: Mapping[str, Sequence[str]] | None) -> tuple[str, ...]:
+    """Those of a moodboard's words that steer a model: all, or with a small vocabulary those that hold a word of it.
+
+    To a model of a small world other words are noise, which a keyword must not be.
+    """
+    if vocabulary is None:
+        return tuple(words)
+    known = {
+        word for group, phrases in vocabulary.items() if group != "examples" for p in phrases for word in p.split()
+    }
+    return tuple(each for each in words if known & (set(each.lower().split()) - _SAYS_NOTHING))
 
 
 def other_mechanism(recipe: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ import torch
 from diffusers import Krea2Pipeline
 from PIL import Image
 
-from krea_studio.direction.references import MECHANISM, attended_pictures, words_share
+from krea_studio.direction.references import MECHANISM, attended_pictures, known_words
 from krea_studio.engine.base import ImageReady, Step
 from krea_studio.engine.bridge import Run
 from krea_studio.engine.checkpoints import Checkpoint
@@ -63,7 +63,7 @@ class Drawing:
         with _memory_errors():
             loaded = self.manager.get(checkpoint, self.precision, self.device, run.emit, run.check)
             for shot in shots:
-                require_drawable(loaded.pipeline, shot)
+                require_drawable(loaded, shot)
             wanted = dict.fromkeys(slider for shot in shots for slider in shot.sliders)
             mechanisms = self.sliders.prepare(loaded, tuple(wanted), run.emit, run.check)
             run.start_clock()
@@ -85,7 +85,7 @@ class Drawing:
         """
         pipeline = loaded.pipeline
         try:
-            keywords, avoids, share = _board_words(shot)
+            keywords, avoids, share = _board_words(loaded, shot)
             text = self._embedding(loaded, shot.conditioning_prompt, keywords, share)
             text = self.sliders.shifted(loaded, text, shot.sliders)
             arguments = {"prompt_embeds": text.values, "prompt_embeds_mask": text.mask}
@@ -162,8 +162,9 @@ def require_effect(shot: Shot) -> None:
         )
 
 
-def require_drawable(pipeline: Krea2Pipeline, shot: Shot) -> None:
+def require_drawable(loaded: LoadedPipeline, shot: Shot) -> None:
     """Raise InvalidRequest for a size that the pipeline would round, and a prompt that it would cut."""
+    pipeline = loaded.pipeline
     multiple = pipeline.vae_scale_factor * pipeline.patch_size
     if shot.width % multiple or shot.height % multiple:
         raise InvalidRequest(
@@ -172,7 +173,7 @@ def require_drawable(pipeline: Krea2Pipeline, shot: Shot) -> None:
     require_fitting(pipeline, shot.conditioning_prompt, "The prompt")
     if shot.guidance_scale > 0:
         require_fitting(pipeline, shot.negative_prompt, "The negative prompt")
-    keywords, avoids, share = _board_words(shot)
+    keywords, avoids, share = _board_words(loaded, shot)
     if share:
         name = "with the moodboard's"
         require_fitting(pipeline, with_words(keywords, shot.conditioning_prompt), f"The prompt {name} keywords")
@@ -180,12 +181,14 @@ def require_drawable(pipeline: Krea2Pipeline, shot: Shot) -> None:
             require_fitting(pipeline, with_words(avoids, shot.negative_prompt), f"The negative prompt {name} avoids")
 
 
-def _board_words(shot: Shot) -> tuple[str, str, float]:
-    """The keywords and avoids of the shot's moodboard, and how far they move the conditioning; 0 without one."""
+def _board_words(loaded: LoadedPipeline, shot: Shot) -> tuple[str, str, float]:
+    """The keywords and avoids of the shot's moodboard that this model knows, and how far they steer; 0 without any."""
     if shot.moodboard is None or shot.moodboard.content is None:
         return "", "", 0.0
     content = shot.moodboard.content
-    return ", ".join(content.keywords), ", ".join(content.avoids), words_share(shot.moodboard.strength)
+    vocabulary = loaded.checkpoint.info.vocabulary
+    keywords, avoids = (", ".join(known_words(words, vocabulary)) for words in (content.keywords, content.avoids))
+    return keywords, avoids, shot.moodboard.strength
 
 
 @contextmanager

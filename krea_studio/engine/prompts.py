@@ -62,19 +62,16 @@ class PromptCache:
     ) -> PromptEmbedding:
         """The embedding of `text` by the pipeline's encoder, whose identity is `encoder`; encoded when not kept.
 
-        `text` must fit (`require_fitting`). Trimmed, it has no padding; otherwise 512 tokens, as stock. With `words`
-        each of its tokens moves by `share` of what it becomes when the words stand before the text (`with_words`,
-        which must fit too), so that they steer and are not themselves read.
+        `text` must fit (`require_fitting`). Trimmed, it has no padding; otherwise 512 tokens, as stock. `words` steer
+        it by `share` as if they stood before it (`with_words`, which must fit too): at 1 it is read with them, at 0
+        without them, below 0 away from them.
         """
         plain = self._encoded(pipeline, encoder, text, trimmed)
         if not (words and share):
             return plain
-        steered = self._encoded(pipeline, encoder, with_words(words, text), trimmed=True)
-        tail = _common_tail(pipeline, text, with_words(words, text))
-        values = plain.values.clone()
-        rows = plain.mask[0].nonzero()[-tail:, 0]
-        values[:, rows] += share * (steered.values[:, -tail:] - values[:, rows])
-        return PromptEmbedding(values, plain.mask)
+        longer = with_words(words, text)
+        with_them = self._encoded(pipeline, encoder, longer, trimmed=True)
+        return _steered(plain, with_them, _common_tail(pipeline, text, longer), share)
 
     def _encoded(self, pipeline: Krea2Pipeline, encoder: Hashable, text: str, trimmed: bool) -> PromptEmbedding:
         self._kept.new_round()
@@ -95,6 +92,28 @@ def _common_tail(pipeline: Krea2Pipeline, text: str, longer: str) -> int:
     own = len(first) - pipeline.prompt_template_encode_start_idx
     same = next((k for k in range(own) if first[k] != second[k]), own)
     return same + pipeline.prompt_template_encode_num_suffix_tokens
+
+
+def _steered(plain: PromptEmbedding, with_words: PromptEmbedding, tail: int, share: float) -> PromptEmbedding:
+    """From an embedding to that with words before it: the last `tail` rows are those of the text in both.
+
+    Rows of the text move from what they are to what they become. Rows of the words come from the text's mean row,
+    which says nothing of its own. Padding, where there is any, gives its place to them.
+    """
+    read = plain.mask[0].nonzero()[:, 0]
+    own, theirs = plain.values[:, read], with_words.values[:, :-tail]
+    neutral = own.mean(1, keepdim=True)
+    words = neutral + share * (theirs - neutral)
+    own = own.clone()
+    own[:, -tail:] += share * (with_words.values[:, -tail:] - own[:, -tail:])
+    if len(read) == plain.values.shape[1]:
+        values = torch.cat([words, own], 1)
+        return PromptEmbedding(values, plain.mask.new_ones(values.shape[:2]))
+    values, mask = plain.values.clone(), plain.mask.clone()
+    values[:, read] = own
+    free = (~mask[0].bool()).nonzero()[: words.shape[1], 0]
+    values[:, free], mask[:, free] = words, True
+    return PromptEmbedding(values, mask)
 
 
 @torch.no_grad()

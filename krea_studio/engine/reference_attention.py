@@ -113,7 +113,8 @@ def attending(
 
     References are captured with the `neutral` prompt and all adapters off, so that a capture depends on nothing but the
     reference, the weights and the noise level; `captures` keeps them in main memory. `check` is called before each
-    capture and may raise; `spent` is told the seconds of each. Whatever ends the context, the transformer is as it was. For one thread at a time.
+    capture and may raise; `spent` is told the seconds of each. Whatever ends the context, the transformer is as it was.
+    For one thread at a time.
     """
     if not references:
         yield
@@ -235,15 +236,11 @@ class _ReferenceAttention:
         return gains
 
     def targets(self, place: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Mean and deviation of queries, keys and values that block `place` is to match: of the positive references."""
+        """Mean and deviation of queries, keys and values that block `place` is to match: of all tokens of the positive
+        references together, each with its share."""
         shares = [strength / self.positive for strength in self.positives]
         found = [capture.blocks[place].statistics for capture in self.seen]
-        return [
-            tuple(
-                sum(share * each[kind][moment] for share, each in zip(shares, found, strict=True)) for moment in (0, 1)
-            )
-            for kind in range(3)
-        ]
+        return [_pooled(shares, [each[kind] for each in found]) for kind in range(3)]
 
 
 class _Processor:
@@ -340,6 +337,17 @@ def _between(first: float, last: float, progress: float) -> float:
 def _statistics(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and deviation over tokens, (batch, heads, 1, width) each."""
     return tokens.mean(2, keepdim=True), tokens.std(2, keepdim=True)
+
+
+def _pooled(
+    shares: Sequence[float], found: Sequence[tuple[torch.Tensor, torch.Tensor]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation of a mixture, of those of its parts."""
+    mean = sum(share * each for share, (each, _) in zip(shares, found, strict=True))
+    square = sum(
+        share * (deviation**2 + (each - mean) ** 2) for share, (each, deviation) in zip(shares, found, strict=True)
+    )
+    return mean, square.sqrt()
 
 
 def _moved(tokens: torch.Tensor, target: tuple[torch.Tensor, torch.Tensor], amount: float) -> torch.Tensor:

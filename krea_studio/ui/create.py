@@ -143,7 +143,11 @@ def _advanced(parts: Parts) -> None:
         parts["defaults"] = gr.HTML(elem_id="defaults", elem_classes="beneath")
         references.build_range_switch(parts)
     parts["settings_file"] = gr.File(
-        label="Load settings from a picture", file_types=[".png"], height=92, elem_id="settings-file", elem_classes="drop-line"
+        label="Load settings from a picture",
+        file_types=[".png"],
+        height=92,
+        elem_id="settings-file",
+        elem_classes="drop-line",
     )
 
 

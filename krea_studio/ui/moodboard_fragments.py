@@ -14,13 +14,14 @@ NO_BOARD = """
 """
 SHARED = "<p>Everyone who opens this page sees and changes the same moodboards.</p>"
 SAVED_BY_ITSELF = "<p>Changes are saved when you leave a box.</p>"
+NOT_SAVED = "<p>Not saved yet.</p>"
 SAVED = '<p role="status">Saved. Further changes are saved when you leave a box.</p>'
 
 
 def facts(board: Moodboard) -> str:
     """The board's name, how many pictures it has, and how its analysis stands to them."""
-    count = _pictures(len(board.images)) if board.images else "No pictures yet"
-    line = f'<p class="facts">{escape(" · ".join([count, _written(board.analysis)]))}</p>'
+    told = [pictures(len(board.images)), _written(board.analysis)] if board.images else ["No pictures yet"]
+    line = f'<p class="facts">{escape(" · ".join(told))}</p>'
     hint = _hint(board)
     return f'<h2 dir="auto">{escape(board.name)}</h2>{line}' + (f'<p class="hint">{escape(hint)}</p>' if hint else "")
 
@@ -30,7 +31,7 @@ def palette(analysis: Analysis | None) -> str:
     if analysis is None or not analysis.palette:
         return ""
     strip = "".join(
-        f'<span style="background: {escape(swatch.colour)}; flex-grow: {swatch.share:.3f}"></span>'
+        f'<span style="background: {escape(swatch.colour)}; flex-grow: {100 * swatch.share:.1f}"></span>'
         for swatch in analysis.palette
     )
     entries = "".join(
@@ -50,12 +51,13 @@ def looks(board: Moodboard) -> list[str]:
         return []
     counts = [len(present(board, cluster)) for cluster in board.analysis.clusters]
     whole = max(sum(counts), 1)
-    return [f"{_percent(count / whole)} · {_pictures(count)}" for count in counts]
+    return [f"{_percent(count / whole)} · {pictures(count)}" for count in counts]
 
 
 def present(board: Moodboard, cluster: Cluster) -> list[str]:
-    """The pictures of a cluster that are still on the board, its representative first."""
-    return [image for image in dict.fromkeys((cluster.representative, *cluster.images)) if image in board.images]
+    """The pictures of a cluster that are still on the board, in the cluster's order."""
+    on_board = frozenset(board.images)
+    return [image for image in cluster.images if image in on_board]
 
 
 def progress(name: str, share: float) -> str:
@@ -95,7 +97,8 @@ def _hint(board: Moodboard) -> str:
     return ""
 
 
-def _pictures(count: int) -> str:
+def pictures(count: int) -> str:
+    """A number of pictures in words."""
     return f"{count} picture" if count == 1 else f"{count} pictures"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from krea_studio.direction.moodboards import Analysis
+from krea_studio.recipe.request import clean_text
 from krea_studio.validation import refusal
 
 PROFILE, *LISTS = WORDS = ("taste_profile", "keywords", "avoids")
@@ -26,9 +27,11 @@ def texts_of(analysis: Analysis | None) -> dict[str, str]:
     return {PROFILE: analysis.taste_profile, **{field: ", ".join(getattr(analysis, field)) for field in LISTS}}
 
 
-def phrases(text: str) -> list[str]:
-    """The phrases of a list that was typed with commas or one a line, each once."""
-    return list(dict.fromkeys(filter(None, (phrase.strip() for phrase in _SEPARATORS.split(text)))))
+def read(field: str, text: str) -> Any:
+    """The value that a text stands for: phrases are separated by commas or lines, each counts once."""
+    if field == PROFILE:
+        return clean_text(text)
+    return tuple(dict.fromkeys(filter(None, (phrase.strip() for phrase in _SEPARATORS.split(text)))))
 
 
 def touched(texts: Mapping[str, str | None], before: Mapping[str, str]) -> dict[str, str]:
@@ -36,10 +39,15 @@ def touched(texts: Mapping[str, str | None], before: Mapping[str, str]) -> dict[
     return {field: texts[field] or "" for field in WORDS if (texts[field] or "") != before[field]}
 
 
-def edited(analysis: Analysis, texts: Mapping[str, str]) -> Analysis:
-    """The analysis with these texts. Raises InvalidRequest, one line, for what it does not take."""
-    changes: dict[str, Any] = {field: phrases(text) if field in LISTS else text for field, text in texts.items()}
+def agrees(analysis: Analysis, texts: Mapping[str, str]) -> bool:
+    """Whether the texts say what the analysis says."""
+    own = texts_of(analysis)
+    return all(texts[field] == own[field] or read(field, texts[field]) == getattr(analysis, field) for field in WORDS)
+
+
+def edited(analysis: Analysis, field: str, text: str) -> Analysis:
+    """The analysis with another text. Raises InvalidRequest, one line, for one that it does not take."""
     try:
-        return Analysis.model_validate(dict(analysis) | changes)
+        return Analysis.model_validate(dict(analysis) | {field: read(field, text)})
     except ValidationError as error:
-        raise refusal(error, Analysis, lambda field: LABELS.get(field, field), "an analysis") from None
+        raise refusal(error, Analysis, lambda name: LABELS.get(name, name), "an analysis") from None

@@ -6,6 +6,7 @@ from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.create import build_create_tab
 from krea_studio.ui.endpoint import add_generate_endpoint
+from krea_studio.ui.moodboards import build_moodboards_tab
 
 CACHE_CHECK_SECONDS = 3600
 CACHE_LIFETIME_SECONDS = 86_400
@@ -24,8 +25,10 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
         delete_cache=(CACHE_CHECK_SECONDS, CACHE_LIFETIME_SECONDS),
     ) as page:
         gr.HTML(fragments.HEADER, elem_id="header")
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Create", id="create"):
-            build_create_tab(services, shared)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Create", id="create"):
+                create = build_create_tab(services, shared)
+            build_moodboards_tab(services, shared, tabs, chosen=create["moodboard"])
         gr.HTML(fragments.FOOTER, elem_id="notice")
         add_generate_endpoint(services)
     return page

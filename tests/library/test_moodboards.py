@@ -320,6 +320,26 @@ def test_of_many_threads_one_creates_a_board_and_no_picture_is_lost(boards: Mood
     assert set(boards.get("Foxes").images) == set(ids)
 
 
+def test_changes_of_an_analysis_by_many_threads_are_all_kept(boards: Moodboards, tmp_path: Path) -> None:
+    filled(boards, tmp_path)
+
+    def append(word: str) -> None:
+        boards.change_analysis("foxes", lambda found: found.model_copy(update={"keywords": (*found.keywords, word)}))
+
+    threads = [threading.Thread(target=append, args=(f"word {number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(boards.get("Foxes").analysis.keywords) == ["soft", *(f"word {number}" for number in range(8))]
+
+
+def test_an_analysis_that_is_not_there_cannot_be_changed(boards: Moodboards) -> None:
+    boards.create("Foxes")
+    with pytest.raises(InvalidRequest, match="was not analyzed — analyze it first"):
+        boards.change_analysis("Foxes", lambda analysis: analysis)
+
+
 def test_a_board_goes_from_studio_to_studio(boards: Moodboards, tmp_path: Path) -> None:
     board = filled(boards, tmp_path)
     boards.export("foxes", tmp_path / "out" / "foxes.zip")

@@ -1,0 +1,423 @@
+"""What the tab Moodboards does when something happens on it: each handler returns new values by the names of its parts.
+
+Boards may change meanwhile on another page or by the command line. So the page says which board a text or a picture
+belongs to, only texts that were touched are saved, and what is refused refreshes the list of boards. No handler
+writes into a box in which somebody may be typing, unless another board was asked for.
+"""
+
+import functools
+import logging
+import re
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from krea_studio.direction.moodboards import Analysis, Moodboard
+from krea_studio.errors import InvalidRequest, Stopped, StudioError
+from krea_studio.services import Services
+from krea_studio.ui import fragments, moodboard_fragments
+from krea_studio.ui.handlers import DEFECT
+from krea_studio.ui.moodboard_choice import choices_of
+from krea_studio.ui.moodboard_words import NO_WORDS, WORDS, agrees, edited, texts_of, touched
+from krea_studio.ui.presenter import Update, shown
+
+logger = logging.getLogger(__name__)
+
+Words = dict[str, str]
+
+POLL_SECONDS = 0.25
+EXPORT_NAME_CHARACTERS = 60
+STOPPED = "Stopped. The moodboard is as it was."
+NOTHING_TO_ANALYZE = "Its pictures are the ones that were analyzed, so there is nothing to analyze."
+ANALYZED_ELSEWHERE = "It was analyzed again meanwhile; these are its looks now. Nothing was switched."
+HIDDEN = {"value": "", "visible": False}
+
+
+class MoodboardHandlers:
+    """The tab's behaviour, over one set of services."""
+
+    def __init__(self, services: Services) -> None:
+        self._studio = services.studio
+        self._boards = services.library.moodboards
+        self._references = services.library.references
+
+    def refreshed(self, open_board: str, kept_words: Words | None, chosen: str, **texts: str) -> Update:
+        """The page was opened, the tab was, or something is done: all as it is now, but no text that was touched."""
+
+        def refreshed() -> Update:
+            if not open_board:
+                return self._first(chosen)
+            if open_board not in self._boards.names() and not touched(texts, kept_words or NO_WORDS):
+                gone = f"The moodboard «{open_board}» is not there any more."
+                return {**self._first(chosen), "notice": shown(fragments.notice(gone, "quiet"))}
+            board = self._boards.get(open_board)
+            current = _kept_words(board)
+            unchanged = current is not None and kept_words is not None and agrees(board.analysis, kept_words)
+            if touched(texts, kept_words or NO_WORDS) or current == kept_words or unchanged:
+                return {**self._lists(board.name, chosen), **self._view(board)}
+            return self._opened(board, chosen)
+
+        return self._guarded(open_board, refreshed, clear=False)
+
+    def choose(self, boards: str, open_board: str, kept_words: Words | None, chosen: str, **texts: str) -> Update:
+        """Another board was chosen: open it, after the texts of the one before are saved."""
+
+        def opened() -> Update:
+            self._leave(open_board, kept_words, texts)
+            return self._opened(self._boards.get(boards), chosen)
+
+        return self._guarded(open_board, opened)
+
+    def create(self, board_name: str, open_board: str, kept_words: Words | None, chosen: str, **texts: str) -> Update:
+        """Make a board and open it."""
+
+        def created() -> Update:
+            self._leave(open_board, kept_words, texts)
+            return {**self._opened(self._boards.create(board_name), chosen), "board_name": ""}
+
+        return self._guarded(open_board, created)
+
+    def rename(self, board_name: str, open_board: str, chosen: str) -> Update:
+        """Give the open board another name; the Create tab goes with it."""
+
+        def renamed() -> Update:
+            board = self._boards.rename(open_board, board_name)
+            follows = board.name if chosen == open_board else None
+            lists = self._lists(board.name, chosen, follows)
+            return {
+                **lists,
+                **self._view(board),
+                "open_board": board.name,
+                "board_name": "",
+                "confirm": _visible(False),
+            }
+
+        return self._guarded(open_board, renamed)
+
+    def ask_delete(self, open_board: str) -> Update:
+        """Ask before the open board goes."""
+        return self._guarded(
+            open_board,
+            lambda: {
+                "confirm_text": moodboard_fragments.deleting(self._boards.get(open_board)),
+                "confirm": _visible(True),
+            },
+        )
+
+    def keep_board(self) -> Update:
+        """The board shall not be deleted."""
+        return {"confirm": _visible(False)}
+
+    def delete(self, open_board: str, chosen: str) -> Update:
+        """Delete the open board; the first one of the others is opened."""
+
+        def deleted() -> Update:
+            self._boards.delete(open_board)
+            return self._first(chosen, follows="" if chosen == open_board else None)
+
+        return self._guarded(open_board, deleted)
+
+    def add(self, open_board: str, dropped: list[str] | None) -> Iterator[Update]:
+        """Add pictures that were dropped, all or none; `refreshed` shows them."""
+        files = dropped or []
+        yield {"dropped": None, **_note(f"Adding {moodboard_fragments.pictures(len(files))} …" if files else "")}
+        yield self._guarded(open_board, lambda: self._added(open_board, files))
+
+    def picture_chosen(self, choice: gr.SelectData, image_ids: list[str]) -> Update:
+        """A picture was clicked: it can be removed now."""
+        known = 0 <= choice.index < len(image_ids)
+        return {
+            # The browser has marked one already; of two clicks in a hurry it may be another one.
+            "pictures": gr.update(selected_index=choice.index),
+            "selected_image": image_ids[choice.index] if known else "",
+            "remove": gr.update(interactive=known),
+        }
+
+    def remove(self, open_board: str, selected_image: str) -> Update:
+        """Take the chosen picture off the board."""
+        return self._guarded(open_board, lambda: self._view(self._boards.remove(open_board, selected_image)))
+
+    def save(self, open_board: str, kept_words: Words | None, **texts: str) -> Update:
+        """Save what was typed; the boxes stay as they are, also where something cannot be saved."""
+        if not touched(texts, kept_words or NO_WORDS):
+            return {"saved": moodboard_fragments.SAVED}
+
+        def saved() -> Update:
+            kept, problem = self._save(open_board, kept_words, texts)
+            if problem:
+                return {
+                    "kept_words": kept,
+                    "saved": moodboard_fragments.NOT_SAVED,
+                    **self._problem(open_board, problem.message),
+                }
+            return {"kept_words": kept, "saved": moodboard_fragments.SAVED}
+
+        return self._guarded(open_board, saved)
+
+    def switch_looks(self, open_board: str, looks: list[str], look_ids: list[str]) -> Update:
+        """Switch clusters on and off as the boxes say."""
+
+        def switch(analysis: Analysis) -> Analysis:
+            clusters = (
+                cluster.model_copy(update={"on": str(place) in looks})
+                for place, cluster in enumerate(analysis.clusters)
+            )
+            return analysis.model_copy(update={"clusters": tuple(clusters)})
+
+        def switched() -> Update:
+            board = self._boards.get(open_board)
+            if _look_ids(board) != look_ids:
+                return {**self._view(board), **_note(ANALYZED_ELSEWHERE)}
+            return {"facts": moodboard_fragments.facts(self._boards.change_analysis(open_board, switch))}
+
+        return self._guarded(open_board, switched)
+
+    def analyze(self, open_board: str, kept_words: Words | None, **texts: str) -> Iterator[Update]:
+        """Analyze the open board; yields how far it is. Closing it gives up. `settled` shows what was found."""
+        try:
+            self._leave(open_board, kept_words, texts)
+            board = self._boards.get(open_board)
+            if board.analysis is not None and not board.changed:
+                yield _note(NOTHING_TO_ANALYZE)
+                return
+            yield {"analyzed": board.name, **_note(""), **_analyzing(True)}
+            for share in self._analysis(board.name):
+                yield {"progress": shown(moodboard_fragments.progress(board.name, share))}
+        except StudioError as error:
+            yield self._problem(open_board, error.message)
+        except Exception:
+            logger.exception("An analysis from the page failed")
+            yield self._problem(open_board, DEFECT)
+
+    def stopping(self) -> Update:
+        """Stop was pressed; `settled` follows."""
+        return _note(STOPPED)
+
+    def settled(self, open_board: str, analyzed: str, chosen: str) -> Update:
+        """After an analysis, however it ended: the board that was analyzed, if it is still open, and the buttons."""
+        ready = {"analyzed": "", **_analyzing(False)}
+        if not analyzed or analyzed != open_board:
+            return ready
+        opened = self._guarded(open_board, lambda: self._opened(self._boards.get(open_board), chosen), clear=False)
+        return {**opened, **{name: _merged(opened.get(name), value) for name, value in ready.items()}}
+
+    def use(self, open_board: str) -> Update:
+        """Choose the open board on the Create tab and go there; refused for one that cannot steer."""
+
+        def used() -> Update:
+            board = self._boards.get(open_board)
+            board.content()
+            names = choices_of(self._boards.names())
+            return {"chosen": gr.update(choices=names, value=board.name), "tabs": gr.update(selected="create")}
+
+        return self._guarded(open_board, used)
+
+    def export(self, open_board: str) -> Update:
+        """Write the open board as a zip that the browser can take; Gradio removes it a day later."""
+
+        def exported() -> Update:
+            path = Path(get_upload_folder()) / "exports" / secrets.token_hex(16) / f"{_file_name(open_board)}.zip"
+            self._boards.export(open_board, path)
+            return {"download": str(path)}
+
+        # What could not be written must not leave an older zip to be taken instead.
+        return {"download": None, **self._guarded(open_board, exported)}
+
+    def import_(self, open_board: str, archive: str | None) -> Iterator[Update]:
+        """Take in a board from a zip; `imported` opens it."""
+        yield {"archive": None, "imported": "", **_note("Importing …" if archive else "")}
+        if archive:
+            yield self._guarded(open_board, lambda: {"imported": self._boards.import_(archive).name})
+
+    def open_imported(self, imported: str, **state: Any) -> Update:
+        """Open the board that was imported, as if it had been chosen."""
+        return {"imported": "", **(self.choose(imported, **state) if imported else {})}
+
+    def _first(self, chosen: str, follows: str | None = None) -> Update:
+        """The first board, opened; the invitation to make one where there is none."""
+        names = self._boards.names()
+        if names:
+            return self._opened(self._boards.get(names[0]), chosen, follows)
+        nothing = {"open_board": "", "kept_words": None, "confirm": _visible(False), **NO_WORDS}
+        buttons = {name: gr.update(interactive=False) for name in ("rename", "delete", "export", "analyze", "use")}
+        return {
+            **self._lists("", chosen, follows),
+            **nothing,
+            **buttons,
+            "no_board": _visible(True),
+            "view": _visible(False),
+        }
+
+    def _opened(self, board: Moodboard, chosen: str, follows: str | None = None) -> Update:
+        """A board with all that belongs to it, its texts included."""
+        return {
+            **self._lists(board.name, chosen, follows),
+            **self._view(board),
+            **{field: gr.update(value=text, interactive=True) for field, text in texts_of(board.analysis).items()},
+            **{name: gr.update(interactive=True) for name in ("rename", "delete", "export")},
+            "open_board": board.name,
+            "kept_words": _kept_words(board),
+            "found": _visible(board.analysis is not None),
+            "saved": moodboard_fragments.SAVED_BY_ITSELF,
+            "confirm": _visible(False),
+            "no_board": _visible(False),
+            "view": _visible(True),
+        }
+
+    def _view(self, board: Moodboard) -> Update:
+        """What is seen of a board, except its texts."""
+        analysis, found = board.analysis, bool(board.images)
+        clusters = analysis.clusters if analysis else ()
+        labels = moodboard_fragments.looks(board)
+        heads = [(moodboard_fragments.present(board, cluster) or [cluster.representative])[0] for cluster in clusters]
+        pictures = [(self._picture(image), f"Picture {place}") for place, image in enumerate(board.images, start=1)]
+        return {
+            "facts": moodboard_fragments.facts(board),
+            "pictures": gr.update(value=pictures, visible=found),
+            "image_ids": list(board.images),
+            "selected_image": "",
+            "remove": gr.update(interactive=False, visible=found),
+            "palette": moodboard_fragments.palette(analysis),
+            "look_pictures": [(self._picture(head), label) for head, label in zip(heads, labels, strict=True)],
+            "looks": gr.update(
+                choices=[(label, str(place)) for place, label in enumerate(labels)],
+                value=[str(place) for place, cluster in enumerate(clusters) if cluster.on],
+                interactive=True,
+            ),
+            "look_ids": _look_ids(board),
+            "analyze": gr.update(interactive=found, value="Analyze again" if board.changed else "Analyze"),
+            "use": gr.update(interactive=analysis is not None),
+        }
+
+    def _lists(self, name: str, chosen: str, follows: str | None = None) -> Update:
+        """Both lists of boards: the tab's own shows `name`, the Create tab's keeps its choice or goes to `follows`."""
+        names = self._boards.names()
+        current = chosen if follows is None else follows
+        # A recipe may have chosen a board that is gone.
+        gone = [current] if current and current not in names else []
+        value = {} if follows is None else {"value": follows}
+        return {
+            "boards": gr.update(choices=names, value=name or None),
+            "chosen": gr.update(choices=choices_of([*names, *gone]), **value),
+        }
+
+    def _picture(self, image: str) -> str | Image.Image:
+        """Where a picture is; a grey one in its place, which can still be removed, where its file is gone."""
+        try:
+            return str(self._references.path(image))
+        except InvalidRequest:
+            return Image.new("RGB", (64, 64), "grey")
+
+    def _added(self, open_board: str, files: list[str]) -> Update:
+        before = len(self._boards.get(open_board).images)
+        added = len(self._boards.add(open_board, files).images) - before
+        known = len(files) - added
+        note = f"{moodboard_fragments.pictures(added)} added." if added else "Nothing added."
+        return _note(note + (f" {moodboard_fragments.pictures(known)} on the board already." if known else ""))
+
+    def _analysis(self, name: str) -> Iterator[float]:
+        """The share that is done, again and again until it is; closing the iterator ends the analysis."""
+        shares, given_up = deque([0.0], maxlen=1), threading.Event()
+
+        def check() -> None:
+            if given_up.is_set():
+                raise Stopped(STOPPED)
+
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="moodboard-analysis") as worker:
+            running = worker.submit(self._studio.analyze, name, shares.append, check)
+            try:
+                while not running.done():
+                    yield shares[0]
+                    wait([running], POLL_SECONDS)
+            finally:
+                given_up.set()
+        running.result()
+
+    def _save(self, open_board: str, kept_words: Words | None, texts: Words) -> tuple[Words, StudioError | None]:
+        """Save each text that was touched by itself: one that is refused keeps no other back.
+
+        Returns the texts that are saved now, and what was wrong with the first that is not.
+        """
+        kept, problem = dict(kept_words or NO_WORDS), None
+        for field, text in touched(texts, kept).items():
+            try:
+                self._boards.change_analysis(open_board, functools.partial(edited, field=field, text=text))
+                kept[field] = text
+            except StudioError as error:
+                problem = problem or error
+        return kept, problem
+
+    def _leave(self, open_board: str, kept_words: Words | None, texts: Words) -> None:
+        """Save the open board's texts before others take their place; raises what is wrong with them.
+
+        The texts of a board that is gone go with it.
+        """
+        _, problem = self._save(open_board, kept_words, texts)
+        if problem and open_board in self._boards.names():
+            raise problem
+
+    def _guarded(self, open_board: str, action: Callable[[], Update], clear: bool = True) -> Update:
+        """What `action` gives, without the last notice; or a notice of what was wrong."""
+        try:
+            return {**(_note("") if clear else {}), **action()}
+        except StudioError as error:
+            return self._problem(open_board, error.message)
+        except Exception:
+            logger.exception("The tab Moodboards failed")
+            return self._problem(open_board, DEFECT)
+
+    def _problem(self, open_board: str, message: str) -> Update:
+        """A notice, and the list of boards as it is now: what was wrong may be that a board is gone."""
+        update: Update = {"notice": shown(fragments.notice(message))}
+        with suppress(StudioError):
+            names = self._boards.names()
+            update["boards"] = gr.update(choices=names, value=open_board if open_board in names else None)
+        return update
+
+
+def _kept_words(board: Moodboard) -> Words | None:
+    """The texts that are in the boxes and saved; None for a board without an analysis."""
+    return texts_of(board.analysis) if board.analysis else None
+
+
+def _look_ids(board: Moodboard) -> list[str]:
+    return [cluster.representative for cluster in board.analysis.clusters] if board.analysis else []
+
+
+def _visible(visible: bool) -> Any:
+    return gr.update(visible=visible)
+
+
+def _note(message: str) -> Update:
+    """A calm line in the place of notices; none for an empty message."""
+    return {"notice": shown(fragments.notice(message, "quiet")) if message else gr.update(**HIDDEN)}
+
+
+def _analyzing(running: bool) -> Update:
+    """The buttons, and the words, which the analysis is about to replace."""
+    return {
+        "analyze": _visible(not running),
+        "stop": _visible(running),
+        "progress": gr.update(**HIDDEN),
+        **{name: gr.update(interactive=not running) for name in (*WORDS, "looks")},
+    }
+
+
+def _merged(first: Any, second: Any) -> Any:
+    """Two updates of one part, the second of which counts where both say something."""
+    return {**first, **second} if isinstance(first, dict) and isinstance(second, dict) else second
+
+
+def _file_name(name: str) -> str:
+    """A name for an export that any system takes."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:EXPORT_NAME_CHARACTERS]
+    return plain or "moodboard"
