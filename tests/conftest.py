@@ -38,11 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every test has its own working directory and none of the person's settings."""
+    """Every test has its own working directory, none of the person's settings, and none of the example moodboards."""
     for name in list(os.environ):
         if name.startswith(PREFIX) and not name.startswith(MODEL_CHOICES):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("krea_studio.library.store.EXAMPLES_FOLDER", tmp_path / "no-examples")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
 
 

@@ -18,6 +18,23 @@ def optional(fields: dict[str, st.SearchStrategy[Any]], **required: st.SearchStr
     return st.fixed_dictionaries(required, optional=fields)
 
 
+strengths = st.floats(-2, 2)
+references = st.text("0123456789abcdef", min_size=32, max_size=32)
+
+
+def boards(required_content: bool) -> st.SearchStrategy[Any]:
+    """Moodboard choices, with what they steer by or also without."""
+    representative = st.fixed_dictionaries({"image": references, "share": st.floats(0.01, 1)})
+    words = st.lists(prompts.map(str.strip).filter(str.isprintable), max_size=3)
+    content = optional(
+        {"keywords": words, "avoids": words}, representatives=st.lists(representative, min_size=1, max_size=3)
+    )
+    fields = {"strength": st.floats(-0.5, 1.5)}
+    if required_content:
+        return optional(fields, name=prompts, content=content)
+    return optional({**fields, "content": st.none() | content}, name=prompts)
+
+
 ready = {
     "negative_prompt": texts,
     "variant": st.sampled_from(list(VARIANTS)),
@@ -31,8 +48,8 @@ ready = {
     "locked_sliders": st.lists(st.sampled_from(SLIDERS), max_size=2),
     "spread": st.integers(1, FULL_SPREAD),
     "exploration_seed": st.none() | seeds,
-    "style_references": st.just([]),
-    "moodboard": st.none(),
+    "style_references": st.lists(optional({"strength": strengths}, image=references), max_size=4),
+    "moodboard": st.none() | boards(required_content=True),
     "seed": st.none() | seeds,
     "batch": st.integers(1, 4),
     "steps": st.none() | st.integers(1, 100),
@@ -40,12 +57,10 @@ ready = {
 }
 """Fields with values that this version can draw."""
 
-strengths = st.floats(-2, 2)
 valid = {
     **ready,
     "creativity": st.sampled_from(["raw", "low", "medium", "high"]),
-    "style_references": st.lists(optional({"strength": strengths}, image=prompts), max_size=4),
-    "moodboard": st.none() | optional({"strength": st.floats(-0.5, 1.5)}, name=prompts),
+    "moodboard": st.none() | boards(required_content=False),
     "styles": st.lists(optional({"weight": strengths}, name=prompts), max_size=3),
 }
 """Fields with every value that a request may have."""

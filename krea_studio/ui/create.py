@@ -6,12 +6,10 @@ directly after the prompt, on a phone; the stylesheet does that.
 """
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import Block
 
 from krea_studio.direction.sliders import STARTING_POINTS
 from krea_studio.recipe.request import SLIDERS, choices, default, help_text
@@ -21,8 +19,7 @@ from krea_studio.ui import controls, fragments, references
 from krea_studio.ui import moodboard_choice as moodboard
 from krea_studio.ui.handlers import CreateHandlers
 from krea_studio.ui.recall import RECALLED
-
-Parts = dict[str, Block]
+from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 LOCKS = tuple(controls.lock_of(slider) for slider in SLIDERS)
 # What a run is made from; every name is a field of GenerationRequest, except the check boxes for a new seed and locks.
@@ -47,7 +44,7 @@ PRESS_GENERATE = "() => document.querySelector('#generate')?.click()"
 
 
 def build_create_tab(services: Services, shared: bool) -> Parts:
-    """Lay out and wire the tab inside the current Blocks context, and return its parts; `shared` as for `build_page`."""
+    """Lay out and wire the tab inside the current Blocks context and return its parts; `shared` as for `build_page`."""
     parts: Parts = {}
     handlers = CreateHandlers(services, shared)
     with gr.Row(elem_id="create"):
@@ -191,25 +188,9 @@ def _results(parts: Parts) -> None:
 
 
 def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
-    on_page = functools.partial(_on_page, parts)
-
-    def on(
-        event: Any, handler: Callable[..., Any], reads: tuple[str, ...], writes: tuple[str, ...], **options: Any
-    ) -> Any:
-        """At `event` call `handler` with the parts that it reads; it can change those that it writes, and no other."""
-        return event(
-            on_page(handler),
-            outputs=[parts[name] for name in writes],
-            show_progress="hidden",
-            api_visibility="private",
-            **{"inputs_kwargs": {name: parts[name] for name in reads}, **options},
-        )
-
-    def any_of(*events: Any) -> Any:
-        return functools.partial(gr.on, events)
-
-    at_once = functools.partial(on, queue=False)
-    run = on(
+    wiring = Wiring(parts)
+    at_once = wiring.at_once
+    run = wiring.on(
         any_of(parts["generate"].click, *(parts[box].submit for box in ("prompt", *controls.OPTIONAL_NUMBERS))),
         handlers.run,
         reads=("browser", *RUN_CONTROLS),
@@ -238,9 +219,8 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
     at_once(
         parts["examples"].click,
         handlers.example_chosen,
-        reads=(),
+        reads={"example": "examples"},
         writes=("prompt",),
-        inputs_kwargs={"example": parts["examples"]},
     )
 
     at_once(
@@ -271,9 +251,8 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
     at_once(
         parts["settings_file"].upload,
         handlers.settings_dropped,
-        reads=(),
+        reads={"picture": "settings_file"},
         writes=(*recalled, "settings_file"),
-        inputs_kwargs={"picture": parts["settings_file"]},
     )
 
     _wire_references(parts, handlers, at_once)
@@ -289,9 +268,8 @@ def _wire_references(parts: Parts, handlers: CreateHandlers, at_once: Callable[.
     at_once(
         parts["reference_file"].upload,
         handlers.references.added,
-        reads=(),
+        reads={"files": "reference_file", **{name: name for name in places}},
         writes=(*filled, "reference_file"),
-        inputs_kwargs={"files": parts["reference_file"], **{name: parts[name] for name in places}},
     )
     at_once(
         parts["as_reference"].click, handlers.used_as_reference, reads=("shown_ids", "selected", *places), writes=filled
@@ -317,29 +295,3 @@ def _wire_references(parts: Parts, handlers: CreateHandlers, at_once: Callable[.
         reads=("shown_ids", "selected", "moodboard", "variant"),
         writes=("stage", "moodboard_text"),
     )
-
-
-def _on_page(parts: Parts, handler: Callable[..., Any]) -> Callable[..., Any]:
-    """`handler` with its updates addressed to components instead of names."""
-
-    def addressed(update: dict[str, Any]) -> dict[Block, Any]:
-        return {parts[name]: value for name, value in update.items()}
-
-    if inspect.isgeneratorfunction(handler):
-
-        @functools.wraps(handler)
-        def stream(*args: Any, **kwargs: Any) -> Any:
-            updates = handler(*args, **kwargs)
-            try:
-                for update in updates:
-                    yield addressed(update)
-            finally:
-                updates.close()
-
-        return stream
-
-    @functools.wraps(handler)
-    def answer(*args: Any, **kwargs: Any) -> dict[Block, Any]:
-        return addressed(handler(*args, **kwargs))
-
-    return answer

@@ -30,7 +30,7 @@ from krea_studio.ui.protection import BodyLimit, SameSiteUploads, SecurityHeader
 
 logger = logging.getLogger(__name__)
 
-MAX_UPLOAD = "20mb"
+MAX_UPLOAD = "64mb"
 SESSIONS_KEPT = 500
 SPARE_THREADS = 40  # for short requests, beside the threads that wait for the engine
 

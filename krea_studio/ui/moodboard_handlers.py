@@ -217,7 +217,11 @@ class MoodboardHandlers:
             board = self._boards.get(open_board)
             board.content()
             names = choices_of(self._boards.names())
-            return {"chosen": gr.update(choices=names, value=board.name), "tabs": gr.update(selected="create")}
+            return {
+                "chosen": gr.update(choices=names, value=board.name),
+                "recalled_content": None,
+                "tabs": gr.update(selected="create"),
+            }
 
         return self._guarded(open_board, used)
 

@@ -31,12 +31,15 @@ FILES_AT_ONCE = 4
 PRESS_DOWNLOAD = "() => document.querySelector('#board-download')?.click()"
 
 
-def build_moodboards_tab(services: Services, shared: bool, tabs: gr.Tabs, chosen: gr.Dropdown) -> None:
+def build_moodboards_tab(
+    services: Services, shared: bool, tabs: gr.Tabs, chosen: gr.Dropdown, recalled_content: gr.State
+) -> None:
     """Lay out and wire the tab inside `tabs`; `shared` as for `build_page`.
 
-    `chosen` is the Create tab's list of boards: it follows the boards, and "Use in Create" chooses there.
+    `chosen` is the Create tab's list of boards: it follows the boards, and "Use in Create" chooses there and
+    clears `recalled_content`, so that the board steers as it is now.
     """
-    parts: Parts = {"tabs": tabs, "chosen": chosen}
+    parts: Parts = {"tabs": tabs, "chosen": chosen, "recalled_content": recalled_content}
     with gr.Tab("Moodboards", id="moodboards") as parts["tab"]:
         _keep_in_mind(parts)
         with gr.Row(elem_id="moodboards"):
@@ -173,7 +176,9 @@ def _wire_boards(wiring: Wiring, handlers: MoodboardHandlers) -> None:
     )
     at_once(parts["keep_board"].click, handlers.keep_board, reads=(), writes=("confirm",))
     at_once(parts["really_delete"].click, handlers.delete, reads=("open_board", "chosen"), writes=OPENED)
-    at_once(parts["use"].click, handlers.use, reads=("open_board",), writes=(*NOTICE, "chosen", "tabs"))
+    at_once(
+        parts["use"].click, handlers.use, reads=("open_board",), writes=(*NOTICE, "chosen", "recalled_content", "tabs")
+    )
 
 
 def _wire_files(wiring: Wiring, handlers: MoodboardHandlers) -> None:

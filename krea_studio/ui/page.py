@@ -28,7 +28,7 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Create", id="create"):
                 create = build_create_tab(services, shared)
-            build_moodboards_tab(services, shared, tabs, chosen=create["moodboard"])
+            build_moodboards_tab(services, shared, tabs, create["moodboard"], create["moodboard_content"])
         gr.HTML(fragments.FOOTER, elem_id="notice")
         add_generate_endpoint(services)
     return page

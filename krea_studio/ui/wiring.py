@@ -6,13 +6,14 @@ yield, updates by the same names.
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
 
 Parts = dict[str, Block]
+Reads = Iterable[str] | Mapping[str, str]
 
 
 class Wiring:
@@ -21,13 +22,15 @@ class Wiring:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
 
-    def on(
-        self, event: Any, handler: Callable[..., Any], reads: Iterable[str], writes: Iterable[str], **options: Any
-    ) -> Any:
-        """At `event` call `handler` with the parts that it reads; `options` go to Gradio."""
+    def on(self, event: Any, handler: Callable[..., Any], reads: Reads, writes: Iterable[str], **options: Any) -> Any:
+        """At `event` call `handler` with the parts that it reads; `options` go to Gradio.
+
+        A mapping as `reads` gives a parameter the part of another name.
+        """
+        named = reads if isinstance(reads, Mapping) else {name: name for name in reads}
         return event(
             _addressed(self.parts, handler),
-            inputs_kwargs={name: self.parts[name] for name in reads},
+            inputs_kwargs={parameter: self.parts[part] for parameter, part in named.items()},
             outputs=[self.parts[name] for name in writes],
             show_progress="hidden",
             api_visibility="private",
@@ -35,7 +38,7 @@ class Wiring:
         )
 
     def at_once(
-        self, event: Any, handler: Callable[..., Any], reads: Iterable[str], writes: Iterable[str], **options: Any
+        self, event: Any, handler: Callable[..., Any], reads: Reads, writes: Iterable[str], **options: Any
     ) -> Any:
         """`on` without waiting in the queue, for what takes no time."""
         return self.on(event, handler, reads, writes, queue=False, **options)

@@ -53,7 +53,11 @@ def test_a_recipe_leads_back_to_its_shot(data: dict[str, Any], seed: int) -> Non
 def test_a_control_that_is_not_built_is_refused_never_ignored(data: dict[str, Any], seed: int) -> None:
     request = parse_request(data)
     wanted = [field for field in PENDING_CONTROLS if getattr(request, field) != default(field)]
-    if wanted:
+    board = request.moodboard
+    if not wanted and board and board.strength and not board.content:
+        with pytest.raises(InvalidRequest, match="has no content"):
+            plan(request, seed, EXPLORATION_SEED)
+    elif wanted:
         with pytest.raises(InvalidRequest, match="is not available yet — "):
             plan(request, seed, EXPLORATION_SEED)
     else:
@@ -64,8 +68,7 @@ def test_a_control_that_is_not_built_is_refused_never_ignored(data: dict[str, An
     ("control", "message"),
     [
         ({"creativity": "high"}, "Creativity 'high' is not available yet — set it to raw"),
-        ({"style_references": [{"image": "a"}]}, "Style references is not available yet — leave it empty"),
-        ({"moodboard": {"name": "a"}}, "Moodboard is not available yet — leave it empty"),
+        ({"styles": [{"name": "a"}]}, "Styles is not available yet — leave it empty"),
     ],
 )
 def test_the_refusal_names_the_control_and_its_neutral_value(control: dict[str, Any], message: str) -> None:

@@ -85,13 +85,13 @@ def test_a_request_is_frozen_and_hashable(data: dict[str, Any]) -> None:
             {"locked_sliders": ["movement", "colour"]},
             "Locked sliders, number 2 is 'colour' — choose one of intensity, complexity, movement",
         ),
-        ({"style_references": [{"image": "a"}] * 5}, "Style references has 5 entries — give a list of at most 4"),
+        ({"style_references": [{"image": "a" * 32}] * 5}, "Style references has 5 entries — give a list of at most 4"),
         (
-            {"style_references": [{"image": "a"}, {"image": "b", "strength": 9}]},
+            {"style_references": [{"image": "a" * 32}, {"image": "b" * 32, "strength": 9}]},
             "Style references, number 2, strength is 9 — give a number from -2 to 2",
         ),
         ({"moodboard": {"name": ""}}, "Moodboard, name is empty — give a text of 1 to 200 characters"),
-        ({"moodboard": 7}, "Moodboard is 7 — give an object with name and strength, or leave it empty"),
+        ({"moodboard": 7}, "Moodboard is 7 — give an object with name and strength and content, or leave it empty"),
         (
             {"styles": [{"name": "a", "power": 3}]},
             "'power' is not a field of Styles, number 1 — use only name, weight",

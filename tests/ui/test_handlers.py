@@ -15,8 +15,9 @@ from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, parse_request
 from krea_studio.services import Services
 from krea_studio.ui.create import LOCKS, RUN_CONTROLS
-from krea_studio.ui.handlers import DEFECT, NEAR_SPREAD, CreateHandlers
+from krea_studio.ui.handlers import DEFECT, NEAR_SPREAD, NOT_FIELDS, CreateHandlers, NOT_FIELDS
 from tests.doubles import drawn, picture
+from krea_studio.ui.references import STRENGTHS, USUAL_STRENGTH
 from tests.ui.conftest import PageEngine
 
 BROWSER = "0123456789abcdef" * 2
@@ -31,9 +32,14 @@ def values(**changed: Any) -> dict[str, Any]:
     """What the page's controls hold when it is opened, with changes."""
     texts = {"seed": "", "steps": "", "guidance_scale": "", "exploration_seed": ""}
     locks = dict.fromkeys(LOCKS, False)
-    neutral = {name: default(name) for name in RUN_CONTROLS if name not in (*texts, *locks, "random_seed", "prompt")}
+    places = {"references": [], **dict.fromkeys(STRENGTHS, USUAL_STRENGTH)}
+    board = {"moodboard": "", "moodboard_strength": 35, "moodboard_content": None}
+    known = {*texts, *locks, *places, *board, "random_seed", "prompt"}
+    neutral = {name: default(name) for name in RUN_CONTROLS if name not in known}
     return {
         **neutral,
+        **places,
+        **board,
         **texts,
         **locks,
         "prompt": "a fox",
@@ -309,7 +315,7 @@ def test_the_status_line(handlers: CreateHandlers) -> None:
 
 
 def test_every_run_control_is_a_field_of_the_request() -> None:
-    assert set(RUN_CONTROLS) - {"random_seed", *LOCKS} <= set(GenerationRequest.model_fields)
+    assert set(RUN_CONTROLS) - {"random_seed", *LOCKS, *NOT_FIELDS} <= set(GenerationRequest.model_fields)
 
 
 def test_pin_writes_values_and_seed_and_ends_random_mode(

@@ -88,7 +88,7 @@ def wired(services: Services, monkeypatch: pytest.MonkeyPatch) -> dict[str, tupl
     with gr.Blocks(), gr.Tabs() as tabs:
         with gr.Tab("Create"):
             chosen = gr.Dropdown(choices_of([]), value="")
-        build_moodboards_tab(services, False, tabs, chosen)
+        build_moodboards_tab(services, False, tabs, chosen, gr.State())
     return found
 
 
