@@ -5,6 +5,8 @@ only when it is on disk with its recipe; while it is being written the engine go
 """
 
 import io
+import itertools
+import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Generator
@@ -15,15 +17,19 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from krea_studio.direction.analysis import measured_analysis
-from krea_studio.direction.moodboards import Moodboard
+from krea_studio.direction.moodboards import Analysis, Moodboard
 from krea_studio.direction.references import attended_pictures
+from krea_studio.direction.written import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
 from krea_studio.engine.base import Engine, Failed, ImageReady, Loading, Queued, Step
-from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.errors import InvalidRequest, StorageError, Unavailable
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest
+from krea_studio.recipe.variants import VARIANTS
 from krea_studio.validation import shown
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,8 +85,9 @@ class Studio:
     ) -> Moodboard:
         """Analyze a moodboard and keep what was found; one whose pictures are as they were analyzed is not done again.
 
-        `report` is told the share that is done; `check` is called in between and may raise to give up, which keeps the
-        board as it was. Raises InvalidRequest for a board that does not exist or has no pictures.
+        Everything is measured; where the engine has a language model, that writes the words. `report` is told the
+        share that is done; `check` is called in between and may raise to give up, which keeps the board as it was.
+        Raises InvalidRequest for a board that does not exist or has no pictures.
         """
         boards = self.library.moodboards
         board = boards.get(name)
@@ -89,7 +96,51 @@ class Studio:
         if not board.images:
             raise InvalidRequest(f"Moodboard {shown(name)} has no pictures — add some and analyze it then")
         pictures = {image: _opened(self.library.references.read(image)) for image in board.images}
-        return boards.keep_analysis(name, measured_analysis(pictures, report, check))
+        variant, writer = self._writer()
+        if not writer:
+            return boards.keep_analysis(name, measured_analysis(pictures, report, check))
+        measured = measured_analysis(pictures, lambda share: report(share / 2), check)
+        written = self._written(board.model_copy(update={"analysis": measured}), variant, writer, report, check)
+        report(1.0)
+        return boards.keep_analysis(name, written or measured)
+
+    def _writer(self) -> tuple[str, str]:
+        """A variant that can write, one that is loaded before others, and its writer's name; both empty without any."""
+        loaded = {checkpoint.name for checkpoint in self.engine.status().loaded}
+        writers = [(variant, name) for variant in VARIANTS if (name := self.engine.writer(variant))]
+        return min(writers, key=lambda each: self.engine.checkpoint_of(each[0]).name not in loaded, default=("", ""))
+
+    def _written(
+        self,
+        measured: Moodboard,
+        variant: str,
+        writer: str,
+        report: Callable[[float], None],
+        check: Callable[[], None],
+    ) -> Analysis | None:
+        """The analysis of a measured board in its writer's words; None where none of them are usable.
+
+        The writer sees the pictures that stand for the board.
+        """
+        steps = itertools.count(1)
+        pictures = [self.library.references.read(each.image) for each in measured.content().representatives]
+
+        def going_on() -> None:
+            check()
+            report(1 - 0.5 * 0.99 ** next(steps))  # nobody knows how many words there will be
+
+        for instruction in (INSTRUCTION, INSTRUCTION_AGAIN):
+            try:
+                found = parse_written(self.engine.describe(variant, pictures, instruction, going_on))
+            except Unavailable as error:
+                log.warning("%s", error.message)
+                break
+            except InvalidRequest as error:
+                log.warning("%s: %s", writer, error.message)
+            else:
+                words = {"taste_profile": found.taste_profile, "keywords": found.keywords, "avoids": found.avoids}
+                return Analysis.model_validate(dict(measured.analysis) | words | {"written_by": writer})
+        return None
 
     def _with_moodboard(self, request: GenerationRequest) -> GenerationRequest:
         """The request with its moodboard's present content, unless it brings its own or the strength is 0."""

@@ -1,10 +1,11 @@
 """An engine that says what a test wrote down for it, for what a real one does only when things go wrong."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 from PIL import Image
 
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Event, ImageReady, Step
+from krea_studio.errors import Unavailable
 from krea_studio.recipe.plan import GenerationPlan, Shot
 
 Script = list[Event | BaseException | Callable[[], None]]
@@ -44,6 +45,12 @@ class ScriptedEngine:
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded=True)
+
+    def writer(self, variant: str) -> str | None:
+        return None
+
+    def describe(self, variant: str, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]) -> str:
+        raise Unavailable("This engine has no language model — give one")
 
 
 def picture(shot: Shot) -> Image.Image:

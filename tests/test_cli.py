@@ -245,6 +245,58 @@ def test_inspect_prints_the_recipe(capsys: pytest.CaptureFixture[str], library: 
     assert json.loads(out) == record.recipe == recipe_of(prompt="a fox 🦊", resolution="512")
 
 
+class TestReferences:
+    @pytest.fixture
+    def look(self, tmp_path: Path) -> Path:
+        path = tmp_path / "a look: blue.png"
+        Image.new("RGB", (64, 64), "blue").save(path)
+        return path
+
+    def test_pictures_are_kept_and_strengths_reach_the_request(
+        self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, look: Path
+    ) -> None:
+        other = look.with_name("other.png")
+        Image.new("RGB", (32, 64), "red").save(other)
+        code, out, errors = run(
+            capsys, f"generate fox --resolution 512 --reference '{look}' --reference {other}:-0.4 --json"
+        )
+        assert (code, errors) == (0, [])
+        recipe = json.loads(out)["recipe"]
+        assert [each["strength"] for each in recipe["style_references"]] == [0.5, -0.4]
+        look.unlink(), other.unlink()
+        code, out, _ = run(capsys, f"generate --from {json.loads(out)['path']} --json")
+        assert code == 0 and json.loads(out)["recipe"]["style_references"] == recipe["style_references"]
+        assert double.plans[0].pictures == double.plans[1].pictures
+
+    def test_a_line_tells_the_references(
+        self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, look: Path
+    ) -> None:
+        _, out, _ = run(capsys, f"generate fox --resolution 512 --reference '{look}:0.8'")
+        assert out.rstrip().endswith("style reference at 80 %")
+
+    @pytest.mark.parametrize(
+        ("flags", "words"),
+        [
+            ("--reference LOOK:3", "--reference, number 1, strength is 3.0 — give a number from -2 to 2"),
+            ("--reference LOOK " * 5, "--reference has 5 entries — give a list of at most 4"),
+            ("--reference nowhere.png", "nowhere.png"),
+            ("--reference TEXT", "is not a PNG, JPEG or WebP picture"),
+            ("--moodboard Dusk", "Dusk"),
+            ("--moodboard Dusk:2", "--moodboard, strength is 2.0 — give a number from -0.5 to 1.5"),
+        ],
+    )
+    def test_bad_references_are_one_line_and_nothing_is_drawn(
+        self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, look: Path, flags: str, words: str
+    ) -> None:
+        text = look.with_name("text.png")
+        text.write_text("no picture")
+        flags = flags.replace("LOOK", f"'{look}'").replace("TEXT", str(text)).replace(f"'{look}':3", f"'{look}:3'")
+        code, out, errors = run(capsys, f"generate fox --resolution 512 {flags}")
+        assert (code, out, len(errors)) == (2, "", 1)
+        assert words in errors[0]
+        assert double.plans == []
+
+
 class TestFrom:
     @pytest.fixture
     def source(self, library: Library) -> Path:

@@ -1,14 +1,19 @@
 """A run: pictures are announced when they are on disk, in order, and whatever ends it, nothing is lost."""
 
 import errno
+import json
 import os
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from krea_studio.engine.base import Event, Failed, ImageReady, Loading, Queued, Step
+from krea_studio.direction.analysis import measured_analysis
+from krea_studio.direction.moodboards import Analysis
+from krea_studio.direction.written import INSTRUCTION
+from krea_studio.engine.base import EngineStatus, Event, Failed, ImageReady, LoadedCheckpoint, Loading, Queued, Step
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.store import Library
@@ -194,3 +199,158 @@ def test_what_cannot_run_is_refused_at_once(studio: Studio, double: ScriptedEngi
     with pytest.raises(StorageError, match="cannot be written"):
         studio.generate(request_of())
     assert double.plans == []
+
+
+class TestReferences:
+    @pytest.fixture
+    def looks(self, library: Library) -> list[str]:
+        """Three plain pictures that the library keeps."""
+        return [library.references.add_picture(Image.new("RGB", (64, 64), (90 * k, 80, 160))) for k in range(3)]
+
+    def test_the_plan_brings_the_pictures(self, studio: Studio, double: ScriptedEngine, looks: list[str]) -> None:
+        wished = [{"image": looks[0], "strength": 0.4}, {"image": looks[1], "strength": 0.0}]
+        list(studio.generate(request_of(style_references=wished)))
+        (plan,) = double.plans
+        assert plan.pictures == {looks[0]: studio.library.references.read(looks[0])}  # what is at 0 is not read
+
+    def test_a_picture_that_is_gone_is_told_before_the_run(
+        self, studio: Studio, double: ScriptedEngine, looks: list[str]
+    ) -> None:
+        studio.library.references.path(looks[0]).unlink()
+        with pytest.raises(InvalidRequest, match=f"{looks[0]} is not in the library any more"):
+            studio.generate(request_of(style_references=[{"image": looks[0]}]))
+        assert double.plans == []
+
+    def test_a_moodboard_brings_what_it_steers_by_and_records_it(
+        self, studio: Studio, double: ScriptedEngine, looks: list[str]
+    ) -> None:
+        boards = studio.library.moodboards
+        boards.create("Dusk")
+        with pytest.raises(InvalidRequest, match="'Dusk' has no pictures"):
+            studio.analyze("Dusk")
+        boards.add_references("Dusk", looks)
+        with pytest.raises(InvalidRequest, match="'Dusk' was not analyzed"):
+            studio.generate(request_of(moodboard={"name": "Dusk"}))
+        content = studio.analyze("Dusk").content()
+        (event,) = saved(list(studio.generate(request_of(moodboard={"name": "Dusk"}))))
+        assert double.plans[0].shots[0].moodboard.content == content
+        assert set(double.plans[0].pictures) == {each.image for each in content.representatives} == set(looks)
+
+        boards.delete("Dusk")
+        again = GenerationRequest.from_recipe(event.record.recipe)
+        list(studio.generate(again))
+        assert double.plans[1].shots == double.plans[0].shots
+        assert double.plans[1].pictures == double.plans[0].pictures
+        with pytest.raises(InvalidRequest, match="Dusk"):
+            studio.generate(request_of(moodboard={"name": "Dusk"}))
+
+    def test_an_analysis_is_not_made_twice(self, studio: Studio, looks: list[str]) -> None:
+        studio.library.moodboards.create("Dusk")
+        studio.library.moodboards.add_references("Dusk", looks)
+        shares: list[float] = []
+        first = studio.analyze("Dusk", shares.append)
+        assert shares == sorted(shares) and shares[-1] == 1
+        assert studio.analyze("Dusk", lambda share: 1 / 0) == first
+
+        def stop() -> None:
+            raise Stopped("enough")
+
+        studio.library.moodboards.remove("Dusk", looks[0])
+        with pytest.raises(Stopped):
+            studio.analyze("Dusk", check=stop)
+        assert studio.library.moodboards.get("Dusk").analysis == first.analysis
+
+
+PROFILE = "Hazy blues under soft light."
+ANSWER = {"taste_profile": PROFILE, "keywords": ["hazy blues", "fox fur"], "avoids": ["neon"], "subjects": ["foxes"]}
+
+
+class WritingEngine(ScriptedEngine):
+    """Its variant Large has a language model, which gives these answers or raises them."""
+
+    def __init__(self, *answers: str | Exception):
+        super().__init__()
+        self.answers = list(answers)
+        self.asked: list[tuple[str, list[bytes], str]] = []
+
+    def writer(self, variant: str) -> str | None:
+        return "Qwen3-VL of a test" if variant == "large" else None
+
+    def describe(self, variant: str, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]) -> str:
+        self.asked.append((variant, list(pictures), instruction))
+        for _ in range(9):
+            check()
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class TestWrittenAnalysis:
+    @pytest.fixture
+    def library(self, library: Library) -> Library:
+        """With a moodboard of ten pictures."""
+        pictures = [Image.new("RGB", (64, 64), (20 * k, 80, 160)) for k in range(10)]
+        library.moodboards.create("Dusk")
+        library.moodboards.add_references("Dusk", [library.references.add_picture(each) for each in pictures])
+        return library
+
+    @pytest.fixture
+    def measured(self, library: Library) -> Analysis:
+        """What is found without a language model."""
+        pictures = {
+            image: Image.open(library.references.path(image)).convert("RGB")
+            for image in library.moodboards.get("Dusk").images
+        }
+        return measured_analysis(pictures)
+
+    def test_the_writers_words_take_the_place_of_the_measured_ones(self, library: Library, measured: Analysis) -> None:
+        engine, shares = WritingEngine(json.dumps(ANSWER)), []
+        board = Studio(engine, library).analyze("Dusk", shares.append)
+        words = {"taste_profile": PROFILE, "keywords": ("hazy blues",), "avoids": ("neon",)}
+        assert board.analysis == measured.model_copy(update={**words, "written_by": "Qwen3-VL of a test"})
+        representatives = [each.image for each in board.content().representatives]
+        assert engine.asked == [("large", [library.references.read(each) for each in representatives], INSTRUCTION)]
+        assert len(representatives) == 8
+        assert shares == sorted(shares) and 0.5 in shares and shares[-1] == 1
+        assert sum(0.5 < share < 1 for share in shares) == 9
+
+    def test_an_answer_that_cannot_be_used_is_asked_for_once_more(self, library: Library, measured: Analysis) -> None:
+        engine = WritingEngine("I see foxes.", json.dumps(ANSWER))
+        assert Studio(engine, library).analyze("Dusk").analysis.taste_profile == PROFILE
+        (first, second) = (instruction for _, _, instruction in engine.asked)
+        assert second.startswith(first) and second != first
+
+    @pytest.mark.parametrize(
+        ("answers", "words"),
+        [
+            (["I see foxes.", "{}"], "The model's analysis cannot be used"),
+            ([json.dumps(ANSWER | {"taste_profile": "Foxes.", "keywords": ["a fox"]})] * 2, "names subjects"),
+            ([Unavailable("The weights are gone — fetch them")], "The weights are gone"),
+        ],
+    )
+    def test_without_a_usable_answer_it_stays_measured(
+        self,
+        library: Library,
+        measured: Analysis,
+        caplog: pytest.LogCaptureFixture,
+        answers: list[str | Exception],
+        words: str,
+    ) -> None:
+        engine, shares = WritingEngine(*answers), []
+        assert Studio(engine, library).analyze("Dusk", shares.append).analysis == measured
+        assert engine.answers == [] and shares[-1] == 1
+        assert words in caplog.text
+
+    def test_giving_up_keeps_the_board_as_it_was(self, library: Library) -> None:
+        engine = WritingEngine(Stopped("enough"))
+        with pytest.raises(Stopped):
+            Studio(engine, library).analyze("Dusk")
+        assert library.moodboards.get("Dusk").analysis is None
+
+    def test_what_is_loaded_is_asked_first(self, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+        engine = WritingEngine(json.dumps(ANSWER))
+        loaded = (LoadedCheckpoint("mini-turbo", 1, ()),)
+        monkeypatch.setattr(engine, "writer", lambda variant: f"the model of {variant}")
+        monkeypatch.setattr(engine, "status", lambda: EngineStatus("cpu", "float32", loaded))
+        assert Studio(engine, library).analyze("Dusk").analysis.written_by == "the model of turbo"

@@ -32,6 +32,8 @@ INSTRUCTION = (
     '"avoids": ["up to five short phrases, lower case, for looks that would not belong here"], '
     '"subjects": ["what the pictures show, a word or two each, so that it can be kept out"]}'
 )
+# A model that always takes the likeliest word answers the same to the same question.
+INSTRUCTION_AGAIN = INSTRUCTION + "\nBegin with { and end with }. Be brief: name five subjects at most, each once."
 
 
 def _set(words: str) -> frozenset[str]:

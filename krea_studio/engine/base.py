@@ -6,7 +6,7 @@ is plain data that could cross a process border. How a picture is made is no par
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -141,4 +141,19 @@ class Engine(Protocol):
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         """The checkpoint that runs `variant` with the present settings."""
+        ...
+
+    def writer(self, variant: str) -> str | None:
+        """The name of the language model that `describe` asks; None where there is none or `variant` cannot run.
+
+        Answers at once, by a look at the files.
+        """
+        ...
+
+    def describe(self, variant: str, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]) -> str:
+        """What the language model of `variant` answers to an instruction about pictures, each the bytes of a PNG.
+
+        Waits for its turn as a run does. `check` is called while it waits, loads and writes, and may raise to give
+        up. Raises Unavailable where there is no language model or it cannot be loaded.
+        """
         ...

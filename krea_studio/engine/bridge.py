@@ -11,7 +11,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 from krea_studio.engine.base import Event, Failed, Loading, Queued, Step
 from krea_studio.errors import Stopped, StudioError
@@ -123,9 +124,23 @@ def stream(
         worker.join(LEAVING_SECONDS)
 
 
+@contextmanager
+def turn(line: Line, check: Callable[[], None]) -> Iterator[None]:
+    """A place in `line` for what this thread does itself: waits for its turn, and leaves whatever becomes of it.
+
+    `check` is called while it waits and may raise to give up.
+    """
+    place = line.join()
+    try:
+        _wait_for_turn(line, place, check, lambda event: None)
+        yield
+    finally:
+        line.leave(place)
+
+
 def _work(work: Callable[[Run], None], run: Run, line: Line, place: object) -> None:
     try:
-        _wait_for_turn(run, line, place)
+        _wait_for_turn(line, place, run.check, run.emit)
         work(run)
     except StudioError as error:
         # Tracebacks would keep the frames, and with them every tensor of the run, alive.
@@ -140,11 +155,11 @@ def _work(work: Callable[[Run], None], run: Run, line: Line, place: object) -> N
         run.emit(None)
 
 
-def _wait_for_turn(run: Run, line: Line, place: object) -> None:
+def _wait_for_turn(line: Line, place: object, check: Callable[[], None], emit: Callable[[Event], None]) -> None:
     ahead = line.ahead(place)
     while ahead:
-        run.emit(Queued(ahead - 1))
+        emit(Queued(ahead - 1))
         seen = ahead
         while ahead == seen:
-            run.check()
+            check()
             ahead = line.wait(place, seen, SILENCE_SECONDS)

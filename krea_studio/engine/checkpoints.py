@@ -24,6 +24,11 @@ WEIGHTED_PARTS = ("vae", "text_encoder", "transformer")
 # What Raw and Turbo publish twice, byte for byte; a scheduler is small and keeps state, so each checkpoint has its own.
 SHARED_PARTS = ("tokenizer", "vae", "text_encoder")
 
+# Of every published Qwen3-VL. A text encoder with fewer tokens was made for one purpose, not to write.
+_WRITERS_TOKENS = 151_936
+_WRITERS_NAME = 200  # characters, as many as an analysis keeps of it
+_MAX_HEADER_BYTES = 100_000_000  # of safetensors itself
+
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -115,6 +120,30 @@ def supplier(checkpoint: Checkpoint, part: str) -> Checkpoint:
     return checkpoint if own else supplier(CHECKPOINTS[checkpoint.base], part)
 
 
+def writer(checkpoint: Checkpoint) -> str | None:
+    """The name of its language model, where that sees and writes; None where it does not, or nothing is known of it.
+
+    Only a text encoder that is on this machine counts: nobody who analyzes a moodboard asked for a download.
+    """
+    folder = _text_encoder_folder(supplier(checkpoint, "text_encoder"))
+    name = checkpoint.source if checkpoint.folder is None else checkpoint.label
+    return f"Qwen3-VL of {name}"[:_WRITERS_NAME] if folder and sees(folder) else None
+
+
+def sees(text_encoder: Path) -> bool:
+    """Whether a text encoder's folder has a whole Qwen3-VL, vision tower included, as its config and headers say.
+
+    Without the tower's weights it would load as well, and see noise.
+    """
+    try:
+        config = json.loads((text_encoder / "config.json").read_text("utf-8"))
+        whole = config["model_type"] == "qwen3_vl" and config["text_config"]["vocab_size"] >= _WRITERS_TOKENS
+        files = text_encoder.glob("*.safetensors")
+        return whole and any("visual." in tensor for file in files for tensor in _tensors(file))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
 def missing(checkpoint: Checkpoint) -> str | None:
     """Why the checkpoint cannot be loaded, as far as a look at files can tell; None when nothing is known to lack.
 
@@ -133,6 +162,23 @@ def missing(checkpoint: Checkpoint) -> str | None:
         if not any(folder.glob(pattern)):
             return f"{holder.label} lacks {part}/{pattern} in {holder.source} — copy or download the checkpoint again"
     return None
+
+
+def _text_encoder_folder(holder: Checkpoint) -> Path | None:
+    """Where the text encoder is on this machine; None while it is on the Hub only."""
+    if holder.folder is not None:
+        return holder.folder / "text_encoder"
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(holder.source, "text_encoder/config.json")
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def _tensors(file: Path) -> dict[str, object]:
+    """The header of a safetensors file: tensor by tensor, under their names."""
+    with file.open("rb") as weights:
+        length = int.from_bytes(weights.read(8), "little")
+        return json.loads(weights.read(min(length, _MAX_HEADER_BYTES)))
 
 
 def _missing_from_hub_cache(checkpoint: Checkpoint) -> str | None:

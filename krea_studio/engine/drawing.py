@@ -6,7 +6,7 @@ raises; the pipeline's own `_interrupt` would still decode. Whatever ends a run,
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,7 @@ from PIL import Image
 from krea_studio.direction.references import MECHANISM, attended_pictures, known_words
 from krea_studio.engine.base import ImageReady, Step
 from krea_studio.engine.bridge import Run
-from krea_studio.engine.checkpoints import Checkpoint
+from krea_studio.engine.checkpoints import Checkpoint, sees
 from krea_studio.engine.device import budget_bytes, choose_device, choose_precision
 from krea_studio.engine.manager import LoadedPipeline, PipelineManager
 from krea_studio.engine.memory import GIGABYTE
@@ -27,13 +27,14 @@ from krea_studio.engine.prompts import PromptCache, PromptEmbedding, require_fit
 from krea_studio.engine.references import References
 from krea_studio.engine.savings import Savings, applied
 from krea_studio.engine.sliders import Sliders
+from krea_studio.engine.writing import describe
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.recipe.plan import GenerationPlan, Shot
 from krea_studio.settings import Settings
 
 
 class Drawing:
-    """The loaded models of one device and what draws with them. For one run at a time."""
+    """The loaded models of one device, what draws with them and asks them. For one run at a time."""
 
     def __init__(self, settings: Settings, savings: Savings | None = None, mechanism: str | None = None) -> None:
         """`savings` overrules the setting `exact_savings`, `mechanism` how sliders work, both for measurements.
@@ -129,6 +130,16 @@ class Drawing:
                 "KREA_STUDIO_PRECISION to bfloat16 or float32"
             )
         return loaded.decoder.picture(pipeline._unpack_latents(made, shot.height, shot.width)[:, :, 0])
+
+    def describe(
+        self, checkpoint: Checkpoint, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]
+    ) -> str:
+        """The answer of the checkpoint's language model, as `writing.describe` gives it. Raises Unavailable."""
+        with _memory_errors():
+            loaded = self.manager.get(checkpoint, self.precision, self.device, lambda event: None, check)
+            if not sees(loaded.text_encoder_folder):
+                raise Unavailable(f"{checkpoint.label} has no language model that sees — choose another checkpoint")
+            return describe(loaded.pipeline, self.device, pictures, instruction, check)
 
     def _embedding(self, loaded: LoadedPipeline, text: str, words: str = "", share: float = 0.0) -> PromptEmbedding:
         trimmed = self.savings.trimmed_text

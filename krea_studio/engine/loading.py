@@ -101,7 +101,7 @@ def load_part(located: Located, part: str, precision: torch.dtype) -> Any:
         model, report = MODEL_CLASSES[part].from_pretrained(
             folder, dtype=precision, local_files_only=True, output_loading_info=True
         )
-    # The vision tower of the text encoder is never used here, and may be left out to save a tenth of its size.
+    # The vision tower of the text encoder reads no prompt, and may be left out to save a tenth of its size.
     lacking = [key for key in report["missing_keys"] if not key.startswith("visual.")]
     wrong = [*lacking, *report.get("mismatched_keys", ())]
     if wrong:

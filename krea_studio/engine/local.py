@@ -2,20 +2,20 @@
 
 Cheap to build and free of torch until the first run (or `prepare`), so that the page is up before any model code is
 read. What runs a variant is a checkpoint of the table, a folder or a Hub repository, as the settings say. The work
-itself is in `drawing`, the thread and the line in `bridge`.
+itself is in `drawing` and `writing`, the thread and the line in `bridge`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Event, Loading
-from krea_studio.engine.bridge import Line, Run, stream
-from krea_studio.engine.checkpoints import missing, resolve
+from krea_studio.engine.bridge import Line, Run, stream, turn
+from krea_studio.engine.checkpoints import missing, resolve, writer
 from krea_studio.engine.slider_files import described
 from krea_studio.errors import Unavailable
 from krea_studio.recipe.plan import GenerationPlan
@@ -90,6 +90,18 @@ class LocalEngine:
             return replace(checkpoint.info, sliders=described(checkpoint, self._settings.sliders))
         except Unavailable as error:
             return CheckpointInfo(name, name, name, error.message, embedded=False)
+
+    def writer(self, variant: str) -> str | None:
+        """See Engine.writer. The embedded checkpoints have a text encoder that was never taught to write."""
+        if self.availability(variant) is not None:
+            return None
+        return writer(resolve(self._settings.checkpoint_for(variant)))
+
+    def describe(self, variant: str, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]) -> str:
+        """See Engine.describe. It is done in the caller's own thread, and has no deadline but `check`."""
+        checkpoint = resolve(self._settings.checkpoint_for(variant))
+        with turn(self._line, check):
+            return self._models().describe(checkpoint, pictures, instruction, check)
 
     def _work(self, plan: GenerationPlan, run: Run) -> None:
         checkpoint = resolve(self._settings.checkpoint_for(plan.shots[0].variant))

@@ -23,10 +23,10 @@ from diffusers import Krea2Pipeline
 
 from krea_studio.engine.base import LoadedCheckpoint, Loading
 from krea_studio.engine.checkpoints import PARTS, Checkpoint
-from krea_studio.engine.decoder import SingleFrameDecoder
 from krea_studio.engine.loading import PART_LABELS, Located, assemble, load_part, locate
 from krea_studio.engine.memory import GIGABYTE, Decision, decide, total
 from krea_studio.engine.preview import PreviewMap, load_or_fit
+from krea_studio.engine.single_frame import SingleFrameDecoder
 from krea_studio.errors import Unavailable
 
 # The only part with state of its own between steps: never shared.

@@ -16,7 +16,7 @@ from diffusers import Krea2Pipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from krea_studio.engine.decoder import SingleFrameDecoder
+from krea_studio.engine.single_frame import SingleFrameDecoder
 
 FILE_NAME = "preview.safetensors"
 JPEG_QUALITY = 80

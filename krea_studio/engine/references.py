@@ -10,7 +10,6 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -19,6 +18,7 @@ from krea_studio.engine.cache import ByteCache
 from krea_studio.engine.manager import LoadedPipeline
 from krea_studio.engine.prompts import PromptEmbedding
 from krea_studio.engine.reference_attention import Capture, Preset, Reference, attending
+from krea_studio.engine.single_frame import SingleFrameEncoder
 from krea_studio.errors import Unavailable
 from krea_studio.recipe.plan import Shot
 
@@ -48,6 +48,7 @@ class References:
         self.seconds = 0.0  # that the latest picture spent on encoding and capturing
         self._captures: ByteCache[Capture] = ByteCache(budget_bytes)
         self._latents: ByteCache[Encoded] = ByteCache(LATENT_BYTES)
+        self._encoders: dict[Hashable, SingleFrameEncoder] = {}
 
     @property
     def bytes(self) -> int:
@@ -101,7 +102,7 @@ class References:
     ) -> Reference:
         started = time.perf_counter()
         place = loaded.parts["vae"].identity, loaded.pipeline.patch_size, wanted.image, wanted.of_board
-        encoded = self._latents.get(place, lambda: _encode(loaded, pictures[wanted.image], wanted.of_board))
+        encoded = self._latents.get(place, lambda: self._encoded(loaded, pictures[wanted.image], wanted.of_board))
         kept = None
         if wanted.of_board:
             kept = max(1, round(BOARD_TOKENS * encoded.latents.shape[1] / max(of_board, BOARD_TOKENS)))
@@ -115,25 +116,28 @@ class References:
             kept_tokens=kept,
         )
 
+    def _encoded(self, loaded: LoadedPipeline, png: bytes, of_board: bool) -> Encoded:
+        vae = loaded.parts["vae"].identity
+        if vae not in self._encoders:
+            # One at a time: it is small beside the checkpoint, but not nothing.
+            self._encoders = {vae: SingleFrameEncoder(loaded.pipeline.vae).to(loaded.decoder.mean.device)}
+        return _encode(loaded, self._encoders[vae], png, of_board)
+
 
 def _identity(loaded: LoadedPipeline, place: Hashable, neutral: PromptEmbedding) -> Hashable:
     """All that a capture depends on beside the noise level."""
     return loaded.parts["transformer"].identity, loaded.encoder_identity, neutral.values.shape[1], place
 
 
-@torch.no_grad()
-def _encode(loaded: LoadedPipeline, png: bytes, of_board: bool) -> Encoded:
-    vae, patch = loaded.pipeline.vae, loaded.pipeline.patch_size
+def _encode(loaded: LoadedPipeline, encoder: SingleFrameEncoder, png: bytes, of_board: bool) -> Encoded:
+    patch = loaded.pipeline.patch_size
     token_px = loaded.pipeline.vae_scale_factor * patch
     with Image.open(io.BytesIO(png), formats=("PNG",)) as opened:
         picture = _sized(opened.convert("RGB"), BOARD_PIXELS if of_board else None, token_px)
-    pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None, :, None]
-    device, dtype = loaded.decoder.mean.device, vae.dtype
-    latents = vae.encode(pixels.to(device, dtype) / 127.5 - 1).latent_dist.mode()[:, :, 0]
-    latents = ((latents - loaded.decoder.mean) / loaded.decoder.std).to(loaded.pipeline.transformer.dtype)
+    latents = encoder(picture).to(loaded.pipeline.transformer.dtype)
     if not latents.isfinite().all():
         raise Unavailable(
-            f"{loaded.checkpoint.label} reads a reference as values that are no numbers in {vae.dtype} — set "
+            f"{loaded.checkpoint.label} reads a reference as values that are no numbers in {encoder.mean.dtype} — set "
             "KREA_STUDIO_PRECISION to bfloat16 or float32"
         )
     rows, columns = (side // patch for side in latents.shape[-2:])

@@ -3,7 +3,7 @@
 Stock Krea 2 pads every prompt to 512 tokens and masks the padding, fuses the same text anew in every step, and decodes
 a still picture as a video of one frame. All of it is mathematically removable; only rounding differs (at most 1/255 in
 the picture). `applied` changes a transformer for the length of one call and puts it back, so a pipeline outside of it
-is the stock one, bit for bit. The encoding side of trimming is in `prompts`, the decoder in `decoder`.
+is the stock one, bit for bit. The encoding side of trimming is in `prompts`, the decoder in `single_frame`.
 """
 
 from collections.abc import Iterator

@@ -64,11 +64,12 @@ NONE, WHOLE, ONE = "none", "board", "one"
 
 @dataclass(frozen=True)
 class Scope:
-    """What is measured: variants, strengths of whole boards, how many boards and seeds."""
+    """What is measured: variants, strengths of whole boards, how many boards, prompts and seeds."""
 
     variants: tuple[str, ...] = ("turbo", "medium")
     strengths: tuple[float, ...] = STRENGTHS
     boards: int = len(BOARDS)
+    prompts: int = len(PROMPTS)
     seeds: int = SEEDS
 
 
@@ -116,7 +117,8 @@ def draw_and_measure(scope: Scope, settings: Settings, path: Path, told: Callabl
     table = Table(path, COLUMNS, KEYS)
     for variant in scope.variants:
         checkpoint = settings.checkpoint_for(variant)
-        measured = partial(_measure, table, Painter(Drawing(settings), variant, checkpoint), Judge(), checkpoint)
+        painter = Painter(Drawing(settings), variant, checkpoint)
+        measured = partial(_measure, table, painter, Judge(), checkpoint, PROMPTS[: scope.prompts])
         for name in list(BOARDS)[: scope.boards]:
             content, every = built(name).content, range(scope.seeds)
             measured(name, NONE, 0.0, every, content)
@@ -134,16 +136,17 @@ def _measure(
     painter: Painter,
     judge: Judge,
     checkpoint: str,
+    prompts: Sequence[tuple[str, str]],
     name: str,
     kind: str,
     strength: float,
     seeds: range,
     content: MoodboardContent,
 ) -> None:
-    """All prompts' pictures with one board, steered by `content`."""
+    """The prompts' pictures with one board, steered by `content`."""
     board = built(name)
     for seed in seeds:
-        for prompt, (subject, words) in enumerate(PROMPTS):
+        for prompt, (subject, words) in enumerate(prompts):
 
             def measures(prompt: int = prompt, seed: int = seed, subject: str = subject, words: str = words) -> list:
                 if strength:

@@ -86,11 +86,12 @@ COST_PAIRS = 9
 
 @dataclass(frozen=True)
 class Scope:
-    """What is measured: variants, strengths, how many seeds."""
+    """What is measured: variants, strengths, pairs that are mixed, how many prompts and seeds."""
 
     variants: tuple[str, ...] = ("turbo", "medium")
     strengths: tuple[float, ...] = STRENGTHS
     mixes: tuple[tuple[int, int], ...] = MIXES
+    prompts: int = len(PROMPTS)
     seeds: int = SEEDS
 
 
@@ -129,7 +130,7 @@ def draw_and_measure(scope: Scope, settings: Settings, path: Path, told: Callabl
         bent, control = (Bent(Painter(Drawing(settings), variant, checkpoint)) for _ in range(2))
         control.painter.drawing.references.preset = PLAIN
         for seed in range(scope.seeds):
-            for prompt, (subject, _) in enumerate(PROMPTS):
+            for prompt, (subject, _) in enumerate(PROMPTS[: scope.prompts]):
                 neutral = cache(partial(bent.picture, prompt, seed, {}))
 
                 def measured(draw: Callable[[], Image.Image], look: int, other: int, subject: str = subject) -> list:

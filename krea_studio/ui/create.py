@@ -272,7 +272,10 @@ def _wire_references(parts: Parts, handlers: CreateHandlers, at_once: Callable[.
         writes=(*filled, "reference_file"),
     )
     at_once(
-        parts["as_reference"].click, handlers.used_as_reference, reads=("shown_ids", "selected", *places), writes=filled
+        parts["as_reference"].click,
+        handlers.used_as_reference,
+        reads=("shown_ids", "selected", *places),
+        writes=(*filled, "reference_file"),
     )
     for place, name in enumerate(references.REMOVES):
         at_once(parts[name].click, functools.partial(handlers.references.removed, place), reads=places, writes=filled)

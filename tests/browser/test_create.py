@@ -232,7 +232,7 @@ def test_an_example_fills_the_prompt(visit: Visit) -> None:
 
 def test_controls_to_come_are_disabled_and_say_why(visit: Visit) -> None:
     page = visit()
-    for name in ("Style references", "Moodboard", "Styles"):
+    for name in ("Styles",):
         box = page.locator("#direction").get_by_role("textbox", name=name, exact=True)
         expect(box).to_be_disabled()
         expect(box).to_have_attribute("placeholder", re.compile("not available yet"))

@@ -1,6 +1,17 @@
-import pytest
+from collections.abc import Callable
+from typing import Any
 
-from krea_studio.engine.prompts import PromptCache, count_tokens, require_fitting, token_limit
+import pytest
+import torch
+
+from krea_studio.engine.prompts import (
+    PromptCache,
+    PromptEmbedding,
+    count_tokens,
+    require_fitting,
+    token_limit,
+    with_words,
+)
 from krea_studio.errors import InvalidRequest
 
 
@@ -50,3 +61,31 @@ def test_a_prompt_is_encoded_once_while_there_is_room(load):
     encode(small, "a cat")
     assert len(calls) == 3 + 4, "the one not used for longest has left"
     hook.remove()
+
+
+class TestWords:
+    def test_words_steer_by_their_share(self, load: Callable[[str], Any]) -> None:
+        loaded, cache = load("turbo"), PromptCache()
+
+        def embedding(text: str, *steering: Any, trimmed: bool = True) -> PromptEmbedding:
+            return cache.embedding(loaded.pipeline, loaded.encoder_identity, text, trimmed, *steering)
+
+        plain, words = embedding("a fox"), "sunset colors"
+        assert embedding("a fox", words, 0.0) is plain and embedding("a fox", "", 1.0) is plain
+        whole = embedding(with_words(words, "a fox"))
+        assert embedding("a fox", words, 1.0).values.allclose(whole.values, atol=1e-5)
+        half, away = (embedding("a fox", words, share) for share in (0.5, -0.5))
+        neutral = torch.cat([plain.values.mean(1, keepdim=True).expand_as(whole.values[:, :-plain.values.shape[1]]),
+                             plain.values], 1)  # fmt: skip
+        assert (half.values + away.values).allclose(2 * neutral, atol=1e-4)
+
+    def test_with_padding_the_words_take_its_place(self, load: Callable[[str], Any]) -> None:
+        loaded, cache = load("turbo"), PromptCache()
+        trimmed, padded = (
+            cache.embedding(loaded.pipeline, loaded.encoder_identity, "a fox", trim, "sunset colors", 0.7)
+            for trim in (True, False)
+        )
+        assert padded.values.shape[1] == 512 and int(padded.mask.sum()) == trimmed.values.shape[1]
+        read = padded.values[0, padded.mask[0].bool()].flatten(1)
+        for row in trimmed.values[0].flatten(1):
+            assert (read - row).norm(dim=1).min() < 1e-3 * row.norm()

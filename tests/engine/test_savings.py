@@ -1,12 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLQwenImage
+from PIL import Image
 
 from krea_studio.engine.bridge import Run
-from krea_studio.engine.decoder import SingleFrameDecoder
 from krea_studio.engine.drawing import Drawing
 from krea_studio.engine.savings import Savings, applied
+from krea_studio.engine.single_frame import SingleFrameDecoder, SingleFrameEncoder
 from krea_studio.settings import Settings
 from tests.engine.conftest import small_plan
 
@@ -108,3 +111,13 @@ def test_a_single_frame_is_decoded_as_the_video_decoder_does(configuration):
     assert (found - expected).abs().max() < 1e-4
     scale = vae.spatial_compression_ratio
     assert SingleFrameDecoder(vae).picture(latents[:1]).size == (10 * scale, 6 * scale)
+
+
+def test_a_single_frame_is_encoded_as_the_stock_vae_does(load: Any) -> None:
+    vae = load("turbo").pipeline.vae
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 64, 3), np.uint8))
+    pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None, :, None] / 127.5 - 1
+    encoder = SingleFrameEncoder(vae)
+    with torch.no_grad():
+        expected = vae.encode(pixels).latent_dist.mode()[:, :, 0]
+    assert ((encoder(picture) * encoder.std + encoder.mean) - expected).abs().max() < 1e-4

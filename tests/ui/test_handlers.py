@@ -15,9 +15,9 @@ from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, parse_request
 from krea_studio.services import Services
 from krea_studio.ui.create import LOCKS, RUN_CONTROLS
-from krea_studio.ui.handlers import DEFECT, NEAR_SPREAD, NOT_FIELDS, CreateHandlers, NOT_FIELDS
-from tests.doubles import drawn, picture
+from krea_studio.ui.handlers import DEFECT, NEAR_SPREAD, NOT_FIELDS, CreateHandlers
 from krea_studio.ui.references import STRENGTHS, USUAL_STRENGTH
+from tests.doubles import drawn, picture
 from tests.ui.conftest import PageEngine
 
 BROWSER = "0123456789abcdef" * 2

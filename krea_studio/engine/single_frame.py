@@ -1,11 +1,13 @@
-"""The VAE's decoder for a still picture: two-dimensional, without a cache, straight to 8-bit pixels.
+"""The VAE for a still picture: two-dimensional, without a cache; decoding goes straight to 8-bit pixels.
 
 `AutoencoderKLQwenImage` is a video model. For a first frame everything before it is zero padding, so of each causal
-3-D convolution only the last temporal tap meets data, temporal upsampling is not applied, and the cache of earlier
-frames is never read: `SingleFrameDecoder` is the same function, exact to rounding, with 2-D convolutions. It copies the
-weights that it needs (a third of the decoder's) and leaves the VAE itself alone. Any configuration of the class works.
+3-D convolution only the last temporal tap meets data, temporal resampling is not applied, and the cache of earlier
+frames is never read: `SingleFrameDecoder` and `SingleFrameEncoder` are the same functions, exact to rounding, with 2-D
+convolutions. They copy the weights that they need (a third) and leave the VAE itself alone. Any configuration of the
+class works.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLQwenImage
@@ -50,6 +52,34 @@ class SingleFrameDecoder(nn.Module):
         return Image.fromarray(pixels.cpu().numpy())
 
 
+class SingleFrameEncoder(nn.Module):
+    """Encodes one picture to normalized latents, the mode of the VAE's distribution; built as the decoder is."""
+
+    def __init__(self, vae: AutoencoderKLQwenImage) -> None:
+        super().__init__()
+        stock = vae.encoder
+        layers: list[nn.Module] = [_folded(stock.conv_in)]
+        layers += [_LAYERS[type(layer).__name__](layer) for layer in stock.down_blocks]
+        layers.append(_Residual(stock.mid_block.resnets[0]))
+        for attention, residual in zip(stock.mid_block.attentions, stock.mid_block.resnets[1:], strict=True):
+            layers += [_Attention(attention), _Residual(residual)]
+        layers += [_Norm(stock.norm_out), nn.SiLU(), _folded(stock.conv_out), _folded(vae.quant_conv)]
+        self.layers = nn.Sequential(*layers)
+        self.channels = vae.config.z_dim
+        shape = (1, vae.config.z_dim, 1, 1)
+        self.register_buffer("mean", torch.tensor(vae.config.latents_mean).view(shape))
+        self.register_buffer("std", torch.tensor(vae.config.latents_std).view(shape))
+        self.to(device=vae.device, dtype=vae.dtype).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, picture: Image.Image) -> torch.Tensor:
+        """An RGB picture → (1, z, h, w) normalized latents."""
+        pixels = torch.from_numpy(np.asarray(picture.convert("RGB")).copy()).permute(2, 0, 1)[None]
+        pixels = pixels.to(self.mean.device, self.mean.dtype) / 127.5 - 1
+        moments = self.layers(pixels.contiguous(memory_format=LAYOUT))
+        return (moments[:, : self.channels] - self.mean) / self.std
+
+
 def _folded(stock: nn.Conv3d | nn.Conv2d) -> nn.Conv2d:
     """A causal 3-D convolution as it acts on a first frame; a 2-D one is copied."""
     weight = stock.weight
@@ -59,7 +89,8 @@ def _folded(stock: nn.Conv3d | nn.Conv2d) -> nn.Conv2d:
         padding = (top, left)
     else:
         padding = stock.padding
-    folded = nn.Conv2d(stock.in_channels, stock.out_channels, weight.shape[2:], padding=padding, device="meta")
+    stride = stock.stride[-2:]
+    folded = nn.Conv2d(stock.in_channels, stock.out_channels, weight.shape[2:], stride, padding, device="meta")
     folded.weight = nn.Parameter(weight.detach().clone(memory_format=LAYOUT))
     folded.bias = nn.Parameter(stock.bias.detach().clone())
     return folded
@@ -116,3 +147,24 @@ class _Upsampling(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.convolution(F.interpolate(x, scale_factor=2.0, mode="nearest-exact"))
+
+
+class _Downsampling(nn.Module):
+    """Half the size by a convolution; the temporal half of a 3-D downsampler does nothing to a first frame."""
+
+    def __init__(self, stock: nn.Module) -> None:
+        super().__init__()
+        if stock.mode not in ("downsample2d", "downsample3d"):
+            raise ValueError(f"the encoder has a resampler of mode {stock.mode!r}, which is not a downsampler")
+        self.pad, self.convolution = stock.resample[0], _folded(stock.resample[1])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.convolution(self.pad(x))
+
+
+# Class names of the stock encoder's layers, which lie in one flat list.
+_LAYERS = {
+    "QwenImageResidualBlock": _Residual,
+    "QwenImageAttentionBlock": _Attention,
+    "QwenImageResample": _Downsampling,
+}

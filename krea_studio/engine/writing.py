@@ -1,0 +1,115 @@
+"""What the language model in a checkpoint says of pictures: its text encoder is a Qwen3-VL without its head.
+
+That head is the embedding of the words, so a generator around the resident encoder has no weight of its own. Pictures
+become patches as the model's own processor cuts them, and the chat template is written out: neither torchvision nor a
+processor's files are needed. The likeliest word is always taken, so the same pictures get the same answer, and no
+random number is drawn. Afterwards the encoder is as it was.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import Krea2Pipeline
+from PIL import Image
+from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
+
+MAX_TOKENS = 448
+PICTURE_PIXELS = 384 * 384
+# Against going round in circles, which a model that always takes the likeliest word is prone to.
+REPETITION_PENALTY = 1.05
+
+# Of every Qwen3-VL: sides of a patch and of the square of patches that becomes one token; a still picture counts twice.
+_PATCH_PX, _MERGED, _FRAMES = 16, 2, 2
+_SIDE_STEP_PX = _PATCH_PX * _MERGED
+_END_TOKENS = ("<|im_end|>", "<|endoftext|>")
+
+
+def describe(
+    pipeline: Krea2Pipeline, device: str, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]
+) -> str:
+    """The answer of the pipeline's language model to an instruction about pictures, each the bytes of a PNG.
+
+    It is cut off after MAX_TOKENS. `check` is called before every token and may raise to stop.
+    """
+    check()
+    encoder, tokenizer = pipeline.text_encoder, pipeline.tokenizer
+    patches, grids = zip(*(patchified(fitted(_opened(png))) for png in pictures), strict=True)
+    counts = [rows * columns // _MERGED**2 for _, rows, columns in grids]
+    read = tokenizer(_chat(counts, instruction), return_tensors="pt").input_ids
+
+    def stops(ids: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        check()
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
+    try:
+        encoder.to(device)  # an offloaded one waits in main memory
+        written = generator(pipeline).generate(
+            input_ids=read.to(device),
+            attention_mask=torch.ones_like(read, device=device),
+            mm_token_type_ids=(read == encoder.config.image_token_id).int().to(device),
+            pixel_values=torch.cat(patches).to(device),
+            image_grid_thw=torch.tensor(grids, device=device),
+            stopping_criteria=[stops],
+        )
+    finally:
+        encoder.rope_deltas = None  # places of this chat's pictures, which the model keeps
+        pipeline.maybe_free_model_hooks()
+    return tokenizer.decode(written[0, read.shape[1] :], skip_special_tokens=True)
+
+
+def generator(pipeline: Krea2Pipeline) -> Qwen3VLForConditionalGeneration:
+    """The pipeline's text encoder with its head, which is its embedding: the same tensors, for use at once.
+
+    It must not be moved, saved or kept: that would act on the encoder.
+    """
+    encoder, tokenizer = pipeline.text_encoder, pipeline.tokenizer
+    config = deepcopy(encoder.config)
+    config.tie_word_embeddings = True
+    with torch.device("meta"):
+        model = Qwen3VLForConditionalGeneration(config)
+    model.model = encoder
+    model.lm_head.weight = encoder.get_input_embeddings().weight
+    end, pad = tokenizer.convert_tokens_to_ids(_END_TOKENS)
+    model.generation_config = GenerationConfig(
+        max_new_tokens=MAX_TOKENS,
+        do_sample=False,
+        repetition_penalty=REPETITION_PENALTY,
+        eos_token_id=[end, pad],
+        pad_token_id=pad,
+    )
+    return model.eval()
+
+
+def fitted(picture: Image.Image) -> Image.Image:
+    """A picture, at most four times as long as wide, with no more than PICTURE_PIXELS and sides that patches fill."""
+    scale = min(1.0, sqrt(PICTURE_PIXELS / (picture.width * picture.height)))
+    sides = [max(1, int(side * scale) // _SIDE_STEP_PX) * _SIDE_STEP_PX for side in picture.size]
+    return picture.resize(tuple(sides), Image.Resampling.BICUBIC)
+
+
+def patchified(picture: Image.Image) -> tuple[torch.Tensor, tuple[int, int, int]]:
+    """The patches of an RGB picture, shape (rows · columns, 1536) in −1 … 1, and its grid (1, rows, columns).
+
+    Equal to those of transformers' Qwen2VLImageProcessorPil; the four patches of a token follow one another.
+    """
+    rows, columns = picture.height // _PATCH_PX, picture.width // _PATCH_PX
+    pixels = (torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255 - 0.5) / 0.5
+    squares = (rows // _MERGED, _MERGED, _PATCH_PX, columns // _MERGED, _MERGED, _PATCH_PX)
+    patches = pixels.repeat(_FRAMES, 1, 1, 1).view(_FRAMES, 3, *squares).permute(2, 5, 3, 6, 1, 0, 4, 7)
+    return patches.reshape(rows * columns, -1), (1, rows, columns)
+
+
+def _chat(tokens: Sequence[int], instruction: str) -> str:
+    """One turn of Qwen3-VL's chat template: pictures of so many tokens, and the instruction."""
+    pictures = "".join(f"<|vision_start|>{'<|image_pad|>' * count}<|vision_end|>" for count in tokens)
+    return f"<|im_start|>user\n{pictures}{instruction}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def _opened(png: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
+        return picture.convert("RGB")
