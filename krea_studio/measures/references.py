@@ -81,7 +81,7 @@ SUBJECT_KEPT = 0.8  # share of pictures at strength 0.75 in which the judge find
 MOST_UNEVEN = 2.0  # the largest step of a mix, in mean steps
 COST_ONE, COST_FOUR = 1.5, 2.8  # time of a run that captures, against a plain one
 MOST_UNEVEN_COST = 1.5  # the largest added time of one more reference, in mean added times
-COST_PAIRS = 9
+COST_PAIRS = 5
 
 
 @dataclass(frozen=True)

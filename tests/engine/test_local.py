@@ -192,8 +192,8 @@ def test_numbers_that_are_none_are_told_instead_of_shown(engine, monkeypatch):
     pictures(engine, small_plan())
     original = type(engine._drawing)._embedding
 
-    def broken(drawing, loaded, text):
-        embedding = original(drawing, loaded, text)
+    def broken(drawing, loaded, text, *words):
+        embedding = original(drawing, loaded, text, *words)
         return replace(embedding, values=embedding.values * float("nan"))
 
     monkeypatch.setattr(type(engine._drawing), "_embedding", broken)

@@ -147,7 +147,7 @@ def test_a_moodboard_works_by_its_pictures_and_its_words(studio, looks) -> None:
 
 
 class TestMerging:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def sides(self) -> list[torch.Tensor]:
         draw = torch.Generator().manual_seed(0)
         shapes = ((2, 4, 30, 16), (2, 2, 30, 16), (2, 2, 30, 16))
@@ -193,11 +193,11 @@ class TestMerging:
         return predicted
 
     def test_strength_is_continuous_and_signed(self, predicted) -> None:
-        strengths = torch.linspace(-2, 2, 81).tolist()
+        strengths = torch.linspace(-2, 2, 41).tolist()
         values = [predicted(round(s, 3)) for s in strengths]
         steps = torch.stack([(b - a).norm() for a, b in zip(values, values[1:], strict=False)])
         # The statistics of queries and keys are matched for positive strengths only: steps there are larger.
-        for side in (steps[:40], steps[40:]):
+        for side in (steps[:20], steps[20:]):
             assert side.max() < 4 * side.median()
         small, opposite = predicted(0.01) - predicted(0), predicted(-0.01) - predicted(0)
         assert small.norm() > 0 < opposite.norm()
