@@ -71,7 +71,7 @@ def _edge_energies(picture: Image.Image) -> np.ndarray:
     lightness = lab(reduced(picture))[..., 0]
     found = []
     for scale in _SCALES_PX:
-        smooth = _blurred(lightness, scale)
+        smooth = blurred(lightness, scale)
         down, across = np.gradient(smooth)
         for angle in np.arange(4) * np.pi / 4:
             change = np.cos(angle) * across + np.sin(angle) * down
@@ -79,7 +79,8 @@ def _edge_energies(picture: Image.Image) -> np.ndarray:
     return np.array(found)
 
 
-def _blurred(values: np.ndarray, sigma_px: float) -> np.ndarray:
+def blurred(values: np.ndarray, sigma_px: float) -> np.ndarray:
+    """(height, width) values, blurred by a Gaussian; what lies outside is as the edge is."""
     reach = int(3 * sigma_px)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_px) ** 2)
     kernel /= kernel.sum()

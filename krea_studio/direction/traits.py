@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from krea_studio.direction.colours import merged, palette
-from krea_studio.direction.looks import lab, reduced
+from krea_studio.direction.looks import blurred, lab, reduced
 from krea_studio.direction.measures import shapes
 
 MEASURED_PX = 128
@@ -75,7 +75,7 @@ def traits(picture: Image.Image) -> Traits:
     lightness, chroma = small[..., 0], np.hypot(small[..., 1], small[..., 2])
     few = small[::_PALETTE_STRIDE, ::_PALETTE_STRIDE].reshape(-1, 3)
     colours, shares = palette(few, np.ones(len(few)), PALETTE_COLOURS)
-    smooth = np.stack([_blurred(channel, _BLUR_PX) for channel in np.moveaxis(small, -1, 0)], -1)
+    smooth = np.stack([blurred(channel, _BLUR_PX) for channel in np.moveaxis(small, -1, 0)], -1)
     flatness, grain = _surface(picture)
     return Traits(
         colours=colours,
@@ -143,7 +143,7 @@ def _edges(lightness: np.ndarray) -> np.ndarray:
     """Logarithm of the root mean square change of L* per pixel: three scales × four orientations."""
     found = []
     for scale in _EDGE_SCALES_PX:
-        down, across = _gradient(_blurred(lightness, scale))
+        down, across = _gradient(blurred(lightness, scale))
         for angle in np.arange(4) * np.pi / 4:
             change = np.cos(angle) * across + np.sin(angle) * down
             found.append(np.log(np.hypot(np.sqrt((change**2).mean()) * scale, _EDGE_FLOOR)))
@@ -155,14 +155,3 @@ def _gradient(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return tuple(
         np.gradient(values, axis=axis) if values.shape[axis] > 1 else np.zeros_like(values) for axis in (-2, -1)
     )
-
-
-def _blurred(values: np.ndarray, sigma_px: float) -> np.ndarray:
-    reach = int(3 * sigma_px)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_px) ** 2)
-    kernel /= kernel.sum()
-    for axis in (0, 1):
-        padded = np.pad(values, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
-        size = values.shape[axis]
-        values = sum(weight * padded.take(range(k, k + size), axis) for k, weight in enumerate(kernel))
-    return values

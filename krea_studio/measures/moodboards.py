@@ -5,7 +5,6 @@ A board is compared with each of the pictures that stand for it, alone and as st
 them is best for a board is found on the first seeds, and then drawn on all.
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -19,24 +18,23 @@ from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.looks import palette_distance, texture_distance
 from krea_studio.direction.moodboards import Moodboard
 from krea_studio.engine.drawing import Drawing
-from krea_studio.errors import InvalidRequest
 from krea_studio.library.references import Reference
 from krea_studio.measures.pictures import (
-    FOLDER,
     Check,
     Judge,
     Painter,
     Table,
+    arguments,
     at_least,
     checks_table,
     figure,
     line,
     rows,
     sheet,
+    tell,
 )
 from krea_studio.measures.references import PROMPTS, SUBJECT_KEPT
 from krea_studio.recipe.request import MoodboardContent, Representative
-from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import Settings, load_settings
 from krea_studio.training.renderer import render
 from krea_studio.training.world import random_scene
@@ -237,11 +235,11 @@ def write_report(found: dict[str, dict[str, Means]], folder: Path) -> None:
         "# Moodboards, measured",
         "",
         f"Written by `{COMMAND}`: {len(BOARDS)} boards of {PICTURES} pictures each, {len(PROMPTS)} prompts and "
-        f"{first.pictures // len(PROMPTS)} seeds at 512 × 512. Prompts name neither palette nor rendering style; "
-        "boards are analyzed by measure. Distances are means over all pictures of the board: palette is the sliced "
-        "Wasserstein distance of the colours in L\\*a\\*b\\*, texture that of the logarithms of edge energy. A board is "
-        "compared with the best of the pictures that stand for it, alone and as strong as all of them together, with the same "
-        "words. **What does not hold is bold.**",
+        f"{first.pictures // len(PROMPTS)} seeds at 512 × 512. Prompts name neither palette nor rendering style; boards "
+        "are analyzed by measure. Distances are means over all pictures of the board: palette is the sliced "
+        "Wasserstein distance of the colours in L\\*a\\*b\\*, texture that of the logarithms of edge energy. A board "
+        "is compared with the best of the pictures that stand for it, alone and as strong as all of them together, "
+        "with the same words. **What does not hold is bold.**",
         "",
         "![Palette distance to the whole board, over strength](moodboards.png)",
         "",
@@ -296,25 +294,12 @@ def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Measure what is asked for, then write the report. Raises StudioError when it cannot."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(Scope.variants))
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds a prompt (%(default)s)")
-    parser.add_argument(
-        "--pictures", type=Path, default=Path("moodboard-pictures.csv"), help="measures so far (%(default)s)"
-    )
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the report goes (%(default)s)")
-    chosen = parser.parse_args(argv)
-    if chosen.seeds < 1:
-        raise InvalidRequest(f"--seeds is {chosen.seeds} — give a whole number above 0")
+    chosen = arguments(COMMAND, __doc__.splitlines()[0], argv, "moodboard-pictures.csv", Scope.variants, SEEDS)
     settings = load_settings()
     scope = Scope(tuple(chosen.variants), seeds=chosen.seeds)
     draw_and_measure(scope, settings, chosen.pictures, lambda text: print(text, flush=True))
     found = means(chosen.pictures)
-    chosen.folder.mkdir(parents=True, exist_ok=True)
     write_report(found, chosen.folder)
     contact_sheet(settings, chosen.variants[0], chosen.folder / "moodboards.jpg")
-    for checkpoint, boards in found.items():
-        for check in checks(boards):
-            print(checkpoint, check.what, f"{check.measured:.3g}", check.target, "" if check.holds else "DOES NOT HOLD")
-    print(f"written: {chosen.folder / 'moodboards.md'}")
+    tell({checkpoint: checks(boards) for checkpoint, boards in found.items()}, chosen.folder / "moodboards.md")
     return 0

@@ -6,7 +6,6 @@ correlates with its reference has copied from it. How well that is seen is told 
 without what keeps the layout out.
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -19,14 +18,13 @@ from PIL import Image
 from krea_studio.direction.looks import content_correlation, palette_distance, texture_distance
 from krea_studio.engine.drawing import Drawing
 from krea_studio.engine.reference_attention import Preset
-from krea_studio.errors import InvalidRequest
 from krea_studio.library.references import Reference
 from krea_studio.measures.pictures import (
-    FOLDER,
     Check,
     Judge,
     Painter,
     Table,
+    arguments,
     at_least,
     at_most,
     checks_table,
@@ -34,9 +32,9 @@ from krea_studio.measures.pictures import (
     line,
     rows,
     sheet,
+    tell,
 )
 from krea_studio.measures.speed import Bench, ratios
-from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import Settings, load_settings
 from krea_studio.training.renderer import render
 from krea_studio.training.world import random_scene
@@ -356,31 +354,12 @@ def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Measure what is asked for, then write the report. Raises StudioError when it cannot."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(Scope.variants))
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds a prompt (%(default)s)")
-    parser.add_argument(
-        "--pictures", type=Path, default=Path("reference-pictures.csv"), help="measures so far (%(default)s)"
-    )
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the report goes (%(default)s)")
-    chosen = parser.parse_args(argv)
-    if chosen.seeds < 1:
-        raise InvalidRequest(f"--seeds is {chosen.seeds} — give a whole number above 0")
+    chosen = arguments(COMMAND, __doc__.splitlines()[0], argv, "reference-pictures.csv", Scope.variants, SEEDS)
     settings = load_settings()
     scope = Scope(tuple(chosen.variants), seeds=chosen.seeds)
     draw_and_measure(scope, settings, chosen.pictures, lambda text: print(text, flush=True))
     found = curves(chosen.pictures)
-    chosen.folder.mkdir(parents=True, exist_ok=True)
     write_report(found, cost(settings), chosen.folder)
     contact_sheet(settings, chosen.variants[0], chosen.folder / "references.jpg")
-    for each in found:
-        for check in checks(each):
-            print(
-                each.checkpoint,
-                check.what,
-                f"{check.measured:.3g}",
-                check.target,
-                "" if check.holds else "DOES NOT HOLD",
-            )
-    print(f"written: {chosen.folder / 'references.md'}")
+    tell({each.checkpoint: checks(each) for each in found}, chosen.folder / "references.md")
     return 0

@@ -1,4 +1,4 @@
-"""What a moodboard steers by: pictures in proportion to their clusters, and only what is switched on and still there."""
+"""What a moodboard steers by: pictures in proportion to their clusters, those switched on and still there."""
 
 import pytest
 from hypothesis import given
