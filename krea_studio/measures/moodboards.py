@@ -62,11 +62,11 @@ NONE, WHOLE, ONE = "none", "board", "one"
 
 @dataclass(frozen=True)
 class Scope:
-    """What is measured: variants, strengths of whole boards, how many boards, prompts and seeds."""
+    """What is measured: variants, strengths of whole boards, which boards, how many prompts and seeds."""
 
     variants: tuple[str, ...] = ("turbo", "medium")
     strengths: tuple[float, ...] = STRENGTHS
-    boards: int = len(BOARDS)
+    boards: tuple[str, ...] = tuple(BOARDS)
     prompts: int = len(PROMPTS)
     seeds: int = SEEDS
 
@@ -117,7 +117,7 @@ def draw_and_measure(scope: Scope, settings: Settings, path: Path, told: Callabl
         checkpoint = settings.checkpoint_for(variant)
         painter = Painter(Drawing(settings), variant, checkpoint)
         measured = partial(_measure, table, painter, Judge(), checkpoint, PROMPTS[: scope.prompts])
-        for name in list(BOARDS)[: scope.boards]:
+        for name in scope.boards:
             content, every = built(name).content, range(scope.seeds)
             measured(name, NONE, 0.0, every, content)
             for strength in dict.fromkeys((*scope.strengths, FULL)):

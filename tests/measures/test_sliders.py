@@ -88,7 +88,7 @@ def test_pictures_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (curve,) = measure.curves(path)
     assert curve.values == [-100, 0, 100]
     assert curve.means[0]["layout"] == pytest.approx(1)
-    monkeypatch.setattr(measure._Painter, "picture", lambda *args: pytest.fail("drawn again"))
+    monkeypatch.setattr(measure.Painter, "picture", lambda *args: pytest.fail("drawn again"))
     measure.draw_and_measure(scope, settings, path, lambda line: None)
     assert path.read_text() == first
 
