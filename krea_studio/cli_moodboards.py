@@ -1,34 +1,30 @@
 """The command `moodboard`: list, show, make, change, analyze and exchange the moodboards of a library.
 
-Pictures and clusters are called by their numbers from 1, as `show` prints them. A command changes its board as a whole
-or not at all. Standard output has the boards alone: text for people, or JSON.
+Pictures and looks (clusters in JSON) are called by their numbers from 1, as `show` prints them. A command changes its
+board as a whole or not at all. Standard output has the boards alone: text for people, or JSON.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from krea_studio.direction.moodboards import Analysis, Cluster, Moodboard
+from krea_studio.cli_parts import add_library_option, as_json, opened, plain, tell
+from krea_studio.direction.moodboards import Analysis, Moodboard, edited, phrases
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.references import References
-from krea_studio.recipe.request import MoodboardChoice, clean_text, help_text
-from krea_studio.services import Services, build_services
-from krea_studio.settings import Settings, environment_variable, load_settings
-from krea_studio.validation import refusal, shown
+from krea_studio.recipe.request import MoodboardChoice, help_text
+from krea_studio.validation import shown
 
 # Field of an analysis → flag.
 EDIT_FLAGS = {
     "taste_profile": "--profile",
     "keywords": "--keywords",
     "avoids": "--avoids",
-    "clusters": "--clusters",
+    "clusters": "--looks",
 }
 BOARD_NAME = help_text("name", MoodboardChoice)
 
@@ -80,7 +76,7 @@ def _add_edit(actions: Any) -> None:
         (
             "clusters",
             "1,3",
-            "numbers of the clusters that steer, as `show` prints them; all others are switched off",
+            "numbers of the looks that steer, as `show` prints them; all others are switched off",
         ),
     ):
         edit.add_argument(EDIT_FLAGS[field], dest=field, metavar=metavar, help=text)
@@ -93,32 +89,21 @@ def _action(
     parser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
     if named:
         parser.add_argument("name", metavar="NAME", help=BOARD_NAME)
-    library = Settings.model_fields["library"]
-    parser.add_argument("--library", type=Path, metavar="DIR", help=f"{library.description} (default: the setting)")
+    add_library_option(parser)
     parser.set_defaults(run=run, parser=parser)
     return parser
 
 
 @contextmanager
-def _opened(options: argparse.Namespace) -> Iterator[Services]:
-    """The studio over the library that the options choose."""
-    chosen = {} if options.library is None else {"library": options.library}
-    settings = load_settings(chosen, name=lambda field: "--library" if field in chosen else environment_variable(field))
-    services = build_services(settings)
-    with closing(services.library):
-        yield services
-
-
-@contextmanager
 def _boards(options: argparse.Namespace) -> Iterator[Moodboards]:
-    with _opened(options) as services:
+    with opened(options) as services:
         yield services.library.moodboards
 
 
 def _list(options: argparse.Namespace) -> int:
     with _boards(options) as boards:
         for board in map(boards.get, boards.names()):
-            _tell(_json(_summary(board)) if options.json else _line(board))
+            tell(as_json(_summary(board)) if options.json else _line(board))
     return 0
 
 
@@ -126,7 +111,7 @@ def _show(options: argparse.Namespace) -> int:
     with _boards(options) as boards:
         board = boards.get(options.name)
         if options.json:
-            _tell(_json(_described(board, boards.references), indent=2))
+            tell(as_json(_described(board, boards.references), indent=2))
         else:
             _tell_all(board, boards.references)
     return 0
@@ -142,13 +127,13 @@ def _create(options: argparse.Namespace) -> int:
                 with suppress(StudioError):
                     boards.delete(board.name)
                 raise
-        _tell(_line(board))
+        tell(_line(board))
     return 0
 
 
 def _add(options: argparse.Namespace) -> int:
     with _boards(options) as boards:
-        _tell(_line(boards.add(options.name, options.pictures)))
+        tell(_line(boards.add(options.name, options.pictures)))
     return 0
 
 
@@ -158,15 +143,13 @@ def _remove(options: argparse.Namespace) -> int:
         if not board.images:
             raise InvalidRequest(f"Moodboard {shown(board.name)} has no pictures — there is nothing to remove")
         places = _places(options.numbers, len(board.images), "NUMBER")
-        for image in [board.images[place] for place in places]:
-            board = boards.remove(board.name, image)
-        _tell(_line(board))
+        tell(_line(boards.remove(board.name, *(board.images[place] for place in places))))
     return 0
 
 
 def _rename(options: argparse.Namespace) -> int:
     with _boards(options) as boards:
-        _tell(_line(boards.rename(options.name, options.new)))
+        tell(_line(boards.rename(options.name, options.new)))
     return 0
 
 
@@ -177,7 +160,7 @@ def _delete(options: argparse.Namespace) -> int:
 
 
 def _analyze(options: argparse.Namespace) -> int:
-    with _opened(options) as services:
+    with opened(options) as services:
         with _reporting() as report:
             board = services.studio.analyze(options.name, report)
         _tell_all(board, services.library.references)
@@ -198,13 +181,13 @@ def _edit(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     with _boards(options) as boards:
         boards.export(options.name, options.file)
-        _tell(str(options.file))
+        tell(str(options.file))
     return 0
 
 
 def _import(options: argparse.Namespace) -> int:
     with _boards(options) as boards:
-        _tell(_line(boards.import_(options.file, options.name)))
+        tell(_line(boards.import_(options.file, options.name)))
     return 0
 
 
@@ -213,20 +196,13 @@ def _edited(analysis: Analysis, given: dict[str, str]) -> Analysis:
     changes: dict[str, Any] = dict(given)
     for field in ("keywords", "avoids"):
         if field in given:
-            changes[field] = _split(given[field])
+            changes[field] = phrases(given[field])
     if "clusters" in given:
-        on = _places(_split(given["clusters"]), len(analysis.clusters), EDIT_FLAGS["clusters"])
+        on = _places(phrases(given["clusters"]), len(analysis.clusters), EDIT_FLAGS["clusters"])
         changes["clusters"] = [
             cluster.model_copy(update={"on": place in on}) for place, cluster in enumerate(analysis.clusters)
         ]
-    try:
-        return Analysis.model_validate(dict(analysis) | changes)
-    except ValidationError as error:
-        raise refusal(error, Analysis, lambda field: EDIT_FLAGS.get(field, field), "an analysis") from None
-
-
-def _split(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+    return edited(analysis, changes, lambda field: EDIT_FLAGS.get(field, field))
 
 
 def _places(numbers: Sequence[str], count: int, where: str) -> list[int]:
@@ -250,7 +226,7 @@ def _state(board: Moodboard) -> str:
 
 def _line(board: Moodboard) -> str:
     count = len(board.images)
-    return f"{_plain(board.name)}  {count} picture{'' if count == 1 else 's'}, {_state(board)}"
+    return f"{plain(board.name)}  {count} picture{'' if count == 1 else 's'}, {_state(board)}"
 
 
 def _summary(board: Moodboard) -> dict[str, Any]:
@@ -273,8 +249,9 @@ def _described_analysis(board: Moodboard) -> dict[str, Any] | None:
     if board.analysis is None:
         return None
     found = board.analysis.model_dump(mode="json")
-    shares = _shares(board, board.analysis)
-    clusters = [cluster | {"share": share} for cluster, share in zip(found["clusters"], shares, strict=True)]
+    clusters = [
+        cluster | {"share": round(share, 4)} for cluster, share in zip(found["clusters"], board.shares(), strict=True)
+    ]
     return found | {"clusters": clusters}
 
 
@@ -285,22 +262,11 @@ def _path(references: References, image: str) -> Path | None:
         return None
 
 
-def _present(board: Moodboard, cluster: Cluster) -> list[int]:
-    """The numbers of the cluster's pictures that are still on the board."""
-    return [number for number, image in enumerate(board.images, start=1) if image in cluster.images]
-
-
-def _shares(board: Moodboard, found: Analysis) -> list[float]:
-    """The share of each cluster, on or off, in the pictures that are still on the board."""
-    counts = [len(_present(board, cluster)) for cluster in found.clusters]
-    return [round(count / max(sum(counts), 1), 4) for count in counts]
-
-
 def _tell_all(board: Moodboard, references: References) -> None:
     """Print a board for people."""
-    _tell(_line(board))
+    tell(_line(board))
     for number, image in enumerate(board.images, start=1):
-        _tell(f"  {number:>3}  {_path(references, image) or f'{image} is not in the library any more'}")
+        tell(f"  {number:>3}  {_path(references, image) or f'{image} is not in the library any more'}")
     if board.analysis is not None:
         _tell_found(board, board.analysis)
 
@@ -312,31 +278,15 @@ def _tell_found(board: Moodboard, found: Analysis) -> None:
         ("Avoids", found.avoids),
         ("Palette", [f"{swatch.colour} {swatch.share:.0%}" for swatch in found.palette]),
     ):
-        _tell(f"{title}: {_plain(', '.join(values)) or 'none'}")
-    _tell("Clusters:")
-    for number, (cluster, share) in enumerate(zip(found.clusters, _shares(board, found), strict=True), start=1):
-        places = _present(board, cluster)
+        tell(f"{title}: {plain(', '.join(values)) or 'none'}")
+    tell("Looks:")
+    for number, (cluster, share) in enumerate(zip(found.clusters, board.shares(), strict=True), start=1):
+        places = sorted(board.images.index(image) + 1 for image in board.present(cluster))
         members = (
             f"picture{'s' * (len(places) > 1)} {', '.join(map(str, places))}" if places else "no pictures any more"
         )
-        _tell(f"  {number:>3}  {share:.0%}, {'on' if cluster.on else 'off'}: {members}")
-    _tell(f"Written by: {_plain(found.written_by)}")
-
-
-def _tell(text: str) -> None:
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-
-
-def _plain(text: str) -> str:
-    """A board's text as one line without control characters: a stranger's board could take over the terminal."""
-    return " ".join(str(clean_text(text)).split())
-
-
-def _json(value: dict[str, Any], indent: int | None = None) -> str:
-    # A terminal that is not UTF-8 gets escapes; they read back as the same text.
-    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    return json.dumps(value, ensure_ascii=plain, indent=indent)
+        tell(f"  {number:>3}  {share:.0%}, {'on' if cluster.on else 'off'}: {members}")
+    tell(f"Written by: {plain(found.written_by)}")
 
 
 @contextmanager

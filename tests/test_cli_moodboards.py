@@ -15,7 +15,8 @@ from PIL import Image
 
 from krea_studio import cli
 from krea_studio.library import store
-from krea_studio.library.moodboards import LOCK_FILE, Moodboards
+from krea_studio.library.files import LOCK_FILE
+from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.references import References
 from tests.test_architecture import MODEL_LIBRARIES, PAGE_LIBRARIES
 
@@ -69,14 +70,14 @@ def test_the_whole_life_of_a_board(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Profile" not in done(capsys, "show 'Red things'")
 
     analyzed = done(capsys, "analyze 'Red things'")
-    head, *pictures, profile, keywords, avoids, palette, clusters, cluster, author = analyzed.splitlines()
+    head, *pictures, profile, keywords, avoids, palette, looks, look, author = analyzed.splitlines()
     assert head == "Red things  2 pictures, analyzed"
     assert [re.fullmatch(r"  +\d  (/.+\.png)", line) is not None for line in pictures] == [True, True]
     assert all(Path(line.split()[1]).is_file() for line in pictures)
     assert profile.startswith("Profile: A palette of ")
     assert keywords.startswith("Keywords: ") and avoids.startswith("Avoids: ")
     assert re.fullmatch(r"Palette: (#[0-9a-f]{6} \d+%(, )?)+", palette)
-    assert (clusters, cluster, author) == ("Clusters:", "    1  100%, on: pictures 1, 2", "Written by: measured")
+    assert (looks, look, author) == ("Looks:", "    1  100%, on: pictures 1, 2", "Written by: measured")
     assert done(capsys, "show 'Red things'") == done(capsys, "analyze 'Red things'") == analyzed
 
     assert done(capsys, "add 'Red things' blue.png") == "Red things  3 pictures, changed since it was analyzed\n"
@@ -118,23 +119,23 @@ def test_one_picture_is_enough_for_an_analysis(capsys: pytest.CaptureFixture[str
     assert "    1  100%, on: picture 1\n" in done(capsys, "analyze Foxes")
 
 
-def test_edited_words_and_clusters_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_edited_words_and_looks_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
     done(capsys, "create Foxes red.png crimson.png blue.png")
     done(capsys, "analyze Foxes")
     count = len(shown(capsys, "Foxes")["analysis"]["clusters"])
     assert count > 1, "the pictures of this test must differ"
 
-    out = done(capsys, "edit Foxes --profile ' Deep reds. ' --keywords 'deep red, , velvet' --avoids '' --clusters 2")
+    out = done(capsys, "edit Foxes --profile ' Deep reds. ' --keywords 'deep red, , velvet' --avoids '' --looks 2")
     assert "Profile: Deep reds.\nKeywords: deep red, velvet\nAvoids: none\n" in out
     assert [line.split()[2] for line in out.splitlines() if "%, o" in line] == ["off:", "on:", *["off:"] * (count - 2)]
     assert done(capsys, "show Foxes") == done(capsys, "analyze Foxes") == out
     assert out.splitlines()[0] == "Foxes  3 pictures, analyzed"
 
-    done(capsys, "edit Foxes --clusters 1,2,1")
+    done(capsys, "edit Foxes --looks 1,2,1")
     told = shown(capsys, "Foxes")["analysis"]
     assert [cluster["on"] for cluster in told["clusters"]] == [True, True, *[False] * (count - 2)]
     assert (told["taste_profile"], told["keywords"]) == ("Deep reds.", ["deep red", "velvet"])
-    done(capsys, "edit Foxes --clusters ''")
+    done(capsys, "edit Foxes --looks ''")
     assert not any(cluster["on"] for cluster in shown(capsys, "Foxes")["analysis"]["clusters"])
 
 
@@ -201,9 +202,9 @@ BAD = {
     "remove Foxes two": "NUMBER is 'two' — give a whole number from 1 to 2",
     f"remove Foxes {'9' * 9999}": "NUMBER is '999",
     "remove Foxes": "the following arguments are required: NUMBER — usage:",
-    "edit Foxes": "There is nothing to edit — give --profile, --keywords, --avoids or --clusters",
+    "edit Foxes": "There is nothing to edit — give --profile, --keywords, --avoids or --looks",
     "edit Empty --keywords a": "Moodboard 'Empty' was not analyzed — analyze it first",
-    "edit Foxes --clusters 1,9": "--clusters is '9' — give ",
+    "edit Foxes --looks 1,9": "--looks is '9' — give ",
     f"edit Foxes --profile {'x' * 3000}": "--profile has 3,000 characters — give a text of 0 to 2,000 characters",
     f"edit Foxes --keywords a,{'x' * 90}": "--keywords, number 2 has 90 characters — give a text of 1 to 80 characters",
     "edit Foxes --keywords 'a,\udcff'": "--keywords, number 2 is not valid Unicode",

@@ -1,13 +1,15 @@
 """Moodboards: what a saved collection of pictures is, and what an analysis finds in it.
 
 A moodboard names its pictures by content; the library keeps them. An analysis says in words and swatches what the
-pictures have in common, and groups them into clusters, each with one of its pictures as its representative. A
-picture is steered by the representatives and the words, never by an average.
+pictures have in common, and groups them into clusters, each with one of its pictures as its representative. People
+know a cluster as a look. A picture is steered by the representatives and the words, never by an average.
 """
 
-from typing import Annotated
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.request import (
@@ -19,12 +21,14 @@ from krea_studio.recipe.request import (
     Representative,
     Text,
 )
-from krea_studio.validation import shown
+from krea_studio.validation import refusal, shown
 
 MEASURED = "measured"
 MAX_IMAGES = 200
 MAX_CLUSTERS = 8
 MAX_REPRESENTATIVES = 8
+
+_SEPARATORS = re.compile(r"[,\n]")
 
 
 class Swatch(Frozen):
@@ -77,6 +81,17 @@ class Moodboard(Frozen):
         """Whether pictures came or went since the analysis."""
         return self.analysis is not None and self.analysis.images != frozenset(self.images)
 
+    def present(self, cluster: Cluster) -> tuple[str, ...]:
+        """The pictures of a cluster that are still on the board, in the cluster's order."""
+        on_board = frozenset(self.images)
+        return tuple(image for image in cluster.images if image in on_board)
+
+    def shares(self) -> tuple[float, ...]:
+        """The share of each cluster, on or off, in the clusters' pictures that are still on the board, 0 … 1."""
+        clusters = self.analysis.clusters if self.analysis else ()
+        counts = [len(self.present(cluster)) for cluster in clusters]
+        return tuple(count / max(sum(counts), 1) for count in counts)
+
     def content(self) -> MoodboardContent:
         """What it steers by now. Raises InvalidRequest for one that was not analyzed or has nothing switched on.
 
@@ -85,12 +100,10 @@ class Moodboard(Frozen):
         """
         if self.analysis is None:
             raise InvalidRequest(f"Moodboard {shown(self.name)} was not analyzed — analyze it first")
-        present = frozenset(self.images)
-        groups = [[i for i in cluster.images if i in present] for cluster in self.analysis.clusters if cluster.on]
-        groups = [group for group in groups if group]
+        groups = [group for cluster in self.analysis.clusters if cluster.on and (group := self.present(cluster))]
         if not groups:
             raise InvalidRequest(
-                f"Moodboard {shown(self.name)} has nothing to steer by: all its clusters are off or empty — "
+                f"Moodboard {shown(self.name)} has nothing to steer by: all its looks are off or empty — "
                 "switch one on or add pictures and analyze it again"
             )
         whole = sum(map(len, groups))
@@ -104,6 +117,22 @@ class Moodboard(Frozen):
             keywords=self.analysis.keywords,
             avoids=self.analysis.avoids,
         )
+
+
+def phrases(text: str) -> tuple[str, ...]:
+    """The phrases in a text, which are separated by commas or lines; each counts once."""
+    return tuple(dict.fromkeys(filter(None, (phrase.strip() for phrase in _SEPARATORS.split(text)))))
+
+
+def edited(analysis: Analysis, changes: Mapping[str, Any], name: Callable[[str], str]) -> Analysis:
+    """The analysis with other values in some of its fields; `name` turns a field into the words people know it by.
+
+    Raises InvalidRequest, one line, for a value that a field does not take.
+    """
+    try:
+        return Analysis.model_validate(dict(analysis) | changes)
+    except ValidationError as error:
+        raise refusal(error, Analysis, name, "an analysis") from None
 
 
 def _shared_out(most: int, sizes: list[int]) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from krea_studio.recipe.plan import Shot
 
-MECHANISM = "reference attention 1"
+MECHANISM = "reference attention 2"
 """Goes into the recipe; the number counts changes that alter pictures."""
 
 MOST_STRENGTH = 2.0
@@ -69,6 +69,18 @@ def known_words(words: Sequence[str], vocabulary: Mapping[str, Sequence[str]] | 
         word for group, phrases in vocabulary.items() if group != "examples" for p in phrases for word in p.split()
     }
     return tuple(each for each in words if known & (set(each.lower().split()) - _SAYS_NOTHING))
+
+
+def board_words(shot: Shot, vocabulary: Mapping[str, Sequence[str]] | None) -> tuple[str, str, float]:
+    """The words of the shot's moodboard that a model of this vocabulary knows: toward, away, and how far.
+
+    Above 0 these are its keywords and avoids. Below 0 its keywords are to be avoided, and nothing is known to seek.
+    """
+    if shot.moodboard is None or shot.moodboard.content is None:
+        return "", "", 0.0
+    content, strength = shot.moodboard.content, shot.moodboard.strength
+    keywords, avoids = (", ".join(known_words(words, vocabulary)) for words in (content.keywords, content.avoids))
+    return (keywords, avoids, strength) if strength > 0 else ("", keywords, -strength)
 
 
 def other_mechanism(recipe: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from krea_studio.direction.analysis import MAX_AVOIDS, MAX_KEYWORDS, MAX_PROFILE_CHARACTERS
 from krea_studio.direction.colours import COLOUR_NAMES
+from krea_studio.direction.wording import LIKENED_TO, MADE_BY, WORD, names, sentences, stem, word_set, words
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.request import clean_text
 from krea_studio.validation import shown
@@ -35,44 +36,15 @@ INSTRUCTION = (
 # A model that always takes the likeliest word answers the same to the same question.
 INSTRUCTION_AGAIN = INSTRUCTION + "\nBegin with { and end with }. Be brief: name five subjects at most, each once."
 
-
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
 # Words about looks that may stand in a subject's name and still say nothing about subjects.
-_LOOK_WORDS = _set(
+_LOOK_WORDS = word_set(
     """abstract art background black bold bright clean close-up color colors colour colours composition contrast dark
     deep detail digital drawing film flat geometric glow glowing grain graphic illustration image ink large light
     lighting line lines minimal minimalist mosaic mood muted natural neon oil paint painting paper papercut pastel
     pattern photo photograph photography picture portrait poster print red scene shadow shadows shape shapes simple
     small soft still style surface texture textures tone tones vintage vivid warm watercolor watercolour"""
 ) | frozenset(name for name in COLOUR_NAMES if " " not in name)
-_IRREGULAR = {"people": "person", "children": "child", "mice": "mous", "feet": "foot", "teeth": "tooth"}
-_FILLERS = _set("the and with from into onto over under for its their that this near some various other")
-
-# Capitalized words that name styles, periods, places of styles and techniques, not people or brands.
-_STYLE_WORDS = _set(
-    """academic african american art arts asian baroque bauhaus biedermeier british brutalist byzantine celtic century
-    cgi chinese cmyk constructivist crafts crt cubism cubist cyanotype cyberpunk dada deco di diy dutch edwardian
-    egyptian english european expressionism expressionist fauvism fauvist fi flemish french futurism futurist georgian
-    german gothic greek hdr impressionism impressionist indian international islamic italian japanese korean latin led
-    lo mannerist mediterranean memphis mexican mid minimalism minimalist modern modernism modernist moorish moroccan
-    mughal noir nordic nouveau op orientalist ottoman persian pointillist polynesian pop postmodern pre prussian
-    raphaelite renaissance rgb risograph rococo roman romantic romanticism russian sabi scandinavian sci soviet spanish
-    steampunk stijl sumi surrealism surrealist swiss symbolist synthwave tibetan turkish ukiyo uv vaporwave venetian vhs
-    victorian viennese wabi western y2k"""
-)
-_NAMES_SOMEBODY = re.compile(
-    r"\b(?:in the (?:style|manner|spirit) of|inspired by|reminiscent of|à la|a la)\b"
-    r"|\b(?:art|artwork|work|works|film|films|photo|photos|photograph|photographs|painting|paintings|print|prints|"
-    r"design|designs|illustration|illustrations|poster|posters|painted|drawn|illustrated|photographed|designed|"
-    r"directed|shot|made|created) by\b|^by\b",
-    re.IGNORECASE,
-)
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
-_BEGINNING = re.compile(r"[:;–—(]")  # a capital letter may follow it as it does a full stop
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_FILLERS = word_set("the and with from into onto over under for its their that this near some various other")
 _TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
 
 
@@ -148,7 +120,7 @@ def _phrases(value: object) -> list[str]:
     """The texts in a list, or in a line with commas, that are short enough; each once, whatever its capitals."""
     entries = re.split(r"[,;\n]", value) if isinstance(value, str) else value if isinstance(value, list) else []
     plain = [_plain(entry).rstrip(".") for entry in entries if isinstance(entry, str)]
-    fitting = [phrase for phrase in plain if len(phrase) <= MAX_PHRASE_CHARACTERS and _WORD.search(phrase)]
+    fitting = [phrase for phrase in plain if len(phrase) <= MAX_PHRASE_CHARACTERS and WORD.search(phrase)]
     once: dict[str, str] = {}
     for phrase in fitting:
         once.setdefault(phrase.casefold(), phrase)
@@ -156,24 +128,8 @@ def _phrases(value: object) -> list[str]:
 
 
 def _subject_words(subjects: Iterable[str]) -> frozenset[str]:
-    words = {word for subject in subjects for word in _words(subject)}
-    return frozenset(_stem(word) for word in words - _LOOK_WORDS - _FILLERS if len(word) > 2)
-
-
-def _words(text: str) -> list[str]:
-    return [word.removesuffix("'s").removesuffix("’s") for word in _WORD.findall(text.casefold())]
-
-
-def _stem(word: str) -> str:
-    """What the singular and the plural of an English noun have in common: `citi`, `leav`, `fox`, `hous`."""
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    if word.endswith("men"):
-        return word[:-2] + "an"
-    if word.endswith("s") and not word.endswith("ss"):
-        word = word[:-1]
-    word = word.removesuffix("e")
-    return word[:-1] + {"y": "i", "f": "v"}.get(word[-1:], word[-1:])
+    named = {word for subject in subjects for word in words(subject)}
+    return frozenset(stem(word) for word in named - _LOOK_WORDS - _FILLERS if len(word) > 2)
 
 
 def _unmarked(phrases: Sequence[str]) -> int:
@@ -181,7 +137,7 @@ def _unmarked(phrases: Sequence[str]) -> int:
 
     None where phrases begin in lower case, one where they begin like sentences, all where they are set like titles.
     """
-    titles = [all(word[0].isupper() for word in _WORD.findall(phrase) if len(word) > 3) for phrase in phrases]
+    titles = [all(word[0].isupper() for word in WORD.findall(phrase) if len(word) > 3) for phrase in phrases]
     if sum(titles) > len(phrases) / 2:
         return MAX_PHRASE_CHARACTERS
     return int(sum(phrase[:1].isupper() for phrase in phrases) > len(phrases) / 2)
@@ -189,23 +145,22 @@ def _unmarked(phrases: Sequence[str]) -> int:
 
 def _about_the_look(text: str, banned: frozenset[str], unmarked: int) -> bool:
     """Whether a text names neither a subject nor, by capital letters after the `unmarked` words, somebody."""
-    if _NAMES_SOMEBODY.search(text) or any(_stem(word) in banned for word in _words(text)):
+    if MADE_BY.search(text) or LIKENED_TO.search(text) or any(stem(word) in banned for word in words(text)):
         return False
-    marked = [word for part in _BEGINNING.split(text) for word in _WORD.findall(part)[unmarked:]]
-    return all(set(_words(word)) <= _STYLE_WORDS for word in marked if word[0].isupper() and len(word) > 1)
+    return not names(text, unmarked)
 
 
 def _sentences(text: str, banned: frozenset[str]) -> list[str]:
-    return [s for s in _SENTENCE_END.split(text) if _WORD.search(s) and _about_the_look(s, banned, 1)]
+    return [s for s in sentences(text) if WORD.search(s) and _about_the_look(s, banned, 1)]
 
 
-def _cut(sentences: Sequence[str]) -> str:
+def _cut(said: Sequence[str]) -> str:
     """As many whole sentences as fit; of a first one that does not fit by itself, as many words."""
     kept = ""
-    for sentence in sentences:
+    for sentence in said:
         if len(kept) + len(sentence) + 1 > MAX_PROFILE_CHARACTERS:
             break
         kept = f"{kept} {sentence}".strip()
-    if kept or not sentences:
+    if kept or not said:
         return kept
-    return sentences[0][: MAX_PROFILE_CHARACTERS - 1].rpartition(" ")[0].rstrip(" ,;:") + "…"
+    return said[0][: MAX_PROFILE_CHARACTERS - 1].rpartition(" ")[0].rstrip(" ,;:") + "…"

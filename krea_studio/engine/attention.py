@@ -16,8 +16,8 @@ def attend(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention (batch, heads, queries, width) and its log-sum-exp (batch, heads, queries) in float32.
 
-    `key` and `value` may have a divisor of the query's heads (grouped queries). `mask` is true where a key is read,
-    of a shape that broadcasts to (batch, heads, queries, keys).
+    `key` and `value` may have a divisor of the query's heads (grouped queries). `mask` is true where a key is read, or
+    a number to add to its logits, of a shape that broadcasts to (batch, heads, queries, keys).
     """
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
@@ -25,7 +25,7 @@ def attend(
     if query.device.type == "cpu":
         bias = None if mask is None else _as_bias(mask, query)
         out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, attn_mask=bias)
-    elif query.device.type == "cuda" and mask is None and query.dtype in (torch.float16, torch.bfloat16):
+    elif mask is None and _has_flash(query):
         out, lse = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[:2]
         lse = lse[..., : query.shape[2]]
     else:
@@ -33,8 +33,19 @@ def attend(
     return out, lse.float()
 
 
+def _has_flash(query: torch.Tensor) -> bool:
+    """Whether torch's flash kernel takes it: half precision on a GPU of Ampere's generation or a later one."""
+    return (
+        query.device.type == "cuda"
+        and query.dtype in (torch.float16, torch.bfloat16)
+        and torch.cuda.get_device_capability(query.device) >= (8, 0)
+    )
+
+
 def _as_bias(mask: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
-    bias = torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill(~mask, -math.inf)
+    bias = mask.to(query.dtype)
+    if mask.dtype == torch.bool:
+        bias = torch.zeros_like(bias).masked_fill(~mask, -math.inf)
     return bias.expand(query.shape[0], -1, query.shape[2], -1)
 
 

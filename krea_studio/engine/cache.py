@@ -53,6 +53,8 @@ class ByteCache(Generic[T]):
         self.bytes = 0
 
     def _make_room(self, wanted: int) -> bool:
+        if wanted > self.budget_bytes:
+            return False
         oldest = iter(list(self._kept))
         while self.bytes + wanted > self.budget_bytes:
             key = next(oldest, None)

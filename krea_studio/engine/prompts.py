@@ -5,6 +5,7 @@ a longer prompt is an error that says how long it is. Encoding goes through the 
 embeddings are the stock ones; trimmed ones leave out the padding, which the masks exclude anyway.
 """
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -15,15 +16,26 @@ from krea_studio.engine.cache import ByteCache
 from krea_studio.errors import InvalidRequest
 
 PIPELINE_TOKENS = 512
+# What the stock transformer adds to the logits of image tokens where its mask has numbers: it puts ones beside them.
+_FULLY_READ = 1.0
 CACHE_BYTES = 256 * 2**20  # about a hundred trimmed prompts of the real model, some thousands of the embedded one
 
 
 @dataclass(frozen=True)
 class PromptEmbedding:
-    """`values` of shape (1, tokens, text layers, text width), `mask` (1, tokens), true where a token is read."""
+    """`values` of shape (1, tokens, text layers, text width), `mask` (1, tokens), true where a token is read.
+
+    A mask of numbers is added to the logits of the tokens instead: _FULLY_READ for one that is read, more or less for
+    one that counts more or less, minus infinity for one that is not read.
+    """
 
     values: torch.Tensor
     mask: torch.Tensor
+
+    @property
+    def read(self) -> torch.Tensor:
+        """(1, tokens), true where a token is read at all."""
+        return self.mask if self.mask.dtype == torch.bool else self.mask > -math.inf
 
     @property
     def bytes(self) -> int:
@@ -63,8 +75,8 @@ class PromptCache:
         """The embedding of `text` by the pipeline's encoder, whose identity is `encoder`; encoded when not kept.
 
         `text` must fit (`require_fitting`). Trimmed, it has no padding; otherwise 512 tokens, as stock. `words` steer
-        it by `share` as if they stood before it (`with_words`, which must fit too): at 1 it is read with them, at 0
-        without them, below 0 away from them.
+        it by `share`, 0 or more, as if they stood before it (`with_words`, which must fit too): at 1 it is read with
+        them, at 0 without them.
         """
         plain = self._encoded(pipeline, encoder, text, trimmed)
         if not (words and share):
@@ -97,23 +109,22 @@ def _common_tail(pipeline: Krea2Pipeline, text: str, longer: str) -> int:
 def _steered(plain: PromptEmbedding, with_words: PromptEmbedding, tail: int, share: float) -> PromptEmbedding:
     """From an embedding to that with words before it: the last `tail` rows are those of the text in both.
 
-    Rows of the text move from what they are to what they become. Rows of the words come from the text's mean row,
-    which says nothing of its own. Padding, where there is any, gives its place to them.
+    The words get rows of their own, which count in every softmax by their share, and rows of the text move from what
+    they are to what they become. Padding, where there is any, gives its place to the words.
     """
     read = plain.mask[0].nonzero()[:, 0]
-    own, theirs = plain.values[:, read], with_words.values[:, :-tail]
-    neutral = own.mean(1, keepdim=True)
-    words = neutral + share * (theirs - neutral)
-    own = own.clone()
-    own[:, -tail:] += share * (with_words.values[:, -tail:] - own[:, -tail:])
+    own, words = plain.values[:, read].clone(), with_words.values[:, :-tail]
+    own[:, -tail:] += min(share, 1.0) * (with_words.values[:, -tail:] - own[:, -tail:])
     if len(read) == plain.values.shape[1]:
         values = torch.cat([words, own], 1)
-        return PromptEmbedding(values, plain.mask.new_ones(values.shape[:2]))
-    values, mask = plain.values.clone(), plain.mask.clone()
-    values[:, read] = own
-    free = (~mask[0].bool()).nonzero()[: words.shape[1], 0]
-    values[:, free], mask[:, free] = words, True
-    return PromptEmbedding(values, mask)
+        bias = values.new_full(values.shape[:2], _FULLY_READ)
+        bias[:, : words.shape[1]] += math.log(share)
+        return PromptEmbedding(values, bias)
+    values, bias = plain.values.clone(), plain.values.new_full(plain.mask.shape, -math.inf)
+    free = (~plain.mask[0].bool()).nonzero()[: words.shape[1], 0]
+    values[:, read], values[:, free] = own, words
+    bias[:, read], bias[:, free] = _FULLY_READ, _FULLY_READ + math.log(share)
+    return PromptEmbedding(values, bias)
 
 
 @torch.no_grad()

@@ -38,6 +38,7 @@ class Preset:
     """
 
     full: float = 0.65  # what a strength of 1 counts; at 1 a reference would count like the picture's own tokens
+    guided: float = 0.8  # the share of it where guidance is on: with its many steps, layouts are copied sooner
     first_block: float = 0.25  # share of the blocks, from the first on, that lay out the picture and are left alone
     key_gain: float = 1.06
     short_waves: tuple[float, float] = (0.5, 0.0)
@@ -47,12 +48,17 @@ class Preset:
     value_matching: float = 0.6
     bound: float = 2.5  # on the output's size against the own one, where a strength is negative
 
+    def under(self, guidance_scale: float) -> "Preset":
+        """The preset for a run with this guidance, 0 for none."""
+        return replace(self, full=self.full * self.guided) if guidance_scale else self
+
 
 @dataclass(frozen=True)
 class Reference:
     """One picture to attend to: clean packed latents (1, rows · columns, channels), and its strength of either sign.
 
-    `identity` names the latents. `kept_tokens` says how many of its tokens stand for all of them, None for all.
+    `identity` names the latents. `kept_tokens` says how many of its tokens stand for all of them, None for all; `times`
+    is how often all of them count.
     """
 
     identity: Hashable
@@ -61,6 +67,7 @@ class Reference:
     columns: int
     strength: float
     kept_tokens: int | None = None
+    times: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -164,7 +171,7 @@ class _ReferenceAttention:
         blend = min(1.0, total)
         self.blends = [math.copysign(blend, strength) for strength in strengths]
         self.log_weights = [
-            math.log(abs(strength) / total * max(1.0, total) * each.latents.shape[1] / _tokens(each))
+            math.log(abs(strength) / total * max(1.0, total) * each.times * each.latents.shape[1] / _tokens(each))
             for each, strength in zip(references, strengths, strict=True)
         ]
         self.size = min(total, 1.5)

@@ -24,7 +24,9 @@ from krea_studio.recipe.plan import Shot
 
 LATENT_BYTES = 64 * 2**20
 BOARD_PIXELS = 384 * 384  # a moodboard's pictures are read smaller, since there are more of them
-BOARD_TOKENS = 2  # a board's pictures together keep as many tokens as this many of them have
+# A board's pictures together keep as many tokens as this many of them have, and attract as much attention: less, and a
+# board of different pictures would give its look more weakly than the best one of them.
+BOARD_TOKENS = 2
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ class References:
         text = neutral()
         of_board = sum(each.of_board for each in wanted)
         references = [self._reference(loaded, each, pictures, text, of_board) for each in wanted]
+        preset = self.preset.under(shot.guidance_scale)
         with attending(
-            loaded.pipeline.transformer, references, text, shot.steps, self._captures, check, self.preset, self._spent
+            loaded.pipeline.transformer, references, text, shot.steps, self._captures, check, preset, self._spent
         ):
             yield
 
@@ -103,9 +106,10 @@ class References:
         started = time.perf_counter()
         place = loaded.parts["vae"].identity, loaded.pipeline.patch_size, wanted.image, wanted.of_board
         encoded = self._latents.get(place, lambda: self._encoded(loaded, pictures[wanted.image], wanted.of_board))
-        kept = None
+        kept, times = None, 1
         if wanted.of_board:
-            kept = max(1, round(BOARD_TOKENS * encoded.latents.shape[1] / max(of_board, BOARD_TOKENS)))
+            times = min(of_board, BOARD_TOKENS)
+            kept = max(1, round(times * encoded.latents.shape[1] / of_board))
         self._spent(time.perf_counter() - started)
         return Reference(
             identity=_identity(loaded, place, neutral),
@@ -114,6 +118,7 @@ class References:
             columns=encoded.columns,
             strength=wanted.strength,
             kept_tokens=kept,
+            times=times,
         )
 
     def _encoded(self, loaded: LoadedPipeline, png: bytes, of_board: bool) -> Encoded:

@@ -78,7 +78,7 @@ class _TextInputs:
         for known, answer in self._idle_masks:
             if known is mask:
                 return answer
-        answer = bool(mask.all())
+        answer = mask.dtype == torch.bool and bool(mask.all())
         self._idle_masks.append((mask, answer))
         return answer
 

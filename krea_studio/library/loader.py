@@ -7,6 +7,9 @@ own limit on pixels is a setting of the whole process and is not relied on.
 
 import io
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,7 @@ from krea_studio.validation import shown
 MAX_FILE_BYTES = 64 * 2**20
 MAX_PIXELS = 64_000_000
 MIN_SIDE_PX = 32
-MAX_JPEG_SCANS = 1000
+MAX_JPEG_SCANS = 100
 WANTED = "a PNG, JPEG or WebP picture"
 
 TURNS = {
@@ -37,7 +40,12 @@ TURNS = {
 }
 """What sets a picture upright, by its EXIF orientation; 1 is upright."""
 
+DECODED_AT_ONCE = 2
+"""The largest picture takes 700 MB while it is decoded, and any number may be sent at once: others wait."""
+
 logger = logging.getLogger(__name__)
+
+_decoding = threading.Semaphore(DECODED_AT_ONCE)
 
 
 def load_picture(path: Path | str) -> Image.Image:
@@ -50,17 +58,33 @@ def load_picture(path: Path | str) -> Image.Image:
 
 
 def load_picture_bytes(content: bytes, name: str) -> Image.Image:
-    """`load_picture` for a file that was read already; `name` is what people know it by."""
+    """`load_picture` for a file that was read already; `name` is what people know it by.
+
+    Waits while DECODED_AT_ONCE others are being decoded.
+    """
+    with _opened(content, name) as image:
+        image.load()
+        return plain_rgb(image)
+
+
+def picture_size(content: bytes, name: str) -> tuple[int, int]:
+    """Width and height that the header of such a file promises, before any pixel is decoded. Raises InvalidRequest."""
+    with _opened(content, name) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(content: bytes, name: str) -> Iterator[ImageFile]:
+    """The picture in a file, its header checked; what goes wrong with it is raised as InvalidRequest."""
     if len(content) > MAX_FILE_BYTES:
         raise InvalidRequest(f"{shown(name)} has more than {MAX_FILE_BYTES:,} bytes — give a smaller file")
     decoder = _decoder(content)
     if not decoder:
         raise InvalidRequest(f"{shown(name)} is not {WANTED} — save it as one of these")
     try:
-        with decoder(io.BytesIO(content)) as image:
+        with _decoding, decoder(io.BytesIO(content)) as image:
             _check_header(image, content, name)
-            image.load()
-            return plain_rgb(image)
+            yield image
     except StudioError:
         raise
     except MemoryError:

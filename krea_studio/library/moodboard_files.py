@@ -1,12 +1,12 @@
 """Moodboards as bytes: the JSON of a board, and the zip that takes a board and its pictures from studio to studio.
 
 A zip may come from a stranger. It is read in memory and nothing in it is ever unpacked to a path; its directory is
-bounded before it is parsed, and what is decompressed is counted while it is read, whatever the headers say. It holds
-one `moodboard.json` and exactly the pictures that it names, as `images/<id>.png`; anything else is refused.
+bounded before it is parsed, what is decompressed is counted while it is read, whatever the headers say, and pixels are
+counted before they are decoded. It holds one `moodboard.json` and exactly the pictures that it names, as
+`images/<id>.png`; anything else is refused.
 """
 
 import io
-import json
 import logging
 import re
 import stat
@@ -15,19 +15,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from PIL import Image
 from pydantic import ValidationError
 
 from krea_studio.direction.moodboards import MAX_IMAGES, Moodboard
 from krea_studio.errors import InvalidRequest
-from krea_studio.library.loader import MAX_FILE_BYTES, load_picture_bytes
-from krea_studio.library.references import Reference
-from krea_studio.recipe.request import clean_text
+from krea_studio.library.loader import MAX_FILE_BYTES, load_picture_bytes, picture_size
+from krea_studio.library.names import plain_name
+from krea_studio.library.references import WORKING_PIXELS, Reference
+from krea_studio.library.versioned import read_versioned, versioned_bytes
 from krea_studio.validation import refusal, shown
 
 SCHEMA_VERSION = 1
 MAX_BOARD_BYTES = 2**20
 MAX_ARCHIVE_BYTES = 256 * 2**20
 """Of a zip, and of all that is in it; the pictures of the largest board are about half of it."""
+MAX_ARCHIVE_PIXELS = MAX_IMAGES * WORKING_PIXELS
+"""Of all pictures in a zip: what the largest board has. A few kilobytes can hold a hundred times as many."""
 MAX_DIRECTORY_BYTES = 256 * 2**10
 
 BOARD_MEMBER = "moodboard.json"
@@ -42,29 +46,17 @@ logger = logging.getLogger(__name__)
 
 def board_name(name: object) -> str:
     """A moodboard's name: one line without control characters or outer spaces. Raises InvalidRequest."""
-    cleaned = clean_text(name)
-    return _board({"name": " ".join(cleaned.split()) if isinstance(cleaned, str) else cleaned}).name
+    return _board({"name": plain_name(name)}).name
 
 
 def board_bytes(board: Moodboard) -> bytes:
     """A board as JSON; `parse_board` reads it."""
-    data = {"schema_version": SCHEMA_VERSION, **board.model_dump(mode="json")}
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1).encode()
+    return versioned_bytes(board, SCHEMA_VERSION)
 
 
 def parse_board(content: bytes, name: str) -> Moodboard:
     """The board in a JSON file called `name`. Raises InvalidRequest where it holds none that this studio reads."""
-    try:
-        data = json.loads(content)
-    except (ValueError, RecursionError):
-        raise InvalidRequest(f"{shown(name)} is not valid JSON — use the original file") from None
-    version = data.pop("schema_version", None) if isinstance(data, dict) else None
-    if type(version) is not int or version != SCHEMA_VERSION:
-        raise InvalidRequest(
-            f"{shown(name)} holds a moodboard of schema version {shown(version)}, this studio reads {SCHEMA_VERSION} — "
-            "open it with the version of the studio that wrote it"
-        )
-    return _board(data)
+    return _board(read_versioned(content, name, "a moodboard", SCHEMA_VERSION))
 
 
 def archive_bytes(board: Moodboard, read: Callable[[str], bytes]) -> bytes:
@@ -86,19 +78,17 @@ def parse_archive(content: bytes, name: str) -> tuple[Moodboard, list[Reference]
     board = parse_board(archive.read(BOARD_MEMBER, MAX_BOARD_BYTES), f"{name}/{BOARD_MEMBER}")
     members = {image: _image_member(image) for image in board.images}
     archive.require(BOARD_MEMBER, *members.values())
-    references = {
-        image: Reference.of(load_picture_bytes(archive.read(member, MAX_FILE_BYTES), f"{name}/{member}"))
-        for image, member in members.items()
-    }
+    references = {image: Reference.of(archive.picture(member)) for image, member in members.items()}
     return _renamed(board, {image: reference.id for image, reference in references.items()}), [*references.values()]
 
 
 class _Archive:
-    """The members of a stranger's zip, of which at most MAX_ARCHIVE_BYTES can be read in all."""
+    """The members of a stranger's zip: at most MAX_ARCHIVE_BYTES can be read, MAX_ARCHIVE_PIXELS decoded in all."""
 
     def __init__(self, content: bytes, name: str):
         self._name = name
         self._bytes_left = MAX_ARCHIVE_BYTES
+        self._pixels_left = MAX_ARCHIVE_PIXELS
         self._check_directory_size(content)
         with self._damage_told():
             self._zip = zipfile.ZipFile(io.BytesIO(content))
@@ -153,6 +143,15 @@ class _Archive:
             self._refuse(f"holds too much: {member} goes beyond {most_bytes:,} bytes")
         self._bytes_left -= len(content)
         return content
+
+    def picture(self, member: str) -> Image.Image:
+        """The picture in a member. Raises InvalidRequest, also for one that is none."""
+        content, name = self.read(member, MAX_FILE_BYTES), f"{self._name}/{member}"
+        width, height = picture_size(content, name)
+        self._pixels_left -= width * height
+        if self._pixels_left < 0:
+            self._refuse(f"holds too much: its pictures have more than {MAX_ARCHIVE_PIXELS:,} pixels in all")
+        return load_picture_bytes(content, name)
 
     def _refuse(self, what: str) -> NoReturn:
         raise InvalidRequest(f"{shown(self._name)} {what} — give a zip that this studio exported, as it is")

@@ -5,23 +5,19 @@ whatever its case. Files are replaced as a whole, so reading needs no lock; chan
 threads and processes. A board's pictures stay when it goes: recipes may need them.
 """
 
-import difflib
 import hashlib
-import itertools
 import logging
 import os
 import re
 import secrets
 import shutil
-import sqlite3
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from krea_studio.direction.moodboards import MAX_IMAGES, Analysis, Moodboard
 from krea_studio.errors import InvalidRequest, StorageError, StudioError
-from krea_studio.library.files import TEMPORARY_SUFFIX, read_given, write_error, write_whole
+from krea_studio.library.files import TEMPORARY_SUFFIX, one_change, read_error, read_given, write_error, write_whole
 from krea_studio.library.loader import load_picture
 from krea_studio.library.moodboard_files import (
     MAX_ARCHIVE_BYTES,
@@ -31,14 +27,12 @@ from krea_studio.library.moodboard_files import (
     parse_archive,
     parse_board,
 )
+from krea_studio.library.names import folded, free_name, missing
 from krea_studio.library.references import Reference, References
 from krea_studio.recipe.request import bounds
 from krea_studio.validation import shown
 
 BOARD_FILE = re.compile(r"[0-9a-f]{32}\.json")
-LOCK_FILE = "lock.sqlite3"
-LOCK_TIMEOUT_SECONDS = 20.0
-NAMES_SUGGESTED = 5
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +58,7 @@ class Moodboards:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise _read_error(error, self.folder) from None
+            raise read_error(error, self.folder) from None
         return sorted((board.name for path in paths if (board := self._intact(path))), key=str.casefold)
 
     def get(self, name: str) -> Moodboard:
@@ -121,21 +115,30 @@ class Moodboards:
         self.references.require(ids)
         return self._extend(name, ids, [])
 
-    def remove(self, name: str, image: str) -> Moodboard:
-        """Take a picture off a board. Raises InvalidRequest where it is not there."""
+    def remove(self, name: str, *images: str) -> Moodboard:
+        """Take pictures off a board, all or none. Raises InvalidRequest for one that is not there."""
         with self._changing():
             board = self.get(name)
-            if image not in board.images:
-                raise InvalidRequest(
-                    f"Moodboard {shown(board.name)} has no picture {shown(image)} — choose one that is in it"
-                )
-            images = tuple(other for other in board.images if other != image)
+            for image in images:
+                if image not in board.images:
+                    raise InvalidRequest(
+                        f"Moodboard {shown(board.name)} has no picture {shown(image)} — choose one that is in it"
+                    )
+            images = tuple(other for other in board.images if other not in images)
             return self._write(board.model_copy(update={"images": images}))
 
     def keep_analysis(self, name: str, analysis: Analysis) -> Moodboard:
-        """Replace what was found in a board, or what a person made of it."""
+        """Replace what was found in a board, or what a person made of it.
+
+        Raises InvalidRequest where none of the pictures that were analyzed is on the board: another one has its name.
+        """
         with self._changing():
-            return self._write(self.get(name).model_copy(update={"analysis": analysis}))
+            board = self.get(name)
+            if analysis.images.isdisjoint(board.images):
+                raise InvalidRequest(
+                    f"None of the pictures that were analyzed is on moodboard {shown(board.name)} — analyze it again"
+                )
+            return self._write(board.model_copy(update={"analysis": analysis}))
 
     def change_analysis(self, name: str, change: Callable[[Analysis], Analysis]) -> Moodboard:
         """Replace what was found in a board by what `change` makes of it, with nothing else happening in between.
@@ -205,20 +208,8 @@ class Moodboards:
     def _changing(self) -> Iterator[None]:
         """One change at a time; what fails in it comes out as StorageError."""
         self._begin()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # An empty database: SQLite's write lock works on every system and ends with its process.
-            lock = sqlite3.connect(self.folder / LOCK_FILE, timeout=LOCK_TIMEOUT_SECONDS, isolation_level=None)
-            with closing(lock):
-                lock.execute("BEGIN IMMEDIATE")
-                yield
-        except OSError as error:
-            raise write_error(error, self.folder) from None
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"The moodboards in {self.folder} cannot be changed now ({error}) — "
-                "try again, or check the folder and its permissions"
-            ) from None
+        with one_change(self.folder, "The moodboards"):
+            yield
 
     def _extend(self, name: str, ids: list[str], references: list[Reference]) -> Moodboard:
         with self._changing():
@@ -243,7 +234,7 @@ class Moodboards:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _read_error(error, path) from None
+            raise read_error(error, path) from None
         except InvalidRequest as error:
             raise StorageError(f"The moodboard in {path} cannot be used: {error}") from None
         if self._path(board.name) != path:
@@ -260,33 +251,19 @@ class Moodboards:
             return None
 
     def _path(self, name: str) -> Path:
-        folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-        return self.folder / f"{hashlib.sha256(folded.encode()).hexdigest()[:32]}.json"
+        return self.folder / f"{hashlib.sha256(folded(name).encode()).hexdigest()[:32]}.json"
 
     def _require_free(self, name: str) -> None:
         if self._path(name).exists():
             raise InvalidRequest(f"There is a moodboard {shown(name)} already — use another name")
 
     def _free_name(self, name: str) -> str:
-        longest = int(bounds("name", Moodboard)[1])
-        found = name
-        for number in itertools.count(2):
-            if not self._path(found).exists():
-                return found
-            suffix = f" {number}"
-            found = name[: longest - len(suffix)] + suffix
+        return free_name(name, lambda found: self._path(found).exists(), int(bounds("name", Moodboard)[1]))
 
     def _missing(self, name: str) -> InvalidRequest:
-        names = self.names()
-        near = difflib.get_close_matches(name, names, NAMES_SUGGESTED) or names[:NAMES_SUGGESTED]
-        advice = f"choose one of {', '.join(map(shown, near))}" if near else "create it first"
-        return InvalidRequest(f"There is no moodboard {shown(name)} — {advice}")
+        return missing("moodboard", name, self.names(), "create it first")
 
 
 def _check_count(board: Moodboard, count: int) -> None:
     if count > MAX_IMAGES:
         raise InvalidRequest(f"Moodboard {shown(board.name)} cannot take {count} pictures — give at most {MAX_IMAGES}")
-
-
-def _read_error(error: OSError, place: Path) -> StorageError:
-    return StorageError(f"{place} cannot be read ({error.strerror or error}) — check it and its permissions")

@@ -59,10 +59,6 @@ class References:
         """
         return self.keep(Reference.of(load_picture(path)))
 
-    def add_bytes(self, content: bytes, name: str) -> str:
-        """`add` for a file that was read already; `name` is what people know it by."""
-        return self.keep(Reference.of(load_picture_bytes(content, name)))
-
     def add_picture(self, image: Image.Image) -> str:
         """`add` for a picture of any mode. Raises InvalidRequest for one that is too large or too small."""
         check_size(image.size, "The picture")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from krea_studio.engine.bridge import Run
-from krea_studio.engine.checkpoints import ASSETS, resolve
+from krea_studio.engine.checkpoints import resolve
 from krea_studio.engine.drawing import Drawing
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.plan import plan
@@ -52,7 +52,7 @@ class Judge:
     """Reads a picture's subject."""
 
     def __init__(self) -> None:
-        self._judge = judges.load(ASSETS / "judge.safetensors")
+        self._judge = judges.load()
 
     def sees(self, picture: Image.Image, subject: str) -> bool:
         """Whether the subject is what the judge finds in the picture."""

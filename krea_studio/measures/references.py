@@ -69,7 +69,7 @@ KEYS = 6
 STRENGTH, MIX, CONTROL = "strength", "mix", "control"
 # Attention to references as they are, in all blocks: what leaks is then seen.
 PLAIN = Preset(
-    full=1, first_block=0, key_gain=1, short_waves=(1, 1), long_waves=(1, 1), matching=0, value_matching=0
+    full=1, guided=1, first_block=0, key_gain=1, short_waves=(1, 1), long_waves=(1, 1), matching=0, value_matching=0
 )  # fmt: skip
 
 PALETTE_FALL = 0.35  # at strength 1, as a share of the distance at 0
@@ -278,11 +278,12 @@ def write_report(found: Sequence[Curves], costs: Cost, folder: Path) -> None:
     """The plot (PNG) and the page (Markdown)."""
     _plot(found, folder / "references.png")
     promises = {each.checkpoint: checks(each) for each in found}
+    seeds = " and ".join(f"{each.pictures // len(LOOKS) // len(PROMPTS)} ({each.checkpoint})" for each in found)
     lines = [
         "# Style references, measured",
         "",
-        f"Written by `{COMMAND}`: {len(LOOKS)} references, {len(PROMPTS)} prompts and "
-        f"{found[0].pictures // len(LOOKS) // len(PROMPTS)} seeds at 512 × 512, the variants' own steps and guidance. "
+        f"Written by `{COMMAND}`: {len(LOOKS)} references, {len(PROMPTS)} prompts and {seeds} seeds at 512 × 512, the "
+        "variants' own steps and guidance. "
         "Prompts name neither palette nor rendering style. Palette distance is the sliced Wasserstein distance of the "
         "colours in L\\*a\\*b\\*, texture distance that of the logarithms of edge energy by scale and orientation. "
         "Layout is copied where the lightness in 8 × 8 cells correlates with the reference's; the references lie on "

@@ -6,7 +6,7 @@ Pure functions from data to strings. Names, words and models' names may come fro
 
 from html import escape
 
-from krea_studio.direction.moodboards import MEASURED, Analysis, Cluster, Moodboard
+from krea_studio.direction.moodboards import MEASURED, Analysis, Moodboard
 
 NO_BOARD = """
 <div class="stage-empty"><p class="stage-title">A moodboard gives pictures one direction</p>
@@ -18,11 +18,11 @@ NOT_SAVED = "<p>Not saved yet.</p>"
 SAVED = '<p role="status">Saved. Further changes are saved when you leave a box.</p>'
 
 
-def facts(board: Moodboard) -> str:
-    """The board's name, how many pictures it has, and how its analysis stands to them."""
+def facts(board: Moodboard, due: bool) -> str:
+    """The board's name, how many pictures it has, and how its analysis stands to them; `due`: there is more to find."""
     told = [pictures(len(board.images)), _written(board.analysis)] if board.images else ["No pictures yet"]
     line = f'<p class="facts">{escape(" · ".join(told))}</p>'
-    hint = _hint(board)
+    hint = _hint(board, due)
     return f'<h2 dir="auto">{escape(board.name)}</h2>{line}' + (f'<p class="hint">{escape(hint)}</p>' if hint else "")
 
 
@@ -47,17 +47,11 @@ def palette(analysis: Analysis | None) -> str:
 
 def looks(board: Moodboard) -> list[str]:
     """The label of each cluster: its share of the board, and how many pictures look like this."""
-    if board.analysis is None:
-        return []
-    counts = [len(present(board, cluster)) for cluster in board.analysis.clusters]
-    whole = max(sum(counts), 1)
-    return [f"{_percent(count / whole)} · {pictures(count)}" for count in counts]
-
-
-def present(board: Moodboard, cluster: Cluster) -> list[str]:
-    """The pictures of a cluster that are still on the board, in the cluster's order."""
-    on_board = frozenset(board.images)
-    return [image for image in cluster.images if image in on_board]
+    clusters = board.analysis.clusters if board.analysis else ()
+    return [
+        f"{_percent(share)} · {pictures(len(board.present(cluster)))}"
+        for cluster, share in zip(clusters, board.shares(), strict=True)
+    ]
 
 
 def progress(name: str, share: float) -> str:
@@ -82,7 +76,7 @@ def _written(analysis: Analysis | None) -> str:
     return "Measured from the pictures" if analysis.written_by == MEASURED else f"Written by {analysis.written_by}"
 
 
-def _hint(board: Moodboard) -> str:
+def _hint(board: Moodboard, due: bool) -> str:
     """What there is to do before the board steers as it is now; empty where that is nothing."""
     if not board.images:
         return "Drop some pictures that belong together, then press Analyze."
@@ -94,6 +88,8 @@ def _hint(board: Moodboard) -> str:
         return f"{count} {were} added or removed since it was analyzed. Analyzing it again writes the words below anew."
     if not any(cluster.on for cluster in board.analysis.clusters):
         return "All its looks are switched off: switch one on, or the moodboard cannot steer."
+    if due:
+        return "A language model is here now. Analyzing it again lets that write the words below anew."
     return ""
 
 

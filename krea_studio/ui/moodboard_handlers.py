@@ -19,16 +19,15 @@ from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
-from PIL import Image
 
 from krea_studio.direction.moodboards import Analysis, Moodboard
 from krea_studio.errors import InvalidRequest, Stopped, StudioError
 from krea_studio.services import Services
 from krea_studio.ui import fragments, moodboard_fragments
-from krea_studio.ui.handlers import DEFECT
 from krea_studio.ui.moodboard_choice import choices_of
 from krea_studio.ui.moodboard_words import NO_WORDS, WORDS, agrees, edited, texts_of, touched
 from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.references import kept_picture
 
 logger = logging.getLogger(__name__)
 
@@ -86,10 +85,11 @@ class MoodboardHandlers:
 
         return self._guarded(open_board, created)
 
-    def rename(self, board_name: str, open_board: str, chosen: str) -> Update:
+    def rename(self, board_name: str, open_board: str, chosen: str, analyzed: str) -> Update:
         """Give the open board another name; the Create tab goes with it."""
 
         def renamed() -> Update:
+            _require_idle(open_board, analyzed)
             board = self._boards.rename(open_board, board_name)
             follows = board.name if chosen == open_board else None
             lists = self._lists(board.name, chosen, follows)
@@ -117,10 +117,11 @@ class MoodboardHandlers:
         """The board shall not be deleted."""
         return {"confirm": _visible(False)}
 
-    def delete(self, open_board: str, chosen: str) -> Update:
+    def delete(self, open_board: str, chosen: str, analyzed: str) -> Update:
         """Delete the open board; the first one of the others is opened."""
 
         def deleted() -> Update:
+            _require_idle(open_board, analyzed)
             self._boards.delete(open_board)
             return self._first(chosen, follows="" if chosen == open_board else None)
 
@@ -177,7 +178,8 @@ class MoodboardHandlers:
             board = self._boards.get(open_board)
             if _look_ids(board) != look_ids:
                 return {**self._view(board), **_note(ANALYZED_ELSEWHERE)}
-            return {"facts": moodboard_fragments.facts(self._boards.change_analysis(open_board, switch))}
+            board = self._boards.change_analysis(open_board, switch)
+            return {"facts": moodboard_fragments.facts(board, self._studio.analysis_due(board))}
 
         return self._guarded(open_board, switched)
 
@@ -186,17 +188,17 @@ class MoodboardHandlers:
         try:
             self._leave(open_board, kept_words, texts)
             board = self._boards.get(open_board)
-            if board.analysis is not None and not board.changed:
+            if not self._studio.analysis_due(board):
                 yield _note(NOTHING_TO_ANALYZE)
                 return
-            yield {"analyzed": board.name, **_note(""), **_analyzing(True)}
+            yield {"analyzed": board.name, **_note(""), **_analyzing(True, open_board), "confirm": _visible(False)}
             for share in self._analysis(board.name):
                 yield {"progress": shown(moodboard_fragments.progress(board.name, share))}
         except StudioError as error:
             yield self._problem(open_board, error.message)
         except Exception:
             logger.exception("An analysis from the page failed")
-            yield self._problem(open_board, DEFECT)
+            yield self._problem(open_board, fragments.DEFECT)
 
     def stopping(self) -> Update:
         """Stop was pressed; `settled` follows."""
@@ -204,7 +206,7 @@ class MoodboardHandlers:
 
     def settled(self, open_board: str, analyzed: str, chosen: str) -> Update:
         """After an analysis, however it ended: the board that was analyzed, if it is still open, and the buttons."""
-        ready = {"analyzed": "", **_analyzing(False)}
+        ready = {"analyzed": "", **_analyzing(False, open_board)}
         if not analyzed or analyzed != open_board:
             return ready
         opened = self._guarded(open_board, lambda: self._opened(self._boards.get(open_board), chosen), clear=False)
@@ -279,26 +281,27 @@ class MoodboardHandlers:
 
     def _view(self, board: Moodboard) -> Update:
         """What is seen of a board, except its texts."""
-        analysis, found = board.analysis, bool(board.images)
+        analysis, found, due = board.analysis, bool(board.images), self._studio.analysis_due(board)
         clusters = analysis.clusters if analysis else ()
         labels = moodboard_fragments.looks(board)
-        heads = [(moodboard_fragments.present(board, cluster) or [cluster.representative])[0] for cluster in clusters]
-        pictures = [(self._picture(image), f"Picture {place}") for place, image in enumerate(board.images, start=1)]
+        heads = [(board.present(cluster) or cluster.images)[0] for cluster in clusters]
+        picture = functools.partial(kept_picture, self._references)
+        pictures = [(picture(image), f"Picture {place}") for place, image in enumerate(board.images, start=1)]
         return {
-            "facts": moodboard_fragments.facts(board),
+            "facts": moodboard_fragments.facts(board, due),
             "pictures": gr.update(value=pictures, visible=found),
             "image_ids": list(board.images),
             "selected_image": "",
             "remove": gr.update(interactive=False, visible=found),
             "palette": moodboard_fragments.palette(analysis),
-            "look_pictures": [(self._picture(head), label) for head, label in zip(heads, labels, strict=True)],
+            "look_pictures": [(picture(head), label) for head, label in zip(heads, labels, strict=True)],
             "looks": gr.update(
                 choices=[(label, str(place)) for place, label in enumerate(labels)],
                 value=[str(place) for place, cluster in enumerate(clusters) if cluster.on],
                 interactive=True,
             ),
             "look_ids": _look_ids(board),
-            "analyze": gr.update(interactive=found, value="Analyze again" if board.changed else "Analyze"),
+            "analyze": gr.update(interactive=found, value="Analyze again" if analysis and due else "Analyze"),
             "use": gr.update(interactive=analysis is not None),
         }
 
@@ -313,13 +316,6 @@ class MoodboardHandlers:
             "boards": gr.update(choices=names, value=name or None),
             "chosen": gr.update(choices=choices_of([*names, *gone]), **value),
         }
-
-    def _picture(self, image: str) -> str | Image.Image:
-        """Where a picture is; a grey one in its place, which can still be removed, where its file is gone."""
-        try:
-            return str(self._references.path(image))
-        except InvalidRequest:
-            return Image.new("RGB", (64, 64), "grey")
 
     def _added(self, open_board: str, files: list[str]) -> Update:
         before = len(self._boards.get(open_board).images)
@@ -377,7 +373,7 @@ class MoodboardHandlers:
             return self._problem(open_board, error.message)
         except Exception:
             logger.exception("The tab Moodboards failed")
-            return self._problem(open_board, DEFECT)
+            return self._problem(open_board, fragments.DEFECT)
 
     def _problem(self, open_board: str, message: str) -> Update:
         """A notice, and the list of boards as it is now: what was wrong may be that a board is gone."""
@@ -406,13 +402,20 @@ def _note(message: str) -> Update:
     return {"notice": shown(fragments.notice(message, "quiet")) if message else gr.update(**HIDDEN)}
 
 
-def _analyzing(running: bool) -> Update:
+def _require_idle(open_board: str, analyzed: str) -> None:
+    """Raise InvalidRequest for a board whose analysis would find no board of its name when it is done."""
+    if analyzed and open_board == analyzed:
+        raise InvalidRequest(f"«{analyzed}» is being analyzed — wait until that is done, or stop it")
+
+
+def _analyzing(running: bool, open_board: str) -> Update:
     """The buttons, and the words, which the analysis is about to replace."""
     return {
         "analyze": _visible(not running),
         "stop": _visible(running),
         "progress": gr.update(**HIDDEN),
         **{name: gr.update(interactive=not running) for name in (*WORDS, "looks")},
+        **{name: gr.update(interactive=not running and bool(open_board)) for name in ("rename", "delete")},
     }
 
 

@@ -3,21 +3,21 @@
 A text that was not touched is never read back: what another tab has made of it meanwhile stays.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from krea_studio.direction.moodboards import Analysis
+from krea_studio.direction import moodboards
+from krea_studio.direction.moodboards import Analysis, phrases
 from krea_studio.recipe.request import clean_text
-from krea_studio.validation import refusal
 
 PROFILE, *LISTS = WORDS = ("taste_profile", "keywords", "avoids")
 LABELS = {"taste_profile": "Taste profile", "keywords": "Keywords", "avoids": "Avoids"}
+HINTS = {
+    "taste_profile": "For you to read; it does not steer.",
+    "keywords": "Steer beside the prompt.",
+    "avoids": "Steer only where guidance is on.",
+}
 NO_WORDS = dict.fromkeys(WORDS, "")
-
-_SEPARATORS = re.compile(r"[,\n]")
 
 
 def texts_of(analysis: Analysis | None) -> dict[str, str]:
@@ -28,10 +28,8 @@ def texts_of(analysis: Analysis | None) -> dict[str, str]:
 
 
 def read(field: str, text: str) -> Any:
-    """The value that a text stands for: phrases are separated by commas or lines, each counts once."""
-    if field == PROFILE:
-        return clean_text(text)
-    return tuple(dict.fromkeys(filter(None, (phrase.strip() for phrase in _SEPARATORS.split(text)))))
+    """The value that a text stands for."""
+    return clean_text(text) if field == PROFILE else phrases(text)
 
 
 def touched(texts: Mapping[str, str | None], before: Mapping[str, str]) -> dict[str, str]:
@@ -47,7 +45,4 @@ def agrees(analysis: Analysis, texts: Mapping[str, str]) -> bool:
 
 def edited(analysis: Analysis, field: str, text: str) -> Analysis:
     """The analysis with another text. Raises InvalidRequest, one line, for one that it does not take."""
-    try:
-        return Analysis.model_validate(dict(analysis) | {field: read(field, text)})
-    except ValidationError as error:
-        raise refusal(error, Analysis, lambda name: LABELS.get(name, name), "an analysis") from None
+    return moodboards.edited(analysis, {field: read(field, text)}, lambda name: LABELS.get(name, name))

@@ -10,7 +10,7 @@ import gradio as gr
 from krea_studio.services import Services
 from krea_studio.ui import moodboard_fragments
 from krea_studio.ui.moodboard_handlers import MoodboardHandlers
-from krea_studio.ui.moodboard_words import LABELS, WORDS
+from krea_studio.ui.moodboard_words import HINTS, LABELS, WORDS
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 # What handlers read and write, in groups that go together.
@@ -127,6 +127,7 @@ def _found(parts: Parts) -> None:
         for field in WORDS:
             parts[field] = gr.Textbox(
                 label=LABELS[field],
+                info=HINTS[field],
                 lines=6,
                 max_lines=12,
                 min_width=0,
@@ -140,7 +141,7 @@ def _found(parts: Parts) -> None:
     with gr.Column(elem_id="board-looks", min_width=0):
         parts["look_pictures"] = _gallery("Looks", "board-look-pictures")
         parts["looks"] = gr.CheckboxGroup(
-            [], label="Looks", info="Only those that are on steer.", elem_id="board-clusters"
+            [], label="Looks", info="Looks that are switched off have no effect.", elem_id="board-clusters"
         )
 
 
@@ -168,14 +169,14 @@ def _wire_boards(wiring: Wiring, handlers: MoodboardHandlers) -> None:
     at_once(
         parts["rename"].click,
         handlers.rename,
-        reads=("board_name", "open_board", "chosen"),
+        reads=("board_name", "open_board", "chosen", "analyzed"),
         writes=(*OPENED, "board_name"),
     )
     at_once(
         parts["delete"].click, handlers.ask_delete, reads=("open_board",), writes=(*NOTICE, "confirm", "confirm_text")
     )
     at_once(parts["keep_board"].click, handlers.keep_board, reads=(), writes=("confirm",))
-    at_once(parts["really_delete"].click, handlers.delete, reads=("open_board", "chosen"), writes=OPENED)
+    at_once(parts["really_delete"].click, handlers.delete, reads=("open_board", "chosen", "analyzed"), writes=OPENED)
     at_once(
         parts["use"].click, handlers.use, reads=("open_board",), writes=(*NOTICE, "chosen", "recalled_content", "tabs")
     )
@@ -236,7 +237,7 @@ def _wire_analysis(wiring: Wiring, handlers: MoodboardHandlers) -> None:
         parts["analyze"].click,
         handlers.analyze,
         reads=OPEN,
-        writes=(*NOTICE, *ANALYZING, "analyze", "looks", *WORDS),
+        writes=(*NOTICE, *ANALYZING, "analyze", "looks", "rename", "delete", "confirm", *WORDS),
         trigger_mode="once",
         concurrency_id="moodboard-analyses",
         concurrency_limit=ANALYSES_AT_ONCE,

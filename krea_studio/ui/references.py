@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StudioError
+from krea_studio.library.references import References
 from krea_studio.recipe.request import StyleReference, bounds, default, help_text, label
 from krea_studio.services import Services
 from krea_studio.ui import fragments
+from krea_studio.ui.controls import percent, strength_of
 from krea_studio.ui.presenter import Update, shown
 
 PLACES = int(bounds("style_references")[1])
 USUAL_RANGE = (0, 100)
-WIDE_RANGE = tuple(round(100 * limit) for limit in bounds("strength", StyleReference))
-USUAL_STRENGTH = round(100 * default("strength", StyleReference))
+WIDE_RANGE = tuple(round(percent(limit)) for limit in bounds("strength", StyleReference))
+USUAL_STRENGTH = percent(default("strength", StyleReference))
 STRENGTHS = tuple(f"reference_{place}_strength" for place in range(PLACES))
 CARDS = tuple(f"reference_{place}_card" for place in range(PLACES))
 PICTURES = tuple(f"reference_{place}_picture" for place in range(PLACES))
@@ -38,6 +41,7 @@ def build_references(parts: dict[str, Any]) -> None:
         elem_id="reference-file",
         elem_classes="drop-line",
     )
+    gr.HTML(fragments.hint(f"{help_text('style_references')}."), elem_classes="beneath")
     for place in range(PLACES):
         with gr.Row(visible=False, elem_classes="reference-card") as parts[CARDS[place]]:
             parts[PICTURES[place]] = gr.Image(
@@ -54,7 +58,6 @@ def build_references(parts: dict[str, Any]) -> None:
                 *USUAL_RANGE,
                 value=USUAL_STRENGTH,
                 step=1,
-                precision=0,
                 label=f"Reference {place + 1}, strength in %",
                 buttons=[],
                 elem_id=f"reference-{place + 1}-strength",
@@ -79,8 +82,22 @@ def build_range_switch(parts: dict[str, Any]) -> None:
 def wished(references: Sequence[str], strengths: Sequence[float]) -> list[dict[str, Any]]:
     """The places as a request has them; strengths in %."""
     return [
-        {"image": image, "strength": strength / 100} for image, strength in zip(references, strengths, strict=False)
+        {"image": image, "strength": strength_of(strength)}
+        for image, strength in zip(references, strengths, strict=False)
     ]
+
+
+def kept_picture(references: References, image: str) -> str | Image.Image:
+    """Where a picture is; a grey one in its place, which can still be removed, where its file is gone."""
+    try:
+        return str(references.path(image))
+    except InvalidRequest:
+        return Image.new("RGB", (64, 64), "grey")
+
+
+def gone(place: int) -> str:
+    """What to tell of a place, from 1, whose picture is not kept any more."""
+    return f"Reference {place} is not in the library any more — remove it or add the picture again"
 
 
 class ReferenceHandlers:
@@ -111,18 +128,31 @@ class ReferenceHandlers:
             for name, value in zip(STRENGTHS, values, strict=True)
         }
 
+    def lost(self, references: Sequence[StyleReference]) -> list[int]:
+        """The places, from 1, of those that would steer and are not kept any more."""
+        return [
+            place
+            for place, reference in enumerate(references, start=1)
+            if reference.strength and not isinstance(kept_picture(self._references, reference.image), str)
+        ]
+
+    def require(self, references: Sequence[StyleReference]) -> None:
+        """Raise InvalidRequest for the first of those that are lost, which it calls by its place."""
+        for place in self.lost(references):
+            raise InvalidRequest(gone(place))
+
     def filled(self, references: Sequence[str], strengths: Sequence[float], wide: bool) -> Update:
-        """The places with these pictures and strengths in %. Raises StudioError for one that is not kept any more."""
-        paths = [str(self._references.path(image)) for image in references]
+        """The places with these pictures and strengths in %; grey is one that is not kept any more."""
+        pictures = [kept_picture(self._references, image) for image in references]
         wide = wide or any(not USUAL_RANGE[0] <= strength <= USUAL_RANGE[1] for strength in strengths)
         low, high = WIDE_RANGE if wide else USUAL_RANGE
         update: Update = {"references": list(references)}
         for place in range(PLACES):
-            full = place < len(paths)
+            full = place < len(pictures)
             value = strengths[place] if full else USUAL_STRENGTH
             update |= {
                 CARDS[place]: gr.update(visible=full),
-                PICTURES[place]: paths[place] if full else None,
+                PICTURES[place]: pictures[place] if full else None,
                 STRENGTHS[place]: gr.update(minimum=low, maximum=high, value=value),
             }
         return update
@@ -133,6 +163,9 @@ class ReferenceHandlers:
             raise InvalidRequest(
                 f"There are places for {PLACES} style references and {len(references)} are taken, so {len(files)} more "
                 "do not fit — remove one first"
+                if references
+                else f"There are places for {PLACES} style references, so {len(files)} do not fit — "
+                f"give at most {PLACES}"
             )
         found = [self._references.add(file) for file in files]
         strengths = [*_strengths(places)[: len(references)], *[USUAL_STRENGTH] * len(found)]

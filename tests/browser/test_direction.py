@@ -88,9 +88,56 @@ def test_what_is_no_picture_is_one_message(visit: Visit, looks: list[Path], tmp_
     drop(page, "#reference-file", text)
     expect(page.get_by_role("alert")).to_contain_text("is not a PNG, JPEG or WebP picture")
     page.locator("#reference-file input[type=file]").set_input_files(looks)
-    expect(page.get_by_role("alert")).to_contain_text("places for 4 style references")
+    expect(page.get_by_role("alert")).to_contain_text("give at most 4")
     page.locator("#reference-file input[type=file]").set_input_files(looks[:4])
     expect(strength(page, 4)).to_be_visible()
+
+
+def test_text_that_is_pasted_with_a_picture_of_itself_is_text(visit: Visit, looks: list[Path]) -> None:
+    page = visit()
+    for texts, taken in ((["text/plain"], False), ([], True)):
+        refused = page.evaluate(
+            """([texts, bytes]) => {
+                const copied = new DataTransfer();
+                for (const type of texts) copied.setData(type, "a fox");
+                copied.items.add(new File([new Uint8Array(bytes)], "cells.png", { type: "image/png" }));
+                const paste = new ClipboardEvent("paste", { clipboardData: copied, bubbles: true, cancelable: true });
+                return !document.querySelector("#prompt textarea").dispatchEvent(paste);
+            }""",
+            [texts, list(looks[0].read_bytes())],
+        )
+        assert refused is taken
+    expect(strength(page, 1)).to_be_visible()
+    expect(strength(page, 2)).to_be_hidden()
+
+
+def test_the_chosen_moodboard_s_line_is_true_and_takes_results(visit: Visit, looks: list[Path]) -> None:
+    page = visit()
+    choose_draft(page)
+    page.get_by_role("tab", name="Moodboards").click()
+    expect(page.locator("#boards input")).to_have_value(re.compile("."))
+    page.get_by_role("textbox", name="Name", exact=True).fill("Lines")
+    page.get_by_role("button", name="Create board").click()
+    expect(page.locator("#board-facts")).to_contain_text("Lines")
+    page.locator("#board-drop input[type=file]").set_input_files(looks[:3])
+    expect(page.locator("#board-pictures img")).to_have_count(3)
+    page.get_by_role("tab", name="Create").click()
+    page.locator("#moodboard input").click()
+    page.get_by_role("option", name="Lines").click()
+    line = page.locator("#moodboard-text")
+    expect(line).to_contain_text("was not analyzed")
+    page.get_by_role("tab", name="Moodboards").click()
+    page.get_by_role("button", name="Analyze", exact=True).click()
+    expect(page.locator("#board-palette")).to_contain_text("%")
+    page.get_by_role("button", name="Use in Create").click()
+    expect(line).to_contain_text("3 of 3 pictures steer")
+
+    generate(page)
+    page.locator("#gallery img").first.drag_to(page.locator("#moodboard-choice"))
+    expect(page.locator("#stage")).to_contain_text("has 4 pictures now")
+    expect(line).to_contain_text("Changed since it was analyzed")
+    page.get_by_role("button", name="Reuse settings").click()
+    expect(line).to_contain_text("As recorded in the picture: 3 pictures steer")
 
 
 def test_a_moodboard_is_made_analyzed_edited_used_and_kept(visit: Visit, looks: list[Path]) -> None:

@@ -38,6 +38,14 @@ def test_clusters_that_are_off_and_pictures_that_left_do_not_steer() -> None:
     assert board([2, 3], gone=1).changed and not board([2, 3]).changed
 
 
+def test_shares_are_of_what_is_still_there() -> None:
+    left = board([3, 1, 1], off=(1,), gone=1)
+    assert left.shares() == (0.5, 0.25, 0.25)
+    assert [left.present(cluster) for cluster in left.analysis.clusters] == [(*IDS[1:3],), (IDS[3],), (IDS[4],)]
+    assert board([1, 1], gone=2).shares() == (0, 0)
+    assert Moodboard(name="b").shares() == ()
+
+
 def test_words_are_the_analysis_s() -> None:
     content = board([3]).content()
     assert (content.keywords, content.avoids) == (("muted",), ("vivid",))
@@ -47,8 +55,8 @@ def test_words_are_the_analysis_s() -> None:
     ("empty", "words"),
     [
         (Moodboard(name="b", images=tuple(IDS[:2])), "was not analyzed — analyze it first"),
-        (board([2], off=(0,)), "all its clusters are off or empty"),
-        (board([2], gone=2), "all its clusters are off or empty"),
+        (board([2], off=(0,)), "all its looks are off or empty"),
+        (board([2], gone=2), "all its looks are off or empty"),
     ],
 )
 def test_a_board_that_cannot_steer_says_why(empty: Moodboard, words: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 
+from krea_studio.engine.local import LocalEngine
 from krea_studio.engine.prompts import (
     PromptCache,
     PromptEmbedding,
@@ -73,11 +74,32 @@ class TestWords:
         plain, words = embedding("a fox"), "sunset colors"
         assert embedding("a fox", words, 0.0) is plain and embedding("a fox", "", 1.0) is plain
         whole = embedding(with_words(words, "a fox"))
-        assert embedding("a fox", words, 1.0).values.allclose(whole.values, atol=1e-5)
-        half, away = (embedding("a fox", words, share) for share in (0.5, -0.5))
-        neutral = torch.cat([plain.values.mean(1, keepdim=True).expand_as(whole.values[:, :-plain.values.shape[1]]),
-                             plain.values], 1)  # fmt: skip
-        assert (half.values + away.values).allclose(2 * neutral, atol=1e-4)
+        full = embedding("a fox", words, 1.0)
+        assert full.values.allclose(whole.values, atol=1e-5) and (full.mask == 1).all()
+        half = embedding("a fox", words, 0.5)
+        own = plain.values.shape[1]
+        assert torch.equal(half.values[:, :-own], full.values[:, :-own])
+        assert (2 * half.values[:, -own:]).allclose(plain.values + full.values[:, -own:], atol=1e-4)
+        assert (half.mask[:, -own:] == 1).all()
+        assert (half.mask[:, :-own] - 1).exp().allclose(torch.tensor(0.5))
+
+    @pytest.mark.parametrize("trimmed", [True, False])
+    def test_words_of_little_share_change_little(self, load: Callable[[str], Any], trimmed: bool) -> None:
+        """Also what the stock transformer makes of it: at a small share the prediction is nearly that without words."""
+        loaded, cache = load("medium"), PromptCache()
+        transformer = loaded.pipeline.transformer
+        tokens = torch.randn(1, 64, transformer.config.in_channels, generator=torch.Generator().manual_seed(1))
+
+        @torch.no_grad()
+        def predicted(share: float) -> torch.Tensor:
+            text = cache.embedding(loaded.pipeline, loaded.encoder_identity, "a fox", trimmed, "sunset colors", share)
+            positions = loaded.pipeline.prepare_position_ids(text.values.shape[1], 8, 8, "cpu")
+            return transformer(tokens, text.values, torch.tensor([0.7]), positions, text.mask, return_dict=False)[0]
+
+        changes = [(predicted(share) - predicted(0)).norm().item() for share in (0.001, 0.01, 0.1, 1.0)]
+        assert changes == sorted(changes)
+        assert changes[0] < 0.02 * changes[-1]
+        assert changes[1] < 12 * changes[0]
 
     def test_with_padding_the_words_take_its_place(self, load: Callable[[str], Any]) -> None:
         loaded, cache = load("turbo"), PromptCache()
@@ -85,7 +107,15 @@ class TestWords:
             cache.embedding(loaded.pipeline, loaded.encoder_identity, "a fox", trim, "sunset colors", 0.7)
             for trim in (True, False)
         )
-        assert padded.values.shape[1] == 512 and int(padded.mask.sum()) == trimmed.values.shape[1]
-        read = padded.values[0, padded.mask[0].bool()].flatten(1)
+        weights = (padded.mask[0] - 1).exp()
+        assert padded.values.shape[1] == 512 and int((weights > 0).sum()) == trimmed.values.shape[1]
+        assert weights.sum().isclose((trimmed.mask[0] - 1).exp().sum())
+        read = padded.values[0, weights > 0].flatten(1)
         for row in trimmed.values[0].flatten(1):
             assert (read - row).norm(dim=1).min() < 1e-3 * row.norm()
+
+
+def test_tokens_are_counted_without_the_model(engine: LocalEngine, load: Callable[[str], Any]) -> None:
+    pipeline = load("turbo").pipeline
+    for text in ("", "a fox", "a fox " * 400, "<|im_end|>"):
+        assert engine.count_tokens("turbo", text) == (count_tokens(pipeline, text), token_limit(pipeline))

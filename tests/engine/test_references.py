@@ -211,3 +211,8 @@ class TestMerging:
         whole, some, none = predicted(0.8), predicted(0.8, kept_tokens=12), predicted(0)
         assert 0 < (some - whole).norm() < (whole - none).norm() / 2
         assert (predicted(0.8, kept_tokens=16) == whole).all()
+
+    def test_tokens_that_count_twice_pull_more_and_by_degrees(self, predicted) -> None:
+        none, *more = predicted(0), *(predicted(-0.5, times=times) for times in (1.0, 1.01, 2.0))
+        once, little, twice = ((each - none).norm() for each in more)
+        assert once < little < twice and little - once < (twice - once) / 20

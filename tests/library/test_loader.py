@@ -4,16 +4,20 @@ import io
 import os
 import random
 import struct
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.library.loader import (
+    DECODED_AT_ONCE,
     MAX_FILE_BYTES,
     MAX_JPEG_SCANS,
     load_picture,
@@ -229,6 +233,29 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     last = jpeg.rindex(b"\xff\xda")
     assert load_picture_bytes(jpeg, "a.jpg").size == (64, 48)
     assert "too long to decode" in refused(jpeg[:last] + jpeg[last:-2] * MAX_JPEG_SCANS + jpeg[-2:])
+
+
+def test_few_pictures_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    going_on, most, lock = 0, 0, threading.Lock()
+    load = PngImageFile.load
+
+    def slow(image: PngImageFile) -> object:
+        nonlocal going_on, most
+        with lock:
+            going_on += 1
+            most = max(most, going_on)
+        time.sleep(0.02)
+        with lock:
+            going_on -= 1
+        return load(image)
+
+    monkeypatch.setattr(PngImageFile, "load", slow)
+    content, cut = encoded(noise()), encoded(noise())[:200]
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        for file in [content] * 8 + [cut] * 4 + [content] * 4:
+            threads.submit(load_picture_bytes, file, "a.png")
+    assert most == DECODED_AT_ONCE
+    assert load_picture_bytes(content, "a.png").size == (64, 48), "also after refusals"
 
 
 @pytest.mark.parametrize("place", ["before the pixels", "after the pixels"])

@@ -20,7 +20,9 @@ from PIL import Image
 from krea_studio.direction.moodboards import MAX_IMAGES, Analysis, Cluster, Moodboard, Swatch
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.library import moodboard_files, store
-from krea_studio.library.moodboards import LOCK_FILE, Moodboards
+from krea_studio.library.files import LOCK_FILE
+from krea_studio.library.loader import load_picture_bytes
+from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.references import Reference, References
 from krea_studio.library.store import Library
 from tests.library.test_loader import encoded, noise
@@ -184,7 +186,7 @@ def test_a_deleted_board_leaves_its_pictures(boards: Moodboards, tmp_path: Path)
 def test_pictures_are_added_all_or_none(boards: Moodboards, tmp_path: Path) -> None:
     boards.create("Foxes")
     before = tree(tmp_path / "library")
-    with pytest.raises(InvalidRequest, match="missing.png"):
+    with pytest.raises(InvalidRequest, match="does not exist"):
         boards.add("Foxes", [picture_file(tmp_path, 0), tmp_path / "missing.png"])
     with pytest.raises(InvalidRequest, match="is not in the library any more"):
         boards.add_references("Foxes", [id_of(0)])
@@ -205,6 +207,26 @@ def test_a_board_has_a_most(boards: Moodboards, tmp_path: Path) -> None:
     assert len(boards.add("Foxes", [picture_file(tmp_path, 5)]).images) == MAX_IMAGES
     boards.export("Foxes", tmp_path / "foxes.zip")
     assert boards.import_(tmp_path / "foxes.zip").images == tuple(ids)
+
+
+def test_several_pictures_leave_together_or_not_at_all(boards: Moodboards, tmp_path: Path) -> None:
+    boards.create("Foxes")
+    board = boards.add("Foxes", [picture_file(tmp_path, number) for number in range(4)])
+    with pytest.raises(InvalidRequest, match="has no picture"):
+        boards.remove("Foxes", id_of(0), id_of(9))
+    assert boards.get("Foxes") == board
+    assert boards.remove("Foxes", id_of(2), id_of(0)).images == (id_of(1), id_of(3))
+
+
+def test_an_analysis_of_another_board_s_pictures_is_refused(boards: Moodboards, tmp_path: Path) -> None:
+    filled(boards, tmp_path)
+    boards.rename("Foxes", "Wolves")
+    boards.create("Foxes")
+    board = boards.add("Foxes", [picture_file(tmp_path, 7)])
+    with pytest.raises(InvalidRequest, match="None of the pictures that were analyzed is on moodboard 'Foxes'"):
+        boards.keep_analysis("Foxes", analysis_of(id_of(0), id_of(1)))
+    assert boards.get("Foxes") == board
+    assert boards.keep_analysis("Foxes", analysis_of(id_of(0), id_of(7))).changed
 
 
 def test_a_picture_that_is_not_there_cannot_be_removed(boards: Moodboards) -> None:
@@ -369,6 +391,8 @@ def test_a_taken_name_gets_a_number(boards: Moodboards, tmp_path: Path) -> None:
     assert boards.import_(tmp_path / "a.zip", "foxes 2").name == "foxes 2 2"
     long = boards.create("x" * 200).name
     assert boards.import_(tmp_path / "a.zip", long).name == "x" * 198 + " 2"
+    spaced = boards.create("x" * 197 + " yz").name
+    assert boards.import_(tmp_path / "a.zip", spaced).name == "x" * 197 + " 2", "names have single spaces"
 
 
 def test_an_export_that_cannot_be_written_is_told(boards: Moodboards, tmp_path: Path) -> None:
@@ -413,7 +437,7 @@ def test_a_zip_that_was_packed_by_hand_is_taken(boards: Moodboards, tmp_path: Pa
     ]
     (tmp_path / "a.zip").write_bytes(zipped(members, zipfile.ZIP_DEFLATED))
     board = boards.import_(tmp_path / "a.zip")
-    true = boards.references.add_bytes(encoded(noise(900, 700), "JPEG"), "a.jpg")
+    true = Reference.of(load_picture_bytes(encoded(noise(900, 700), "JPEG"), "a.jpg")).id
     assert board.images == (true, id_of(1))
     boards.references.require(board.images)
     assert board.analysis.clusters[0].images == (true, gone), "ids are corrected also where they were analyzed"
@@ -565,6 +589,17 @@ def test_what_is_decompressed_is_limited_in_all(
     (tmp_path / "a.zip").write_bytes(zipped([("moodboard.json", board_json(*map(id_of, range(4)))), *pictures]))
     monkeypatch.setattr(moodboard_files, "MAX_ARCHIVE_BYTES", 500)
     with pytest.raises(InvalidRequest, match="holds too much"):
+        boards.import_(tmp_path / "a.zip")
+    assert not (tmp_path / "library").exists()
+
+
+def test_pixels_are_counted_in_all_before_any_are_decoded(boards: Moodboards, tmp_path: Path) -> None:
+    plain_png = encoded(Image.new("L", (5000, 6000)))
+    members = [(f"images/{digit * 32}.png", plain_png) for digit in "12"]
+    content = zipped([("moodboard.json", board_json("1" * 32, "2" * 32)), *members], zipfile.ZIP_DEFLATED)
+    assert len(content) < 10_000
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(InvalidRequest, match="'a.zip' holds too much: its pictures have more than 52,428,800 pixels"):
         boards.import_(tmp_path / "a.zip")
     assert not (tmp_path / "library").exists()
 

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.library.references import SIDE_STEP_PX, WIDEST, WORKING_PIXELS, References, working_picture
+from krea_studio.library.loader import load_picture_bytes
+from krea_studio.library.references import (
+    SIDE_STEP_PX,
+    WIDEST,
+    WORKING_PIXELS,
+    Reference,
+    References,
+    working_picture,
+)
 from tests.library.test_loader import encoded, noise
 
 SIDES = st.one_of(st.integers(32, 160), st.integers(32, 1200), st.sampled_from([256, 511, 512, 513, 1024]))
@@ -88,7 +96,7 @@ def test_a_picture_is_kept_once(references: References, tmp_path: Path) -> None:
     ids = {
         references.add(on_disk(tmp_path / "a.png", image)),
         references.add(str(tmp_path / "a.png")),
-        references.add_bytes(encoded(image, "WEBP", lossless=True), "c.webp"),
+        references.keep(Reference.of(load_picture_bytes(encoded(image, "WEBP", lossless=True), "c.webp"))),
         references.add_picture(image),
         references.add_picture(image.convert("RGBA")),
         References(references.folder).add_picture(image),
@@ -116,7 +124,7 @@ def test_what_is_read_has_the_same_id_elsewhere(references: References, tmp_path
     picture = references.add_picture(noise(*size))
     content = references.read(picture)
     elsewhere = References(tmp_path / "elsewhere")
-    assert elsewhere.add_bytes(content, "a.png") == picture
+    assert elsewhere.keep(Reference.of(load_picture_bytes(content, "a.png"))) == picture
     assert elsewhere.read(picture) == content
     assert elsewhere.add(references.path(picture)) == picture
 
@@ -160,8 +168,9 @@ def test_changed_and_damaged_files_are_noticed_and_healed(references: References
 def test_bad_pictures_leave_nothing(references: References, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest):
         references.add(tmp_path / "missing.png")
+    (tmp_path / "cut.png").write_bytes(encoded(noise())[:200])
     with pytest.raises(InvalidRequest):
-        references.add_bytes(encoded(noise())[:200], "cut.png")
+        references.add(tmp_path / "cut.png")
     with pytest.raises(InvalidRequest, match="give at least 32 a side"):
         references.add_picture(Image.new("RGB", (31, 100)))
     assert not references.folder.exists()

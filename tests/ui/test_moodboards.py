@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,12 +17,13 @@ from krea_studio.direction.moodboards import MEASURED, Analysis, Cluster, Moodbo
 from krea_studio.library.store import Library
 from krea_studio.services import Services
 from krea_studio.ui import moodboard_fragments, moodboards
-from krea_studio.ui.handlers import DEFECT
+from krea_studio.ui.fragments import DEFECT
 from krea_studio.ui.moodboard_choice import choices_of
 from krea_studio.ui.moodboard_handlers import STOPPED, MoodboardHandlers
 from krea_studio.ui.moodboard_words import WORDS, agrees, edited, read, texts_of
 from krea_studio.ui.moodboards import build_moodboards_tab
 from krea_studio.ui.wiring import Wiring
+from tests.ui.conftest import PageEngine
 
 COLOURS = ["#102040", "#c07038", "#f0e6d8", "#305038"]
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -243,6 +245,27 @@ def test_words_cannot_be_typed_while_they_are_found(tab: Tab, pictures: list[str
     analysis.close()
 
 
+def test_a_board_is_neither_renamed_nor_deleted_while_it_is_analyzed(tab: Tab, pictures: list[str]) -> None:
+    tab.do("create", board_name="Dusk")
+    tab.do("add", dropped=pictures)
+    tab.do("ask_delete")
+    analysis = tab.updates("analyze")
+    tab.take("analyze", next(analysis))
+    assert [tab.shown[button]["interactive"] for button in ("rename", "delete")] == [False, False]
+    assert tab.shown["confirm"]["visible"] is False
+    for event in ("rename", "delete"):
+        tab.do(event, board_name="Dawn")
+        assert "«Dusk» is being analyzed" in tab.notice
+    assert tab.handlers._boards.names() == ["Dusk"]
+    for update in analysis:
+        tab.take("analyze", update)
+    tab.do("settled")
+    assert tab.handlers._boards.get("Dusk").analysis is not None
+    assert [tab.shown[button]["interactive"] for button in ("rename", "delete")] == [True, True]
+    tab.do("rename", board_name="Dawn")
+    assert tab.names == ["Dawn"]
+
+
 def test_closing_gives_the_analysis_up(tab: Tab, pictures: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     tab.do("create", board_name="Dusk")
     tab.do("add", dropped=pictures)
@@ -322,6 +345,20 @@ def test_saving_writes_into_no_box(board: Tab) -> None:
         board.values["keywords"] = text
         (update,) = board.updates("save")
         assert not set(update) & set(WORDS)
+
+
+def test_a_measured_board_is_analyzed_again_when_a_writer_comes(board: Tab, engine: PageEngine) -> None:
+    assert board.shown["analyze"]["value"] == "Analyze"
+    engine.writer = lambda variant, seeing=False: "a model" if variant == "medium" else None
+    answer = {"taste_profile": "Written.", "keywords": ["calm"], "avoids": []}
+    engine.write = lambda *_: json.dumps(answer)
+    board.do("refreshed")
+    assert board.shown["analyze"]["value"] == "Analyze again" and "language model" in board.values["facts"]
+    board.analyze()
+    assert board.values["taste_profile"] == "Written." and "Written by a model" in board.values["facts"]
+    assert board.shown["analyze"]["value"] == "Analyze"
+    board.analyze()
+    assert "nothing to analyze" in board.notice
 
 
 def test_bad_words_keep_their_board_open(board: Tab) -> None:
@@ -548,7 +585,7 @@ def test_people_s_text_is_escaped_everywhere() -> None:
     analysis = Analysis(clusters=[Cluster(images=[image])], written_by=HOSTILE)
     board = Moodboard(name=HOSTILE, images=[image], analysis=analysis)
     for markup in (
-        moodboard_fragments.facts(board),
+        moodboard_fragments.facts(board, False),
         moodboard_fragments.deleting(board),
         moodboard_fragments.progress(HOSTILE, 0.5),
     ):
@@ -574,4 +611,3 @@ def test_looks_count_the_pictures_that_are_still_there() -> None:
     clusters = [Cluster(images=[gone, one, two]), Cluster(images=[three])]
     board = Moodboard(name="Dusk", images=[one, two, three], analysis=Analysis(clusters=clusters, written_by=MEASURED))
     assert moodboard_fragments.looks(board) == ["67 % · 2 pictures", "33 % · 1 picture"]
-    assert moodboard_fragments.present(board, clusters[0]) == [one, two]

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from krea_studio.errors import InvalidRequest
+from krea_studio.recipe.request import StyleReference
 from krea_studio.services import Services
 from krea_studio.ui.references import CARDS, PICTURES, STRENGTHS, USUAL_STRENGTH, ReferenceHandlers, wished
 
@@ -46,6 +48,29 @@ def test_a_fifth_reference_is_refused_and_the_four_stay(handlers: ReferenceHandl
     refused = handlers.added(files[4:], four, **USUAL)
     assert "4 are taken" in refused["stage"]["value"] and "references" not in refused
     assert refused["reference_file"] is None
+
+
+def test_five_at_once_are_told_the_most(handlers: ReferenceHandlers, files: list[str]) -> None:
+    refused = handlers.added(files, [], **USUAL)
+    assert "so 5 do not fit — give at most 4" in refused["stage"]["value"] and "references" not in refused
+
+
+def test_pictures_that_are_gone_keep_no_other_from_coming_or_going(
+    handlers: ReferenceHandlers, services: Services, files: list[str]
+) -> None:
+    three = handlers.added(files[:3], [], **USUAL)["references"]
+    for lost in three[:2]:
+        services.library.references.path(lost).unlink()
+    more = handlers.added(files[3:4], three, **USUAL)
+    assert len(more["references"]) == 4 and visible(more) == [True] * 4
+    assert [isinstance(more[name], Image.Image) for name in PICTURES] == [True, True, False, False]
+    left = handlers.removed(0, three, **USUAL)
+    assert left["references"] == three[1:] and visible(left) == [True, True, False, False]
+
+    wishes = [StyleReference(image=three[0], strength=0), StyleReference(image=three[1])]
+    with pytest.raises(InvalidRequest, match="^Reference 2 is not in the library any more — remove it or add"):
+        handlers.require(wishes)
+    handlers.require(wishes[:1])
 
 
 def test_text_renamed_to_png_is_a_notice(handlers: ReferenceHandlers, files: list[str]) -> None:
