@@ -1,9 +1,9 @@
-"""What the language model in a checkpoint says of pictures: its text encoder is a Qwen3-VL without its head.
+"""What the language model in a checkpoint says: its text encoder is a Qwen3-VL without its head.
 
 That head is the embedding of the words, so a generator around the resident encoder has no weight of its own. Pictures
 become patches as the model's own processor cuts them, and the chat template is written out: neither torchvision nor a
-processor's files are needed. The likeliest word is always taken, so the same pictures get the same answer, and no
-random number is drawn. Afterwards the encoder is as it was.
+processor's files are needed. Words are drawn from random numbers of their own, so that the same chat gets the same
+answer and no picture's noise depends on it. Afterwards the encoder is as it was.
 """
 
 import io
@@ -18,7 +18,8 @@ from diffusers import Krea2Pipeline
 from PIL import Image
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
-MAX_TOKENS = 448
+from krea_studio.engine.base import Chat
+
 PICTURE_PIXELS = 384 * 384
 # Against going round in circles, which a model that always takes the likeliest word is prone to.
 REPETITION_PENALTY = 1.05
@@ -29,18 +30,21 @@ _SIDE_STEP_PX = _PATCH_PX * _MERGED
 _END_TOKENS = ("<|im_end|>", "<|endoftext|>")
 
 
-def describe(
-    pipeline: Krea2Pipeline, device: str, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]
-) -> str:
-    """The answer of the pipeline's language model to an instruction about pictures, each the bytes of a PNG.
-
-    It is cut off after MAX_TOKENS. `check` is called before every token and may raise to stop.
-    """
+def write(pipeline: Krea2Pipeline, device: str, chat: Chat, check: Callable[[], None]) -> str:
+    """The answer of the pipeline's language model. `check` is called before every token and may raise to stop."""
     check()
     encoder, tokenizer = pipeline.text_encoder, pipeline.tokenizer
-    patches, grids = zip(*(patchified(fitted(_opened(png))) for png in pictures), strict=True)
-    counts = [rows * columns // _MERGED**2 for _, rows, columns in grids]
-    read = tokenizer(_chat(counts, instruction), return_tensors="pt").input_ids
+    seen = [patchified(fitted(_opened(png))) for png in chat.pictures]
+    counts = [rows * columns // _MERGED**2 for _, (_, rows, columns) in seen]
+    read = tokenizer(_text(chat, counts), return_tensors="pt").input_ids
+    inputs = {"input_ids": read.to(device), "attention_mask": torch.ones_like(read, device=device)}
+    if seen:
+        inputs |= {
+            "mm_token_type_ids": (read == encoder.config.image_token_id).int().to(device),
+            "pixel_values": torch.cat([patches for patches, _ in seen]).to(device),
+            "image_grid_thw": torch.tensor([grid for _, grid in seen], device=device),
+        }
+    drawn = {"do_sample": True, "temperature": chat.temperature, "top_p": chat.top_p} if chat.temperature else {}
 
     def stops(ids: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         check()
@@ -48,14 +52,11 @@ def describe(
 
     try:
         encoder.to(device)  # an offloaded one waits in main memory
-        written = generator(pipeline).generate(
-            input_ids=read.to(device),
-            attention_mask=torch.ones_like(read, device=device),
-            mm_token_type_ids=(read == encoder.config.image_token_id).int().to(device),
-            pixel_values=torch.cat(patches).to(device),
-            image_grid_thw=torch.tensor(grids, device=device),
-            stopping_criteria=[stops],
-        )
+        with torch.random.fork_rng([device] if device.startswith("cuda") else []):
+            torch.manual_seed(chat.seed)
+            written = generator(pipeline).generate(
+                **inputs, **drawn, max_new_tokens=chat.max_tokens, stopping_criteria=[stops]
+            )
     finally:
         encoder.rope_deltas = None  # places of this chat's pictures, which the model keeps
         pipeline.maybe_free_model_hooks()
@@ -76,7 +77,6 @@ def generator(pipeline: Krea2Pipeline) -> Qwen3VLForConditionalGeneration:
     model.lm_head.weight = encoder.get_input_embeddings().weight
     end, pad = tokenizer.convert_tokens_to_ids(_END_TOKENS)
     model.generation_config = GenerationConfig(
-        max_new_tokens=MAX_TOKENS,
         do_sample=False,
         repetition_penalty=REPETITION_PENALTY,
         eos_token_id=[end, pad],
@@ -104,10 +104,16 @@ def patchified(picture: Image.Image) -> tuple[torch.Tensor, tuple[int, int, int]
     return patches.reshape(rows * columns, -1), (1, rows, columns)
 
 
-def _chat(tokens: Sequence[int], instruction: str) -> str:
-    """One turn of Qwen3-VL's chat template: pictures of so many tokens, and the instruction."""
+def _text(chat: Chat, tokens: Sequence[int]) -> str:
+    """One turn of Qwen3-VL's chat template: the system message, pictures of so many tokens, and the instruction."""
+    system = f"<|im_start|>system\n{_plain(chat.system)}<|im_end|>\n" if chat.system else ""
     pictures = "".join(f"<|vision_start|>{'<|image_pad|>' * count}<|vision_end|>" for count in tokens)
-    return f"<|im_start|>user\n{pictures}{instruction}<|im_end|>\n<|im_start|>assistant\n"
+    return f"{system}<|im_start|>user\n{pictures}{_plain(chat.instruction)}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def _plain(text: str) -> str:
+    """A text that cannot end its turn or pass for a picture: marks of the template are taken apart."""
+    return text.replace("<|", "< |")
 
 
 def _opened(png: bytes) -> Image.Image:
