@@ -2,7 +2,7 @@
 
 Once loaded an adapter stays, switched off: a later picture only sets weights. Switched off, every layer computes what
 it computed before the adapter came, bit for bit. peft and diffusers do the work; they accept some wrong files without
-a word, so every key is accounted for here first.
+a word, so every key is accounted for first (`lora_reading`).
 
 Every adapter that is on costs each of its layers two products and two sums. Those that are often on together can be
 mixed: one adapter of their summed rank, with their matrices side by side and the weights in its second matrix.
@@ -16,14 +16,13 @@ from pathlib import Path
 import torch
 from diffusers import Krea2Pipeline, Krea2Transformer2DModel
 from peft.tuners.lora import LoraLayer
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
-from krea_studio.errors import Unavailable
+from krea_studio.engine import lora_reading
+from krea_studio.engine.architectures import linear_layers
+from krea_studio.errors import StudioError, Unavailable
 
 PREFIX = "transformer."
-_SIDES = {".lora_A.weight": 1, ".lora_B.weight": 0}  # which dimension of each side faces the layer
 
 
 def ensure_loaded(pipeline: Krea2Pipeline, name: str, path: Path, offloaded: bool = False) -> None:
@@ -36,10 +35,10 @@ def ensure_loaded(pipeline: Krea2Pipeline, name: str, path: Path, offloaded: boo
     if name in getattr(transformer, "peft_config", {}):
         return
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise Unavailable(f"The LoRA {path} cannot be read ({error}) — copy or train it again") from None
-    _put(pipeline, name, _checked(tensors, transformer, path), offloaded)
+        state = lora_reading.load(path, linear_layers(transformer))
+    except StudioError as error:
+        raise Unavailable(error.message) from None
+    _put(pipeline, name, state, offloaded)
 
 
 def ensure_mixed(pipeline: Krea2Pipeline, names: Collection[str], offloaded: bool = False) -> None:
@@ -54,16 +53,29 @@ def ensure_mixed(pipeline: Krea2Pipeline, names: Collection[str], offloaded: boo
     _put(pipeline, mix, state, offloaded)
 
 
+def size_bytes(transformer: Krea2Transformer2DModel, name: str) -> int:
+    """What a loaded adapter takes of the device's memory."""
+    layers = (layer for layer in transformer.modules() if isinstance(layer, LoraLayer) and name in layer.lora_A)
+    return sum(side[name].weight.nbytes for layer in layers for side in (layer.lora_A, layer.lora_B))
+
+
 @contextmanager
-def weighted(transformer: Krea2Transformer2DModel, weights: Mapping[str, float]) -> Iterator[None]:
-    """The named adapters, each at its weight (any sign), while the context lasts; with none, nothing at all."""
+def weighted(transformer: Krea2Transformer2DModel, *groups: Mapping[str, float]) -> Iterator[None]:
+    """The named adapters, each at its weight (any sign), while the context lasts; with none, nothing at all.
+
+    Those of a group for which a mix was made are on as that.
+    """
+    weights: dict[str, float] = {}
+    for group in groups:
+        mix = _mix_of(group)
+        if len(group) > 1 and mix in transformer.peft_config:
+            _set_mix(transformer, mix, group)
+            weights[mix] = 1.0
+        else:
+            weights |= group
     if not weights:
         yield
         return
-    mix = _mix_of(weights)
-    if len(weights) > 1 and mix in transformer.peft_config:
-        _set_mix(transformer, mix, weights)
-        weights = {mix: 1.0}
     transformer.set_adapters(list(weights), list(weights.values()))
     transformer.enable_lora()
     try:
@@ -111,38 +123,3 @@ def _set_mix(transformer: nn.Module, mix: str, weights: Mapping[str, float]) -> 
     for _, layer, parts in _layers(transformer, weights):
         weighed = [layer.lora_B[p].weight * (weights[p] * layer.lora_alpha[p] / layer.r[p]) for p in parts]
         layer.lora_B[mix].weight.copy_(torch.cat(weighed, 1))
-
-
-def _checked(tensors: Mapping[str, torch.Tensor], transformer: nn.Module, path: Path) -> dict[str, torch.Tensor]:
-    layers = {
-        name.replace(".base_layer", ""): module
-        for name, module in transformer.named_modules()
-        if isinstance(module, nn.Linear) and ".lora_" not in name
-    }
-    sides: dict[str, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        side = next((side for side in _SIDES if key.endswith(side)), None)
-        layer = key.removeprefix(PREFIX).removesuffix(side or "")
-        if side is None or layer not in layers:
-            raise _another_architecture(path, f"it has {key!r}, which matches no layer here")
-        sides.setdefault(layer, {})[side] = tensor
-    if not sides:
-        raise _another_architecture(path, "it is empty")
-    for layer, pair in sides.items():
-        if len(pair) < len(_SIDES) or len({pair[side].shape[1 - facing] for side, facing in _SIDES.items()}) > 1:
-            raise _another_architecture(path, f"the two sides of {layer!r} do not fit each other")
-        for side, facing in _SIDES.items():
-            width = layers[layer].weight.shape[facing]
-            if pair[side].shape[facing] != width:
-                raise _another_architecture(
-                    path, f"{layer!r} is {width} wide here and {pair[side].shape[facing]} there"
-                )
-            if not pair[side].isfinite().all():
-                raise Unavailable(f"The LoRA {path} holds values that are no numbers ({layer}) — train it again")
-    return {key.removeprefix(PREFIX): tensor for key, tensor in tensors.items()}
-
-
-def _another_architecture(path: Path, how: str) -> Unavailable:
-    return Unavailable(
-        f"The LoRA {path} is of another architecture: {how} — use one that was trained on this checkpoint or its base"
-    )

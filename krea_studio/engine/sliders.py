@@ -5,8 +5,7 @@ What a slider needs is made ready before a run's first picture, so that a bad fi
 is kept for later runs. A slider at 0 is not here at all: the shot does not name it.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from krea_studio.direction import sliders as meaning
 from krea_studio.direction.sliders import SLIDER_LORA, TEXT_DIRECTION
@@ -62,16 +61,14 @@ class Sliders:
             adapters.ensure_mixed(loaded.pipeline, loras, loaded.offloaded)
         return names
 
-    @contextmanager
-    def applied(self, loaded: LoadedPipeline, values: Mapping[str, int]) -> Iterator[None]:
-        """The slider LoRAs at these values (−100…100), while the context lasts."""
+    def weights(self, loaded: LoadedPipeline, values: Mapping[str, int]) -> dict[str, float]:
+        """The weights of the slider LoRAs' adapters for these values (−100…100)."""
         weights = {}
         for slider, value in values.items():
             file = self._file(loaded.checkpoint, slider)
             if file is not None:
                 weights[_adapter(file)] = file.maximum_weight * value / SLIDER_LIMIT
-        with adapters.weighted(loaded.pipeline.transformer, weights):
-            yield
+        return weights
 
     def shifted(self, loaded: LoadedPipeline, text: PromptEmbedding, values: Mapping[str, int]) -> PromptEmbedding:
         """The prompt's embedding moved by those of these values (−100…100) that work as text directions."""

@@ -91,7 +91,7 @@ def test_a_value_has_a_sign_and_a_size(studio: LocalEngine) -> None:
         values = {"intensity": value} if value else {}
         text = drawing.sliders.shifted(loaded, drawing._embedding(loaded, "a fox"), values)
         positions = loaded.pipeline.prepare_position_ids(text.values.shape[1], 4, 4, "cpu")
-        with drawing.sliders.applied(loaded, values):
+        with adapters.weighted(loaded.pipeline.transformer, drawing.sliders.weights(loaded, values)):
             answer = transformer(x, text.values, torch.tensor([0.5]), positions, text.mask, return_dict=False)
         return answer[0].flatten()
 
@@ -118,8 +118,8 @@ def test_a_picture_tells_by_what_its_sliders_worked(studio: LocalEngine) -> None
 
 def test_values_change_without_reading_anything_again(studio: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures(studio, small_plan(**dict.fromkeys(SLIDERS, 10)))
-    for module in ("adapters", "directions"):
-        monkeypatch.setattr(f"krea_studio.engine.{module}.load_file", lambda *args: 1 / 0)
+    for reader in ("lora_reading.load", "directions.load_file"):
+        monkeypatch.setattr(f"krea_studio.engine.{reader}", lambda *args: 1 / 0)
     monkeypatch.setattr("krea_studio.engine.directions._mean_states", lambda *args: 1 / 0)
     pictures(studio, small_plan(intensity=90, complexity=-90, movement=1))
 
