@@ -109,11 +109,11 @@ def grade(value: float) -> int:
     return min(4, int(value * 5))
 
 
-def caption(scene: Scene, draw: random.Random, always: tuple[str, ...] = ()) -> Caption:
-    """Describe the scene; attributes in `always` are named for certain, the others by chance."""
+def caption(scene: Scene, draw: random.Random, always: tuple[str, ...] = (), never: tuple[str, ...] = ()) -> Caption:
+    """Describe the scene; attributes in `always` are named for certain, those in `never` not, the others by chance."""
     named = {}
     for attribute, chance in _NAMED.items():
-        if attribute in always or draw.random() < chance:
+        if attribute in always or (draw.random() < chance and attribute not in never):
             value = getattr(scene, attribute)
             named[attribute] = str(grade(value)) if isinstance(value, float) else value
     words = {name: _words(name, value, draw) for name, value in named.items()}

@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import distributed, nn
 
+from krea_studio.errors import InvalidRequest
+
 
 def place() -> tuple[int, int]:
     """This process's number among those that work together (torch.distributed), and how many they are."""
@@ -126,6 +128,11 @@ def run(
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
         average.weights, first, spent = state["average"], state["step"], state["seconds"]
+        if first > schedule.steps:
+            raise InvalidRequest(
+                f"{name} has learned for {first} steps already, which is more than the {schedule.steps} wanted — ask for "
+                f"more steps, or remove {path} to begin anew"
+            )
         print(f"{name}: going on at step {first} of {schedule.steps}", flush=True)
 
     def save(step: int) -> None:

@@ -43,6 +43,10 @@ class Workshop:
     seed: int
     prompts: int
 
+    @property
+    def judges(self) -> Path:
+        return self.out.parent / judge.JUDGES.name
+
     def done(self, name: str) -> Path:
         return self.work / "done" / name
 
@@ -112,22 +116,24 @@ def train_turbo(shop: Workshop) -> None:
 
 
 def train_judge(shop: Workshop) -> None:
-    judge.save(judge.train(shop.work / "judge", seed=shop.seed), shop.done("judge") / "judge.safetensors")
+    for reading in (judge.PROMPTS, judge.STYLED):
+        judge.save(judge.train(shop.work / reading.name, seed=shop.seed, reading=reading), shop.done("judge"))
 
 
 def write(shop: Workshop) -> None:
-    """Export whatever is trained, as checkpoint folders and the judge's weights."""
+    """Export whatever is trained, as checkpoint folders and the judges' weights."""
     encoder, tokenizer = shop.reader()
     vae = AutoencoderKLQwenImage.from_pretrained(shop.done("vae"))
     medium = shop.out / "mini-medium"
     export.base(medium, shop.transformer("medium").cpu(), vae, encoder.cpu(), tokenizer)
     for name, distilled in (("turbo", True), ("large", False)):
         export.derived(shop.out / f"mini-{name}", shop.transformer(name).cpu(), medium, distilled)
-    judge.save(judge.load(shop.done("judge") / "judge.safetensors"), shop.out / "judge.safetensors")
+    for reading in (judge.PROMPTS, judge.STYLED):
+        judge.save(judge.load(reading, shop.done("judge")), shop.judges)
 
 
 def report(shop: Workshop) -> None:
-    evaluate.report(shop.out, shop.work, judge.load(shop.out / "judge.safetensors"), shop.prompts, shop.device)
+    evaluate.report(shop.out, shop.work, judge.load(folder=shop.judges), shop.prompts, shop.device)
 
 
 STAGES: dict[str, Callable[[Workshop], None]] = {

@@ -22,7 +22,7 @@ def render(scene: Scene, width: int, height: int, textured: bool = False) -> Ima
     `textured` adds woven paper and light from the upper left, which the large checkpoint learns.
     """
     composition = compose(scene, width, height)
-    painter = _Painter(composition, width, height, np.random.default_rng(scene.seed))
+    painter = Painter(composition, width, height, np.random.default_rng(scene.seed))
     picture = _STYLES[scene.style](painter)
     return _woven(picture) if textured else picture
 
@@ -40,7 +40,7 @@ def _woven(picture: Image.Image) -> Image.Image:
     return Image.fromarray(shaded.clip(0, 255).round().astype(np.uint8))
 
 
-class _Painter:
+class Painter:
     """A composition on its way to pixels: knows the scale, draws groups, shadows and glows."""
 
     def __init__(self, composition: Composition, width: int, height: int, noise: np.random.Generator):
@@ -103,7 +103,7 @@ class _Painter:
         return canvas.reduce(OVERSAMPLING)
 
 
-def _papercut(painter: _Painter) -> Image.Image:
+def _papercut(painter: Painter) -> Image.Image:
     """Sheets of paper over each other, each with a soft shadow, in a frame of the palest sheet."""
     composition = painter.composition
     canvas = painter.gradient(*composition.sky)
@@ -116,7 +116,7 @@ def _papercut(painter: _Painter) -> Image.Image:
         canvas.paste(composition.dark, box, shadow.point(lambda value: value * 0.5))
         if group.kind in ("land", "subject"):
             rim = Group(
-                group.kind, 0, [(outline, _towards(colour, (255, 255, 255), 0.28)) for outline, colour in group.parts]
+                group.kind, 0, [(outline, towards(colour, (255, 255, 255), 0.28)) for outline, colour in group.parts]
             )
             painter.draw(canvas, rim)
             inner = Group(group.kind, 0, [(outline + [0.0012, 0.0032], colour) for outline, colour in group.parts])
@@ -143,7 +143,7 @@ def _frame(composition: Composition) -> Group:
     return Group("frame", 0.016, [(np.concatenate([outer, inner, inner[:1], outer[:1]]), composition.paper)])
 
 
-def _flat(painter: _Painter) -> Image.Image:
+def _flat(painter: Painter) -> Image.Image:
     """A screen-printed poster: flat colours, a banded sky, no shadows."""
     canvas = painter.gradient(*painter.composition.sky, bands=5)
     for group in painter.composition.groups:
@@ -151,30 +151,30 @@ def _flat(painter: _Painter) -> Image.Image:
     return painter.finished(canvas)
 
 
-def _ink(painter: _Painter) -> Image.Image:
+def _ink(painter: Painter) -> Image.Image:
     """Dark contours on pale paper, the colours only as a thin wash, the subject's a fuller one."""
     composition = painter.composition
-    paper = _towards(composition.paper, (255, 252, 244), 0.6)
-    canvas = Image.new("RGB", painter.large, _towards(composition.sky[1], paper, 0.72))
+    paper = towards(composition.paper, (255, 252, 244), 0.6)
+    canvas = Image.new("RGB", painter.large, towards(composition.sky[1], paper, 0.72))
     for group in composition.groups:
         wash = {"subject": 0.15, "land": 0.66, "streak": 0.66}.get(group.kind, 0.5)
-        painter.draw(canvas, Group(group.kind, 0, [(o, _towards(c, paper, wash)) for o, c in group.parts]))
+        painter.draw(canvas, Group(group.kind, 0, [(o, towards(c, paper, wash)) for o, c in group.parts]))
         painter.stroke(
             canvas,
             group,
-            _towards(composition.dark, (0, 0, 0), 0.35),
+            towards(composition.dark, (0, 0, 0), 0.35),
             0.0085 if group.kind in ("subject", "land") else 0.006,
         )
     return painter.finished(canvas)
 
 
-def _watercolor(painter: _Painter) -> Image.Image:
+def _watercolor(painter: Painter) -> Image.Image:
     """Transparent washes with soft, darker rims and pigment that pools, on white paper that shows at the border."""
     composition = painter.composition
     width, height = painter.size
     paper = np.array([253.0, 251.0, 246.0])
     sky = np.asarray(painter.gradient(*composition.sky).resize(painter.size), np.float32)
-    picture = paper + (sky - paper) * (0.5 + 0.25 * _clouds(painter.noise, painter.size, 5)[..., None])
+    picture = paper + (sky - paper) * (0.5 + 0.25 * clouds(painter.noise, painter.size, 5)[..., None])
     for group in composition.groups:
         box = painter.box(group, 0.03)
         if box is None:
@@ -191,7 +191,7 @@ def _watercolor(painter: _Painter) -> Image.Image:
         wide = mask.filter(ImageFilter.GaussianBlur(0.012 * painter.unit / OVERSAMPLING))
         cover, inside = np.asarray(mask, np.float32) / 255, np.asarray(wide, np.float32) / 255
         rim = np.clip(cover - inside, 0, 1) * cover
-        pooled = 0.66 + 0.24 * _clouds(painter.noise, extent, max(2, round(5 * extent[0] / width)))
+        pooled = 0.66 + 0.24 * clouds(painter.noise, extent, max(2, round(5 * extent[0] / width)))
         strength = (cover * np.clip(pooled + 0.55 * rim, 0, 1))[..., None]
         colours = np.asarray(flat.resize(extent, Image.Resampling.BOX), np.float32)
         region = picture[area[1] : area[3], area[0] : area[2]]
@@ -199,20 +199,20 @@ def _watercolor(painter: _Painter) -> Image.Image:
         picture[area[1] : area[3], area[0] : area[2]] = blended
     x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
     edge = np.clip(
-        (1.0 - np.maximum(np.abs(x), np.abs(y)) + 0.05 * (_clouds(painter.noise, painter.size, 7) - 0.5)) / 0.09, 0, 1
+        (1.0 - np.maximum(np.abs(x), np.abs(y)) + 0.05 * (clouds(painter.noise, painter.size, 7) - 0.5)) / 0.09, 0, 1
     )
     picture = paper + (picture - paper) * edge[..., None]
     return Image.fromarray(picture.clip(0, 255).round().astype(np.uint8))
 
 
-def _clouds(noise: np.random.Generator, size: tuple[int, int], cells: int) -> np.ndarray:
+def clouds(noise: np.random.Generator, size: tuple[int, int], cells: int) -> np.ndarray:
     """Smooth random values in 0…1 of shape (height, width), about `cells` blobs across."""
     rows = max(2, round(cells * size[1] / max(1, size[0])))
     small = Image.fromarray((noise.random((rows + 2, cells + 2)) * 255).astype(np.uint8))
     return np.asarray(small.resize(size, Image.Resampling.BICUBIC), np.float32) / 255
 
 
-def _mosaic(painter: _Painter) -> Image.Image:
+def _mosaic(painter: Painter) -> Image.Image:
     """Square tiles, each in the mean colour of what it covers, with pale grout between them."""
     canvas = painter.gradient(*painter.composition.sky)
     for group in painter.composition.groups:
@@ -224,7 +224,7 @@ def _mosaic(painter: _Painter) -> Image.Image:
     jitter = painter.noise.integers(-7, 8, (rows, columns, 1))
     tiles = Image.fromarray((np.asarray(coarse, np.int16) + jitter).clip(0, 255).astype(np.uint8))
     picture = tiles.resize(painter.large, Image.Resampling.NEAREST)
-    pen, grout = ImageDraw.Draw(picture), _towards(painter.composition.paper, (120, 120, 120), 0.25)
+    pen, grout = ImageDraw.Draw(picture), towards(painter.composition.paper, (120, 120, 120), 0.25)
     for k in range(columns + 1):
         x = k * painter.large[0] / columns
         pen.line([(x, 0), (x, painter.large[1])], fill=grout, width=max(1, round(0.0034 * painter.unit)))
@@ -234,17 +234,17 @@ def _mosaic(painter: _Painter) -> Image.Image:
     return painter.finished(picture)
 
 
-def _neon(painter: _Painter) -> Image.Image:
+def _neon(painter: Painter) -> Image.Image:
     """Glowing tubes along the contours, on near-black; the subject's panels are lit from behind."""
     composition = painter.composition
-    night = tuple(_towards(_towards(c, composition.dark, 0.5), _NIGHT, 0.8) for c in composition.sky)
+    night = tuple(towards(towards(c, composition.dark, 0.5), _NIGHT, 0.8) for c in composition.sky)
     base = painter.gradient(*night)
     lines = Image.new("RGB", painter.large, (0, 0, 0))
     for group in composition.groups:
         if group.kind == "subject":
-            shade = [(o, _towards(_lit(c), _NIGHT, 0.5)) for o, c in group.parts]
+            shade = [(o, towards(_lit(c), _NIGHT, 0.5)) for o, c in group.parts]
         else:
-            shade = [(o, _towards(_towards(c, composition.dark, 0.5), _NIGHT, 0.8)) for o, c in group.parts]
+            shade = [(o, towards(towards(c, composition.dark, 0.5), _NIGHT, 0.8)) for o, c in group.parts]
         for canvas, parts in ((base, shade), (lines, [(o, (0, 0, 0)) for o, _ in group.parts])):
             painter.draw(canvas, Group(group.kind, 0, parts))
         bright = [(o, _lit(c)) for o, c in group.parts]
@@ -265,7 +265,7 @@ def _lit(colour: Colour) -> Colour:
     return tuple(min(255, round(c * lift)) for c in colour)
 
 
-def _towards(colour: Colour, other: Colour, t: float) -> Colour:
+def towards(colour: Colour, other: Colour, t: float) -> Colour:
     return tuple(round(a + (b - a) * t) for a, b in zip(colour, other, strict=True))
 
 

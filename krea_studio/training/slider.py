@@ -21,25 +21,20 @@ from statistics import mean
 
 import torch
 from diffusers import Krea2Pipeline
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
 from PIL import Image
-from safetensors.torch import save_file
-from torch import nn
 from torch.nn import functional as F
 
 from krea_studio.direction.measures import MEASURES, layout_correlation
 from krea_studio.direction.sliders import Contrast, contrasts
 from krea_studio.engine import slider_files
-from krea_studio.engine.adapters import PREFIX, ensure_loaded, weighted
+from krea_studio.engine.adapters import ensure_loaded, weighted
 from krea_studio.engine.checkpoints import Checkpoint, resolve
-from krea_studio.engine.device import budget_bytes, choose_device, choose_precision
-from krea_studio.engine.manager import LoadedPipeline, PipelineManager
-from krea_studio.engine.prompts import count_tokens
-from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.engine.manager import LoadedPipeline
+from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.request import SLIDERS
-from krea_studio.settings import Settings, load_settings
+from krea_studio.settings import load_settings
 from krea_studio.training import loop
+from krea_studio.training.adapter import encoded, learning, load, prompt_length, tensors_of, write
 from krea_studio.training.denoiser import Grid, velocity
 
 COMMAND = "python -m krea_studio train-slider"
@@ -84,20 +79,12 @@ def train(
     scenes = contrasts(task.slider, vocabulary, task.trajectories, task.seed)
     others = {s: contrasts(s, vocabulary, task.trajectories, task.seed) for s in SLIDERS if s != task.slider}
     states, sigmas = _states(pipeline, [scene.neutral for scene in scenes], task, work / "states.pt", told)
-    transformer = pipeline.transformer.requires_grad_(False)
-    torch.manual_seed(task.seed)
-    config = LoraConfig(r=task.rank, lora_alpha=task.rank, target_modules=LAYERS)
-    transformer.add_adapter(config, adapter_name=ADAPTER)
-    weights = {name: p for name, p in transformer.named_parameters() if f".{ADAPTER}." in name}
-    for parameter in weights.values():
-        parameter.data = parameter.data.float()
-    if transformer.device.type == "cuda":
-        transformer.enable_gradient_checkpointing()
+    transformer = pipeline.transformer
     token_px = pipeline.vae_scale_factor * pipeline.patch_size
     grid = Grid(task.side // token_px, task.side // token_px)
 
     def predicted(x: torch.Tensor, times: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        return velocity(transformer, x, times, grid, _encoded(pipeline, prompts))
+        return velocity(transformer, x, times, grid, encoded(pipeline, prompts))
 
     def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
         picked = torch.randint(len(scenes), (BATCH,), generator=generator)
@@ -128,18 +115,12 @@ def train(
             losses.append(loss if sign < 0 else _backward(loss))
         return sum(losses)
 
-    try:
-        adapter = nn.ParameterDict({name.replace(".", "/"): parameter for name, parameter in weights.items()})
+    with learning(transformer, ADAPTER, task.rank, task.rank, LAYERS, task.seed) as adapter:
         loop.run(
             f"{task.slider} slider", adapter, loss_of, loop.Schedule(task.steps, 1e-3, warmup=20), work, task.seed,
             decay=0.98, muon=False,
         )  # fmt: skip
-        trained = get_peft_model_state_dict(transformer, adapter_name=ADAPTER)
-        return {PREFIX + name: tensor.detach().cpu().half().contiguous() for name, tensor in trained.items()}
-    finally:
-        if transformer.is_gradient_checkpointing:
-            transformer.disable_gradient_checkpointing()
-        transformer.delete_adapters(ADAPTER)
+        return tensors_of(transformer, ADAPTER)
 
 
 def calibrated(loaded: LoadedPipeline, task: Task, path: Path, told: Callable[[str], None] = print) -> float:
@@ -180,9 +161,7 @@ def save(
     tensors: dict[str, torch.Tensor], path: Path, task: Task, checkpoint: Checkpoint, maximum_weight: float
 ) -> None:
     """Write the adapter, with what it is in its metadata."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
-        "format": "pt",
         "slider": task.slider,
         "trained_on": checkpoint.name,
         "maximum_weight": str(maximum_weight),
@@ -191,9 +170,7 @@ def save(
         "steps": str(task.steps),
         "against": ", ".join(f"{other} {share:g}" for other, share in task.against.items()),
     }
-    temporary = path.with_suffix(".part")
-    save_file(tensors, temporary, metadata)
-    temporary.replace(path)
+    write(tensors, path, metadata)
 
 
 def _states(
@@ -226,7 +203,7 @@ def _states(
             pipeline(
                 some, height=task.side, width=task.side, num_inference_steps=STATE_STEPS,
                 guidance_scale=0.0 if pipeline.config.is_distilled else STATE_GUIDANCE,
-                latents=noise.to(pipeline.dtype), max_sequence_length=_length(pipeline, some),
+                latents=noise.to(pipeline.dtype), max_sequence_length=prompt_length(pipeline, some),
                 callback_on_step_end=keep, output_type="latent",
             )  # fmt: skip
         ways.append(torch.stack(way[:-1], 1))
@@ -241,19 +218,9 @@ def _pictures(pipeline: Krea2Pipeline, prompts: list[str], task: Task) -> list[I
     return pipeline(
         prompts, height=task.side, width=task.side, num_inference_steps=CALIBRATION_STEPS,
         guidance_scale=0.0 if pipeline.config.is_distilled else STATE_GUIDANCE,
-        max_sequence_length=_length(pipeline, prompts),
+        max_sequence_length=prompt_length(pipeline, prompts),
         generator=[torch.Generator().manual_seed(task.seed + k) for k in range(len(prompts))],
     ).images  # fmt: skip
-
-
-def _length(pipeline: Krea2Pipeline, prompts: Sequence[str]) -> int:
-    longest = max(count_tokens(pipeline, prompt) for prompt in prompts)
-    return longest + pipeline.prompt_template_encode_num_suffix_tokens
-
-
-@torch.no_grad()
-def _encoded(pipeline: Krea2Pipeline, prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    return pipeline.get_text_hidden_states(prompts, max_sequence_length=_length(pipeline, prompts))
 
 
 def _without_scene(contrast: Contrast) -> Contrast:
@@ -271,19 +238,6 @@ def _projection(of: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
 def _backward(loss: torch.Tensor) -> torch.Tensor:
     loss.backward()
     return loss.detach()
-
-
-def load(checkpoint: Checkpoint, settings: Settings) -> LoadedPipeline:
-    """The checkpoint on the settings' device, whole. Raises Unavailable where it does not fit."""
-    device = choose_device(settings.device)
-    manager = PipelineManager(budget_bytes(settings.memory_budget_gb, device))
-    precision = choose_precision(settings.precision, device)
-    loaded = manager.get(checkpoint, precision, device, lambda event: print(event.what, flush=True), lambda: None)
-    if loaded.offloaded:
-        raise Unavailable(
-            f"{checkpoint.label} does not fit on {device} as a whole, which training needs — use a larger device"
-        )
-    return loaded
 
 
 def _name_of(task: Task) -> str:

@@ -86,7 +86,7 @@ def test_training_encodes_prompts_as_the_pipeline_does(medium, tokenizer):
 
 
 def test_the_judge_reads_the_renderer():
-    reading = judge.accuracy(judge.load(CHECKPOINTS / "judge.safetensors"), count=100)
+    reading = judge.accuracy(judge.load(), count=100)
     assert min(reading[name] for name in evaluate.ALWAYS_NAMED) >= 0.95
 
 
@@ -101,7 +101,5 @@ def test_the_autoencoder_keeps_a_picture(medium):
 
 @pytest.mark.slow
 def test_turbo_follows_held_out_prompts():
-    followed = evaluate.follow(
-        evaluate.pipeline_of(CHECKPOINTS / "mini-turbo"), judge.load(CHECKPOINTS / "judge.safetensors"), 8, 0.0, 24
-    )
+    followed = evaluate.follow(evaluate.pipeline_of(CHECKPOINTS / "mini-turbo"), judge.load(), 8, 0.0, 24)
     assert min(followed[name] for name in evaluate.ALWAYS_NAMED) >= 0.75

@@ -13,6 +13,7 @@ from krea_studio.engine.checkpoints import resolve
 from krea_studio.engine.manager import PipelineManager
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.training import slider
+from krea_studio.training.adapter import encoded
 from krea_studio.training.slider import Task
 
 SMALL = Task(
@@ -54,9 +55,7 @@ def test_it_bends_the_prediction_along_its_contrast_both_ways(load: Callable[[st
     @torch.no_grad()
     def predicted(prompts: list[str], weight: float = 0.0) -> torch.Tensor:
         with adapters.weighted(pipeline.transformer, {"bent": weight} if weight else {}):
-            return slider.velocity(
-                pipeline.transformer, x, times, slider.Grid(4, 4), slider._encoded(pipeline, prompts)
-            )
+            return slider.velocity(pipeline.transformer, x, times, slider.Grid(4, 4), encoded(pipeline, prompts))
 
     still = predicted([c.neutral for c in scenes])
     contrast = predicted([c.positive for c in scenes]) - predicted([c.negative for c in scenes])
