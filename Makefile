@@ -17,8 +17,9 @@ TEST_INSTALLED := $(VENV)/.test-installed
 run: $(INSTALLED)
 	$(BIN)/python -m krea_studio serve
 
+# Two processes of one thread each, which the tests' conftest sees to, finish sooner than one of two threads.
 test: $(TEST_INSTALLED) chromium
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(TESTS)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

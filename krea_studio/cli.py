@@ -6,11 +6,10 @@ here, 4 storage, 130 stopped. Standard output holds results only; torch is loade
 """
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,29 +18,35 @@ from pydantic import BaseModel
 
 from krea_studio import __version__
 from krea_studio.cli_moodboards import add_moodboard_command
+from krea_studio.cli_parts import Progress, as_json, plain, with_number
+from krea_studio.cli_style_doctor import add_inspect_style_command
+from krea_studio.cli_styles import STYLE_FLAG, add_styles_command, chosen_styles
 from krea_studio.direction.references import other_mechanism, references_text
 from krea_studio.direction.sliders import other_mechanisms, values_text
-from krea_studio.engine.base import CheckpointInfo, Failed, Loading, Queued, Step
+from krea_studio.direction.styles import chosen_card, made_for_another, other_styles, styles_text
+from krea_studio.engine.base import Failed
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
 from krea_studio.library.loader import load_picture
 from krea_studio.library.metadata import read_recipe
+from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.records import Record
-from krea_studio.library.references import Reference
-from krea_studio.recipe.pending import PENDING_CONTROLS
-from krea_studio.recipe.plan import GenerationPlan, require_plannable
+from krea_studio.library.references import Reference, References
+from krea_studio.library.store import MOODBOARD_FOLDER, REFERENCE_FOLDER
+from krea_studio.recipe.plan import require_plannable
 from krea_studio.recipe.request import (
     SLIDERS,
     GenerationRequest,
     MoodboardChoice,
+    StyleChoice,
     StyleReference,
     bounds,
     default,
     help_text,
     parse_request,
 )
-from krea_studio.services import build_services
+from krea_studio.services import Services, build_services
 from krea_studio.settings import Settings, environment_variable, load_settings
-from krea_studio.studio import Saved, Started
+from krea_studio.studio import Saved
 from krea_studio.validation import allowed, field_schema, shown
 
 EXIT_CODES: dict[type[StudioError], int] = {InvalidRequest: 2, Unavailable: 3, StorageError: 4, Stopped: 130}
@@ -67,13 +72,21 @@ REFERENCE_FLAG, MOODBOARD_FLAG = "--reference", "--moodboard"
 # Flags that say how random mode draws; without it they would have no effect.
 RANDOM_FLAGS = {"locked_sliders": "--lock", "spread": "--spread", "exploration_seed": "--exploration-seed"}
 
-# Measuring commands: name → "module:function"; the function takes the remaining arguments and returns an exit code.
-MEASURES = {name: f"krea_studio.measures.{name}:main" for name in ("speed", "sliders", "references", "moodboards")}
+# Commands with options of their own, which their module's `main` takes as they are; it returns an exit code.
+MEASURES = ("speed", "sliders", "references", "moodboards", "creativity", "styles")
+TRAINING = {
+    "train-slider": "train a slider LoRA on a checkpoint",
+    "train-style": "train a style LoRA on a folder of captioned pictures",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `arguments` are those after the program's name."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        # argparse would keep an option that comes first to itself, so these do not reach it.
+        if arguments and arguments[0] in TRAINING:
+            return _run_module("training", arguments[0].removeprefix("train-"), arguments[1:])
         options, unknown = _parser().parse_known_args(arguments)
         if unknown:
             options.parser.error(f"{shown(' '.join(unknown))} is not known here")
@@ -111,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     inspect.set_defaults(run=_inspect, parser=inspect)
 
     add_moodboard_command(commands)
+    add_styles_command(commands)
+    add_inspect_style_command(commands)
 
     serve = commands.add_parser("serve", help="serve the page", allow_abbrev=False)
     for field in ("host", "port"):
@@ -118,12 +133,11 @@ def _parser() -> argparse.ArgumentParser:
         serve.add_argument(f"--{field}", help=f"{option.description} (default: {option.default})")
     serve.set_defaults(run=_serve, parser=serve)
 
-    train = commands.add_parser("train-slider", help="train a slider LoRA on a checkpoint", add_help=False)
-    train.add_argument("rest", nargs=argparse.REMAINDER, metavar="…", help="its own options; try --help there")
-    train.set_defaults(run=_train_slider, parser=train)
+    for name, what in TRAINING.items():
+        commands.add_parser(name, help=what)
 
     measure = commands.add_parser("measure", help="measure the engine on this machine", allow_abbrev=False)
-    measure.add_argument("measure", choices=list(MEASURES), help="what to measure")
+    measure.add_argument("measure", choices=MEASURES, help="what to measure")
     measure.add_argument("rest", nargs=argparse.REMAINDER, metavar="…", help="its own options; try --help there")
     measure.set_defaults(run=_measure, parser=measure)
     return parser
@@ -152,6 +166,13 @@ def _add_generate(commands: Any) -> None:
         metavar="NAME[:STRENGTH]",
         help=f"a moodboard of the library that gives the direction, {_range_text(MoodboardChoice, 'strength')}",
     )
+    parser.add_argument(
+        STYLE_FLAG,
+        dest="styles",
+        metavar="NAME[:WEIGHT]",
+        action="append",
+        help=f"a style of the library, {_range_text(StyleChoice, 'weight')}; up to {bounds('styles')[1]} times",
+    )
     parser.add_argument("--random", dest="random_mode", action="store_true", help=help_text("random_mode"))
     parser.add_argument(
         "--lock", dest="locked_sliders", metavar="SLIDER,…", help=f"{help_text('locked_sliders')}: {', '.join(SLIDERS)}"
@@ -168,7 +189,8 @@ def _add_generate(commands: Any) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="keep the pictures, their thumbnails and records in this folder instead of the library",
+        help="keep the pictures, their thumbnails and records in this folder instead of the library, which stays where "
+        "styles, moodboards and references are",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a picture")
     parser.set_defaults(run=_generate, parser=parser)
@@ -185,10 +207,7 @@ def _placeholder(field: str) -> str:
 
 
 def _flag_help(field: str) -> str:
-    if field in PENDING_CONTROLS:
-        text = f"{help_text(field)}. {PENDING_CONTROLS[field]}"
-    else:
-        text = f"{help_text(field)} ({allowed(GenerationRequest, field)})"
+    text = f"{help_text(field)} ({allowed(GenerationRequest, field)})"
     if default(field) not in (None, ""):
         text += f" (default: {default(field)})"
     return text.replace("%", "%%")
@@ -196,7 +215,12 @@ def _flag_help(field: str) -> str:
 
 def _flag_of(field: str) -> str:
     """A field as the person at the command line knows it."""
-    others = {"random_mode": "--random", "style_references": REFERENCE_FLAG, "moodboard": MOODBOARD_FLAG}
+    others = {
+        "random_mode": "--random",
+        "style_references": REFERENCE_FLAG,
+        "moodboard": MOODBOARD_FLAG,
+        "styles": STYLE_FLAG,
+    }
     return {**FLAGS, **RANDOM_FLAGS, **others}.get(field, field.upper())
 
 
@@ -209,20 +233,22 @@ def _value(field: str, text: str) -> Any:
         return text
 
 
-def _with_strength(text: str) -> tuple[str, float | None]:
-    """`NAME:0.7` → name and strength; a text without a number after its last colon is a name only."""
-    name, _, strength = text.rpartition(":")
-    try:
-        return (name, float(strength)) if name else (text, None)
-    except ValueError:
-        return text, None
+def _moodboard(text: str, library: Path) -> tuple[str, float | None]:
+    """`with_number`, but for a text that as a whole is the name of a board in the library."""
+    name, strength = with_number(text)
+    if strength is not None:
+        # Only looked at: the request may still be refused, and nothing is written then.
+        boards = Moodboards(library / MOODBOARD_FOLDER, References(library / REFERENCE_FOLDER))
+        with suppress(InvalidRequest):
+            return boards.get(text).name, None
+    return name, strength
 
 
 def _references(options: argparse.Namespace) -> list[tuple[Reference, float | None]]:
     """The pictures that the flags name, read but not kept yet, each with its strength if one was given."""
     found = []
     for text in options.references or ():
-        path, strength = _with_strength(text)
+        path, strength = with_number(text)
         if strength is not None and not Path(path).exists() and Path(text).exists():
             path, strength = text, None
         found.append((Reference.of(load_picture(path)), strength))
@@ -230,9 +256,13 @@ def _references(options: argparse.Namespace) -> list[tuple[Reference, float | No
 
 
 def _request(
-    options: argparse.Namespace, recipe: dict[str, Any] | None, references: Sequence[tuple[Reference, float | None]]
+    options: argparse.Namespace,
+    recipe: dict[str, Any] | None,
+    references: Sequence[tuple[Reference, float | None]],
+    library: Path,
+    styles: Sequence[dict[str, Any]],
 ) -> GenerationRequest:
-    """The request that the flags describe, on top of `recipe` where there is one."""
+    """The request that the flags describe, on top of `recipe` where there is one; `library` has the moodboards."""
     given = {
         field: _value(field, getattr(options, field))
         for field in ("prompt", *FLAGS)
@@ -241,8 +271,10 @@ def _request(
     if references:
         given["style_references"] = [_chosen(strength, image=picture.id) for picture, strength in references]
     if options.moodboard is not None:
-        name, strength = _with_strength(options.moodboard)
+        name, strength = _moodboard(options.moodboard, library)
         given["moodboard"] = _chosen(strength, name=name)
+    if styles:
+        given["styles"] = styles
     if options.locked_sliders is not None:
         given["locked_sliders"] = [name.strip() for name in options.locked_sliders.split(",") if name.strip()]
     if options.random_mode:
@@ -258,6 +290,8 @@ def _request(
         wishes = GenerationRequest.from_recipe(recipe).model_dump()
         if given.get("variant", wishes["variant"]) != wishes["variant"]:
             wishes |= {"steps": None, "guidance_scale": None}
+        if any(given.get(field, wishes[field]) != wishes[field] for field in ("prompt", "creativity")):
+            wishes["expansion"] = None  # it was written for the other prompt
     request = parse_request(wishes | given, name=_flag_of)
     require_plannable(request)
     return request
@@ -270,24 +304,27 @@ def _chosen(strength: float | None, **named: str) -> dict[str, Any]:
 def _generate(options: argparse.Namespace) -> int:
     recipe = read_recipe(options.source) if options.source else None
     references = _references(options)
-    request = _request(options, recipe, references)
-    if options.out is None:
-        settings = load_settings()
-    else:
-        settings = load_settings({"library": options.out})
-        _require_folder(settings.library)
-    services = build_services(settings)
+    settings = load_settings()
+    styles = chosen_styles(options.styles or (), settings.library)
+    request = _request(options, recipe, references, settings.library, styles)
+    if options.out is not None:
+        _require_folder(options.out)
+    services = build_services(settings, options.out)
+    if options.styles:
+        services.intake.import_folder()
     for picture, _ in references:
         services.library.references.keep(picture)
-    if recipe is not None:
-        _tell_of_differences(recipe, request, services.engine.checkpoint_of(request.variant))
-    with closing(services.library), closing(services.studio.generate(request)) as events, _Progress() as progress:
+    for note in _differences(recipe or {}, request, services):
+        print(f"note: {note}", file=sys.stderr)
+    with closing(services.library), closing(services.studio.generate(request)) as events, Progress() as progress:
         for event in events:
             if isinstance(event, Failed):
                 raise event.error
             if isinstance(event, Saved):
                 progress.pause()
-                print(_json(_described(event.record)) if options.json else _line(event.record), flush=True)
+                if notice := (event.record.recipe.get("expansion") or {}).get("notice"):
+                    print(f"note: {plain(notice)}", file=sys.stderr)
+                print(as_json(_described(event.record)) if options.json else _line(event.record), flush=True)
             else:
                 progress.show(event)
     return 0
@@ -305,17 +342,22 @@ def _require_folder(out: Path) -> None:
         raise InvalidRequest(f"--out is {shown(str(out))}, which you may not write — name a folder that you may write")
 
 
-def _tell_of_differences(recipe: dict[str, Any], request: GenerationRequest, checkpoint: CheckpointInfo) -> None:
-    recorded = recipe.get("checkpoint")
-    if recorded != checkpoint.name:
-        print(
-            f"note: {shown(recorded)} drew this picture, {shown(checkpoint.name)} runs {request.variant} here — "
-            f"expect a different picture, or set KREA_STUDIO_CHECKPOINT_{request.variant.upper()}",
-            file=sys.stderr,
+def _differences(recipe: dict[str, Any], request: GenerationRequest, services: Services) -> Iterator[str]:
+    """What a person should know before a run: how it differs from that of a recipe, styles made for another checkpoint."""
+    checkpoint, cards = services.engine.checkpoint_of(request.variant), services.library.styles.cards()
+    if (recorded := recipe.get("checkpoint", checkpoint.name)) != checkpoint.name:
+        yield (
+            f"{shown(recorded)} drew this picture, {shown(checkpoint.name)} runs {request.variant} here — "
+            f"expect a different picture, or set KREA_STUDIO_CHECKPOINT_{request.variant.upper()}"
         )
-    for other in (other_mechanisms(recipe, checkpoint.sliders), other_mechanism(recipe)):
-        if other:
-            print(f"note: {other}", file=sys.stderr)
+    if recipe:
+        used = recipe | {"styles": [style.model_dump() for style in request.styles]}
+        told = other_mechanisms(recipe, checkpoint.sliders), other_mechanism(recipe), other_styles(used, cards)
+        yield from filter(None, told)
+    for style in request.styles:
+        card = chosen_card(style, cards)
+        if card is not None and (other := made_for_another(card, request.variant, checkpoint.label)):
+            yield f"{card.name}: {other}"
 
 
 def _described(record: Record) -> dict[str, Any]:
@@ -333,63 +375,18 @@ def _described(record: Record) -> dict[str, Any]:
 
 
 def _line(record: Record) -> str:
-    told = [text for text in (values_text(record.recipe), references_text(record.recipe)) if text]
+    told = [text for text in (part(record.recipe) for part in (values_text, references_text, styles_text)) if text]
+    expansion = record.recipe.get("expansion")
+    if expansion and expansion["text"] != record.prompt:
+        told.append(f"drawn as «{plain(expansion['text'])}»")
     return (
         f"{record.path}  seed {record.seed}, {record.width} × {record.height}, "
         f"{record.variant} ({record.checkpoint}), {record.seconds:.1f} s" + "".join(f", {text}" for text in told)
     )
 
 
-def _json(value: dict[str, Any], indent: int | None = None) -> str:
-    # A terminal that is not UTF-8 gets escapes; they read back as the same text.
-    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    return json.dumps(value, ensure_ascii=plain, indent=indent)
-
-
-class _Progress:
-    """A bar on stderr over all steps of a run, when that is a terminal; otherwise nothing."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> "_Progress":
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(unit="step", leave=False, dynamic_ncols=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def pause(self) -> None:
-        """Take the bar off the screen so that a line can be printed; the next `show` draws it again."""
-        if self._bar is not None:
-            self._bar.clear()
-
-    def show(self, event: Started | Queued | Loading | Step) -> None:
-        """Bring the bar up to date with an event."""
-        if self._bar is None:
-            return
-        if isinstance(event, Started):
-            self._bar.total = _total_steps(event.plan)
-        elif isinstance(event, Queued):
-            self._bar.set_description(f"waiting, place {event.position + 1}")
-        elif isinstance(event, Loading):
-            self._bar.set_description(f"loading {event.what}")
-        else:
-            self._bar.set_description(f"picture {event.shot + 1}", refresh=False)
-            self._bar.update(event.shot * event.steps + event.step - self._bar.n)
-        self._bar.refresh()
-
-
-def _total_steps(plan: GenerationPlan) -> int:
-    return sum(shot.steps for shot in plan.shots)
-
-
 def _inspect(options: argparse.Namespace) -> int:
-    print(_json(read_recipe(options.file), indent=2))
+    print(as_json(read_recipe(options.file), indent=2))
     return 0
 
 
@@ -405,11 +402,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    module, _, function = MEASURES[options.measure].partition(":")
-    return getattr(import_module(module), function)(options.rest)
+    return _run_module("measures", options.measure, options.rest)
 
 
-def _train_slider(options: argparse.Namespace) -> int:
-    from krea_studio.training.slider import main as train
-
-    return train(options.rest)
+def _run_module(room: str, name: str, arguments: Sequence[str]) -> int:
+    return import_module(f"krea_studio.{room}.{name}").main(arguments)

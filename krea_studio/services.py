@@ -3,13 +3,20 @@
 Cheap: the engine reads no model code before its first run or `prepare`, so the page and the command line open at once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from krea_studio.engine.base import Engine
+from krea_studio.engine.checkpoints import CHECKPOINTS, resolve
 from krea_studio.engine.local import LocalEngine
+from krea_studio.expanders import Expanders
 from krea_studio.library.store import Library
+from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import Settings
 from krea_studio.studio import Studio
+from krea_studio.style_intake import StyleIntake
 
 
 @dataclass(frozen=True)
@@ -20,13 +27,43 @@ class Services:
     library: Library
     engine: Engine
     studio: Studio
+    intake: StyleIntake
 
 
-def build_services(settings: Settings) -> Services:
+class StyleDoctor:
+    """The engine's doctor for styles, over the checkpoint table and the checkpoints that the settings name.
+
+    It needs torch, so it is imported when there is a file to look at.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine):
+        self._settings, self._engine = settings, engine
+
+    def diagnose(self, path: Path) -> Any:
+        """What a file is; the engine's `diagnose`."""
+        # Two threads that import diffusers at once, this one and the engine's, get half of it each.
+        self._engine.prepare()
+        from krea_studio.engine import architectures, style_doctor
+
+        chosen = {each.name: each for each in (resolve(self._settings.checkpoint_for(v)) for v in VARIANTS)}
+        return style_doctor.diagnose(path, architectures.architectures((CHECKPOINTS | chosen).values()))
+
+    def write(self, found: Any, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write an accepted file in the form that loads; the engine's `write`."""
+        from krea_studio.engine import style_doctor
+
+        style_doctor.write(found, path, metadata)
+
+
+def build_services(settings: Settings, pictures: Path | None = None) -> Services:
     """Build a studio; its library's folder is made when it does not exist.
 
-    Raises StorageError where the library cannot be used.
+    `pictures` is where new pictures go, where that is not the library. Raises StorageError where the library cannot be used.
     """
-    library = Library(settings.library)
-    engine = LocalEngine(settings)
-    return Services(settings, library, engine, Studio(engine, library))
+    return services_over(settings, Library(pictures or settings.library, settings.library), LocalEngine(settings))
+
+
+def services_over(settings: Settings, library: Library, engine: Engine) -> Services:
+    """A studio over a library and an engine that are there."""
+    intake = StyleIntake(library.styles, settings.styles, StyleDoctor(settings, engine))
+    return Services(settings, library, engine, Studio(engine, library, Expanders(settings, engine)), intake)

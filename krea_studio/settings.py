@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from krea_studio.errors import InvalidRequest
@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     sliders: Folder = Field(
         default=Path("sliders"), description="Folder of slider LoRAs that you trained: CHECKPOINT/SLIDER.safetensors"
     )
+    styles: Folder = Field(
+        default=Path("styles"), description="Folder of style LoRAs: every NAME.safetensors in it joins the library"
+    )
     cache: Folder = Field(
         default=Path("~/.cache/krea-studio"),
         validate_default=True,
@@ -62,6 +65,24 @@ class Settings(BaseSettings):
     )
     reference_cache_gb: float = Field(
         default=2.0, ge=0, description="Gigabytes of main memory for what was read of style references and moodboards"
+    )
+    style_cache_gb: float = Field(
+        default=2.0, ge=0, description="Gigabytes of the device's memory for styles that stay loaded after a run"
+    )
+    expander: Literal["auto", "phrasebook", "text encoder", "endpoint"] = Field(
+        default="auto", description="What expands prompts; auto takes the best of those that are there"
+    )
+    expander_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S{1,990}$",
+        description="give the address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1",
+    )
+    expander_model: str = Field(default="", max_length=1000, description="Name of the model that the server is to use")
+    expander_key: SecretStr = Field(
+        default=SecretStr(""), description="Key of the server, if it needs one; never shown and never kept"
+    )
+    expander_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="An expansion that takes longer than this many seconds is given up"
     )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", description="give auto, cpu, cuda, cuda:N or mps"

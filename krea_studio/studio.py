@@ -8,33 +8,38 @@ import io
 import itertools
 import logging
 import secrets
+import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
 
 from PIL import Image
 
 from krea_studio.direction.analysis import measured_analysis
-from krea_studio.direction.moodboards import Analysis, Moodboard
-from krea_studio.direction.references import attended_pictures
+from krea_studio.direction.creativity import expand
+from krea_studio.direction.moodboards import MEASURED, Analysis, Moodboard
+from krea_studio.direction.references import attended_pictures, board_words
 from krea_studio.direction.written import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
-from krea_studio.engine.base import Engine, Failed, ImageReady, Loading, Queued, Step
-from krea_studio.errors import InvalidRequest, StorageError, Unavailable
+from krea_studio.engine.base import Chat, Engine, Failed, ImageReady, Loading, Queued, Step
+from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
+from krea_studio.expanders import Expanders
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
-from krea_studio.recipe.plan import GenerationPlan, plan
-from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest
+from krea_studio.recipe.plan import GenerationPlan, Shot, plan, with_triggers
+from krea_studio.recipe.request import RAW, SEED_LIMIT, Expansion, GenerationRequest, bounds
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.validation import shown
+
+SILENCE_SECONDS = 0.25
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Started:
-    """The first event of a run: what will be drawn, seeds included."""
+    """The first event of a run: what will be drawn, seeds included; prompts are written out after it."""
 
     plan: GenerationPlan
 
@@ -47,7 +52,14 @@ class Saved:
     shot: int
 
 
-StudioEvent = Started | Queued | Loading | Step | Saved | Failed
+@dataclass(frozen=True)
+class Expanding:
+    """The prompt of shot `shot` is being written out; given again until it is."""
+
+    shot: int
+
+
+StudioEvent = Started | Expanding | Queued | Loading | Step | Saved | Failed
 
 
 def draw_seed() -> int:
@@ -56,11 +68,12 @@ def draw_seed() -> int:
 
 
 class Studio:
-    """One engine and one library."""
+    """One engine, one library, and who expands prompts."""
 
-    def __init__(self, engine: Engine, library: Library):
+    def __init__(self, engine: Engine, library: Library, expanders: Expanders):
         self.engine = engine
         self.library = library
+        self.expanders = expanders
 
     def generate(self, request: GenerationRequest, owner: str = "local") -> Generator[StudioEvent, None, None]:
         """The events of a run: Started, then the engine's own with Saved in place of ImageReady, in shot order.
@@ -70,12 +83,63 @@ class Studio:
         before anything runs, where the request or the library cannot be used, or a picture that it refers to is gone.
         `owner` goes into the records.
         """
-        request = self._with_moodboard(request)
+        request = self._with_styles(self._with_moodboard(request))
         resolved = plan(request, draw_seed() if request.seed is None else request.seed, draw_seed())
         wanted = {each.image for shot in resolved.shots for each in attended_pictures(shot)}
         pictures = {image: self.library.references.read(image) for image in sorted(wanted)}
         self.library.check_writable()
-        return self._run(replace(resolved, pictures=pictures), owner)
+        styles = {style: self.library.styles.path(style) for style in resolved.shots[0].style_weights}
+        return self._run(replace(resolved, pictures=pictures, styles=styles), owner)
+
+    def expand(self, request: GenerationRequest, seed: int, check: Callable[[], None] = lambda: None) -> Expansion:
+        """The request's prompt written out as it will be for the picture of `seed`, unless it brings its own text.
+
+        `check` is called in between and may raise to give up. Raises InvalidRequest for a request at raw, and for what
+        no plan can be made of; Unavailable where a writer is asked for that there is not.
+        """
+        if request.creativity == RAW:
+            raise InvalidRequest("Creativity is raw, which draws the prompt as it is written — choose another one")
+        shot = plan(self._with_styles(self._with_moodboard(request)), seed, 0).shots[0]
+        return shot.expansion or self._expansion(shot, check)
+
+    def _expansion(self, shot: Shot, check: Callable[[], None]) -> Expansion:
+        def tokens(text: str) -> int:
+            return self.engine.count_tokens(shot.variant, text)[0]
+
+        _, most_tokens = self.engine.count_tokens(shot.variant, "")
+        toward, _, _ = board_words(shot, self.engine.checkpoint_of(shot.variant).vocabulary)
+        # Both are read beside it; a line's end between them is a token.
+        most_tokens -= tokens(with_triggers("", shot.styles)) + (tokens(toward) + 1 if toward else 0)
+        expander = self.expanders.of(shot.variant)
+        found = expand(shot.prompt, shot.creativity, shot.seed, expander, tokens, most_tokens, check)
+        return Expansion(
+            text=found.text,
+            writer=found.writer or "",
+            model=(found.model or "")[: int(bounds("model", Expansion)[1])],
+            seed=found.seed,
+            notice=found.notice[: int(bounds("notice", Expansion)[1])],
+        )
+
+    def _expanded(self, resolved: GenerationPlan) -> Generator[Expanding, None, GenerationPlan]:
+        """The plan with every prompt written out that is to be; raises what stands in the way."""
+        shots, left = [], threading.Event()
+
+        def check() -> None:
+            if left.is_set():
+                raise Stopped("The run was stopped")
+
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompt-writer") as writer:
+            try:
+                for shot in resolved.shots:
+                    if shot.creativity != RAW and shot.expansion is None:
+                        writing = writer.submit(self._expansion, shot, check)
+                        while not wait((writing,), timeout=SILENCE_SECONDS).done:
+                            yield Expanding(shot.index)
+                        shot = replace(shot, expansion=writing.result())
+                    shots.append(shot)
+            finally:
+                left.set()
+        return replace(resolved, shots=tuple(shots))
 
     def analyze(
         self,
@@ -83,7 +147,7 @@ class Studio:
         report: Callable[[float], None] = lambda fraction: None,
         check: Callable[[], None] = lambda: None,
     ) -> Moodboard:
-        """Analyze a moodboard and keep what was found; one whose pictures are as they were analyzed is not done again.
+        """Analyze a moodboard and keep what was found; one in which there is nothing new to find is not done again.
 
         Everything is measured; where the engine has a language model, that writes the words. `report` is told the
         share that is done; `check` is called in between and may raise to give up, which keeps the board as it was.
@@ -91,7 +155,7 @@ class Studio:
         """
         boards = self.library.moodboards
         board = boards.get(name)
-        if board.analysis is not None and not board.changed:
+        if not self.analysis_due(board):
             return board
         if not board.images:
             raise InvalidRequest(f"Moodboard {shown(name)} has no pictures — add some and analyze it then")
@@ -104,10 +168,18 @@ class Studio:
         report(1.0)
         return boards.keep_analysis(name, written or measured)
 
+    def analysis_due(self, board: Moodboard) -> bool:
+        """Whether analyzing a board finds more: other pictures, or a language model that was not there before."""
+        if board.analysis is None or board.changed:
+            return True
+        return board.analysis.written_by == MEASURED and any(
+            self.engine.writer(variant, seeing=True) for variant in VARIANTS
+        )
+
     def _writer(self) -> tuple[str, str]:
         """A variant that can write, one that is loaded before others, and its writer's name; both empty without any."""
         loaded = {checkpoint.name for checkpoint in self.engine.status().loaded}
-        writers = [(variant, name) for variant in VARIANTS if (name := self.engine.writer(variant))]
+        writers = [(variant, name) for variant in VARIANTS if (name := self.engine.writer(variant, seeing=True))]
         return min(writers, key=lambda each: self.engine.checkpoint_of(each[0]).name not in loaded, default=("", ""))
 
     def _written(
@@ -123,7 +195,7 @@ class Studio:
         The writer sees the pictures that stand for the board.
         """
         steps = itertools.count(1)
-        pictures = [self.library.references.read(each.image) for each in measured.content().representatives]
+        pictures = tuple(self.library.references.read(each.image) for each in measured.content().representatives)
 
         def going_on() -> None:
             check()
@@ -131,7 +203,7 @@ class Studio:
 
         for instruction in (INSTRUCTION, INSTRUCTION_AGAIN):
             try:
-                found = parse_written(self.engine.describe(variant, pictures, instruction, going_on))
+                found = parse_written(self.engine.write(variant, Chat(instruction, pictures), going_on))
             except Unavailable as error:
                 log.warning("%s", error.message)
                 break
@@ -150,8 +222,25 @@ class Studio:
         content = self.library.moodboards.get(choice.name).content()
         return request.model_copy(update={"moodboard": choice.model_copy(update={"content": content})})
 
+    def _with_styles(self, request: GenerationRequest) -> GenerationRequest:
+        """The request with the weights and trigger words of its styles, as the library has them where it does not say."""
+        known = []
+        for choice in request.styles:
+            if choice.weight:
+                styles = self.library.styles
+                card = styles.get(choice.name) if choice.identity is None else styles.of(choice.identity, choice.name)
+                trigger = card.trigger if choice.trigger is None else choice.trigger
+                choice = choice.model_copy(update={"name": card.name, "identity": card.identity, "trigger": trigger})
+            known.append(choice)
+        return request.model_copy(update={"styles": tuple(known)})
+
     def _run(self, resolved: GenerationPlan, owner: str) -> Generator[StudioEvent, None, None]:
         yield Started(resolved)
+        try:
+            resolved = yield from self._expanded(resolved)
+        except StudioError as error:
+            yield Failed(error)
+            return
         writing: deque[tuple[int, Future[Record]]] = deque()
         failed: Failed | None = None
         # However this ends: leaving the inner block ends the engine's run, leaving the outer one waits for the writer.

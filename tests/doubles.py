@@ -1,11 +1,19 @@
-"""An engine that says what a test wrote down for it, for what a real one does only when things go wrong."""
+"""An engine that says what a test wrote down for it, for what a real one does only when things go wrong.
 
-from collections.abc import Callable, Generator, Sequence
+And a doctor for styles that believes any safetensors file, where a test is about what becomes of a style afterwards.
+"""
 
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
 from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
 
-from krea_studio.engine.base import CheckpointInfo, EngineStatus, Event, ImageReady, Step
-from krea_studio.errors import Unavailable
+from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, ImageReady, Step
+from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.recipe.plan import GenerationPlan, Shot
 
 Script = list[Event | BaseException | Callable[[], None]]
@@ -46,11 +54,14 @@ class ScriptedEngine:
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded=True)
 
-    def writer(self, variant: str) -> str | None:
+    def writer(self, variant: str, seeing: bool = False) -> str | None:
         return None
 
-    def describe(self, variant: str, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]) -> str:
+    def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
         raise Unavailable("This engine has no language model — give one")
+
+    def count_tokens(self, variant: str, text: str) -> tuple[int, int]:
+        return len(text.split()), 507
 
 
 def picture(shot: Shot) -> Image.Image:
@@ -70,3 +81,78 @@ def drawn(shot: Shot) -> list[Event]:
 def whole_run(plan: GenerationPlan) -> Script:
     """The events of a run that succeeds."""
     return [event for shot in plan.shots for event in drawn(shot)]
+
+
+@dataclass(frozen=True)
+class PlainStated:
+    """What a file says of itself, under the studio's own names."""
+
+    name: str = ""
+    base_model: str = ""
+    trigger: str = ""
+    suggested_prompt: str = ""
+
+
+@dataclass(frozen=True)
+class PlainFit:
+    label: str
+
+
+@dataclass(frozen=True)
+class PlainReport:
+    """What `PlainDoctor` found."""
+
+    path: Path
+    stated: PlainStated = PlainStated()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ("a note of the doctor",)
+    fits: tuple[PlainFit, ...] = (PlainFit("Mini Medium"), PlainFit("Mini Turbo"))
+    kinds: tuple[str, ...] = ("LoRA",)
+    formats: tuple[str, ...] = ("diffusers names",)
+    ranks: tuple[int, int] | None = (4, 8)
+    alphas: tuple[float, float] | None = (4.0, 4.0)
+
+    @property
+    def accepted(self) -> bool:
+        return not self.problems
+
+    def lines(self) -> list[str]:
+        return [f"{self.path.name}: {'accepted' if self.accepted else 'refused'}"]
+
+
+@dataclass
+class PlainDoctor:
+    """Accepts every safetensors file whose keys begin with `transformer.`; `looked_at` are those it was shown.
+
+    An exception in `trouble` is raised in place of the next report.
+    """
+
+    looked_at: list[Path] = field(default_factory=list)
+    trouble: list[Exception] = field(default_factory=list)
+
+    def diagnose(self, path: Path) -> PlainReport:
+        self.looked_at.append(path)
+        if self.trouble:
+            raise self.trouble.pop()
+        if not path.is_file():
+            raise InvalidRequest(f"{path} does not exist — give a style file")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                keys, said = list(file.keys()), file.metadata() or {}
+        except SafetensorError as error:
+            return PlainReport(path, problems=(f"it is no safetensors file ({error}) — get it again",))
+        if not all(key.startswith("transformer.") for key in keys):
+            return PlainReport(path, problems=("it is made for SDXL", "its keys match nothing — use one for Krea 2"))
+        stated = (said.get(key, "") for key in ("name", "trained_on", "trigger", "suggested_prompt"))
+        return PlainReport(path, PlainStated(*stated))
+
+    def write(self, found: PlainReport, path: Path, metadata: Mapping[str, str]) -> None:
+        save_file(load_file(found.path), path, dict(metadata))
+
+
+def write_style(path: Path, number: int = 1, prefix: str = "transformer.", **said: str) -> Path:
+    """A style file of two tiny tensors whose values are `number`, which says this of itself."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sides = {f"{prefix}x.lora_{side}.weight": np.full((2, 4), number, np.float16) for side in "AB"}
+    save_file(sides, path, said or None)
+    return path

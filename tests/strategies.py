@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, RESOLUTIONS
-from krea_studio.recipe.request import FULL_SPREAD, SEED_LIMIT, SLIDERS, GenerationRequest
+from krea_studio.recipe.request import FULL_SPREAD, SEED_LIMIT, SLIDERS, GenerationRequest, clean_text
 from krea_studio.recipe.variants import VARIANTS
 
 texts = st.text(st.characters(codec="utf-8"), max_size=60)
@@ -18,8 +18,28 @@ def optional(fields: dict[str, st.SearchStrategy[Any]], **required: st.SearchStr
     return st.fixed_dictionaries(required, optional=fields)
 
 
+creativities = st.sampled_from(["raw", "low", "medium", "high"])
 strengths = st.floats(-2, 2)
 references = st.text("0123456789abcdef", min_size=32, max_size=32)
+
+
+identities = st.text("0123456789abcdef", min_size=32, max_size=32)
+
+
+def styles(required_identity: bool) -> st.SearchStrategy[Any]:
+    """Choices of styles, each once, with which weights they mean or also without."""
+    fields = {"weight": strengths, "trigger": st.none() | texts}
+    if required_identity:
+        choice = optional(fields, name=prompts, identity=identities)
+    else:
+        choice = optional({**fields, "identity": st.none() | identities}, name=prompts)
+    return st.lists(choice, max_size=3, unique_by=lambda style: clean_text(style["name"]).casefold())
+
+
+expansions = optional(
+    {"writer": prompts, "model": texts, "seed": st.none() | seeds, "edited": st.booleans(), "notice": texts},
+    text=prompts,
+)
 
 
 def boards(required_content: bool) -> st.SearchStrategy[Any]:
@@ -40,7 +60,7 @@ ready = {
     "variant": st.sampled_from(list(VARIANTS)),
     "aspect_ratio": st.sampled_from(list(ASPECT_RATIOS)),
     "resolution": st.sampled_from(RESOLUTIONS),
-    "creativity": st.just("raw"),
+    "creativity": creativities,
     "intensity": sliders,
     "complexity": sliders,
     "movement": sliders,
@@ -50,18 +70,19 @@ ready = {
     "exploration_seed": st.none() | seeds,
     "style_references": st.lists(optional({"strength": strengths}, image=references), max_size=4),
     "moodboard": st.none() | boards(required_content=True),
+    "styles": styles(required_identity=True),
     "seed": st.none() | seeds,
     "batch": st.integers(1, 4),
     "steps": st.none() | st.integers(1, 100),
     "guidance_scale": st.none() | st.floats(0, 20) | st.integers(0, 20),
 }
-"""Fields with values that this version can draw."""
+"""Fields with values that a plan can be made of."""
 
 valid = {
     **ready,
-    "creativity": st.sampled_from(["raw", "low", "medium", "high"]),
+    "expansion": st.none() | expansions,
     "moodboard": st.none() | boards(required_content=False),
-    "styles": st.lists(optional({"weight": strengths}, name=prompts), max_size=3),
+    "styles": styles(required_identity=False),
 }
 """Fields with every value that a request may have."""
 

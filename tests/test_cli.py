@@ -5,7 +5,10 @@ import os
 import shlex
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -15,9 +18,8 @@ from krea_studio.engine.base import Engine, Failed, Step
 from krea_studio.errors import Stopped, StorageError, StudioError, Unavailable
 from krea_studio.library.store import Library
 from krea_studio.recipe.request import GenerationRequest, help_text
-from krea_studio.services import Services
+from krea_studio.services import Services, services_over
 from krea_studio.settings import Settings
-from krea_studio.studio import Studio
 from tests.doubles import Script, ScriptedEngine, drawn
 from tests.library.test_metadata import recipe_of
 from tests.library.test_store import save, shot_of
@@ -28,9 +30,8 @@ ROOT = Path(__file__).parents[1]
 def use(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
     """Let the command line build its studio over `engine`."""
 
-    def build_services(settings: Settings) -> Services:
-        library = Library(settings.library)
-        return Services(settings, library, engine, Studio(engine, library))
+    def build_services(settings: Settings, pictures: Path | None = None) -> Services:
+        return services_over(settings, Library(pictures or settings.library, settings.library), engine)
 
     monkeypatch.setattr(cli, "build_services", build_services)
 
@@ -153,7 +154,6 @@ BAD = {
     "generate a --lock movement": "--lock 'movement' works in random mode only — add --random",
     "generate a --spread 20": "--spread '20' works in random mode only — add --random",
     "generate a --exploration-seed 3": "--exploration-seed '3' works in random mode only — add --random",
-    "generate a --creativity high": "Creativity 'high' is not available yet — set it to raw",
     "generate a --out file/inside": "--out is 'file/inside' (Not a directory) — name a folder that can be made",
     "generate a --out file": "--out is 'file' (File exists) — name a folder that can be made",
     "generate a --from missing.png": "missing.png does not exist — give a PNG that this studio made",
@@ -296,6 +296,26 @@ class TestReferences:
         assert words in errors[0]
         assert double.plans == []
 
+    def test_a_board_s_name_may_look_like_a_strength(
+        self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, look: Path
+    ) -> None:
+        with closing(Library("outputs")) as library:
+            for name in ("Scene 10:30", "Scene 10"):
+                library.moodboards.create(name)
+                library.moodboards.add(name, [look])
+            studio = services_over(Settings(library=library.folder), library, double).studio
+            studio.analyze("Scene 10:30")
+            studio.analyze("Scene 10")
+        for flag, name, strength in (
+            ("Scene 10:30", "Scene 10:30", 0.35),
+            ("scene 10:30:0.5", "scene 10:30", 0.5),
+            ("Scene 10:0.5", "Scene 10", 0.5),
+        ):
+            code, out, errors = run(capsys, f"generate fox --resolution 512 --moodboard '{flag}' --json")
+            assert (code, errors) == (0, [])
+            chosen = json.loads(out)["recipe"]["moodboard"]
+            assert (chosen["name"], chosen["strength"]) == (name, strength)
+
 
 class TestFrom:
     @pytest.fixture
@@ -349,6 +369,44 @@ def test_the_bar_is_drawn_on_a_terminal_only(
     assert "16/16" in "".join(errors)
 
 
+def test_the_bar_tells_of_a_prompt_that_takes_long_to_expand(
+    capsys: pytest.CaptureFixture[str], double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(double, "count_tokens", lambda variant, text: time.sleep(0.4) or (len(text.split()), 507))
+    code, _, errors = run(capsys, "generate a --resolution 512 --creativity low")
+    assert code == 0 and "expanding prompt 1" in "".join(errors)
+
+
+class TestExpansions:
+    def test_what_was_drawn_and_why_it_is_the_prompt_are_told(
+        self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = "generate 'a fox' --resolution 512 --creativity high --seed 5"
+        recipe = json.loads(run(capsys, f"{text} --json")[1])["recipe"]
+        code, out, errors = run(capsys, text)
+        assert (code, errors) == (0, []) and out.rstrip().endswith(f"drawn as «{recipe['expansion']['text']}»")
+        monkeypatch.setenv("KREA_STUDIO_EXPANDER", "endpoint")
+        monkeypatch.setenv("KREA_STUDIO_EXPANDER_URL", "http://127.0.0.1:9/v1")
+        monkeypatch.setenv("KREA_STUDIO_EXPANDER_MODEL", "any")
+        code, out, errors = run(capsys, text)
+        assert code == 0 and "drawn as" not in out
+        assert len(errors) == 1 and errors[0].startswith("note: ") and "127.0.0.1:9" in errors[0]
+
+    @pytest.mark.parametrize("changed", ["'a whale'", "--creativity high", "--creativity raw"])
+    def test_an_expansion_is_not_that_of_another_prompt_or_level(
+        self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, changed: str
+    ) -> None:
+        first = json.loads(run(capsys, "generate 'a fox' --resolution 512 --creativity medium --seed 5 --json")[1])
+        same = json.loads(run(capsys, f"generate --from {first['path']} --json")[1])
+        assert same["recipe"]["expansion"] == first["recipe"]["expansion"]
+        code, out, _ = run(capsys, f"generate {changed} --from {first['path']} --json")
+        other = json.loads(out)["recipe"]["expansion"]
+        assert code == 0 and (
+            other is None if "raw" in changed else other["text"] != same["recipe"]["expansion"]["text"]
+        )
+
+
 def test_help_is_made_from_the_fields(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["generate", "--help"])
@@ -358,9 +416,20 @@ def test_help_is_made_from_the_fields(capsys: pytest.CaptureFixture[str]) -> Non
         assert help_text(field).split(";")[0] in text
 
 
-def test_measures_are_found_by_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.MEASURES, "speed", "tests.test_cli:measured")
-    assert run(capsys, "measure speed --repeat 3")[:2] == (5, "['--repeat', '3']\n")
+@pytest.mark.parametrize(
+    ("line", "module", "own"),
+    [
+        ("measure speed --repeat 3", "measures.speed", ["--repeat", "3"]),
+        ("train-slider intensity --steps 3", "training.slider", ["intensity", "--steps", "3"]),
+        ("train-style --name Ink pictures", "training.style", ["--name", "Ink", "pictures"]),
+        ("train-style --help", "training.style", ["--help"]),
+    ],
+)
+def test_commands_with_options_of_their_own_get_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str, module: str, own: list[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, f"krea_studio.{module}", SimpleNamespace(main=measured))
+    assert run(capsys, line)[:2] == (5, f"{own}\n")
 
 
 def measured(arguments: list[str]) -> int:

@@ -57,6 +57,18 @@ def test_options_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
         ("MEMORY_BUDGET_GB", "-1", "KREA_STUDIO_MEMORY_BUDGET_GB is '-1' — give a number above 0, or leave it empty"),
         ("DEADLINE_SECONDS", "nan", "KREA_STUDIO_DEADLINE_SECONDS is 'nan' — give a number above 0"),
         ("PREVIEWS", "maybe", "KREA_STUDIO_PREVIEWS is 'maybe' — give true or false"),
+        (
+            "EXPANDER",
+            "gpt",
+            "KREA_STUDIO_EXPANDER is 'gpt' — choose one of auto, phrasebook, text encoder, endpoint",
+        ),
+        (
+            "EXPANDER_URL",
+            "ftp://host/v1",
+            "KREA_STUDIO_EXPANDER_URL is 'ftp://host/v1' — give the address of an OpenAI-compatible server, such as "
+            "http://127.0.0.1:8000/v1, or leave it empty",
+        ),
+        ("EXPANDER_TIMEOUT_SECONDS", "0", "KREA_STUDIO_EXPANDER_TIMEOUT_SECONDS is '0' — give a number above 0"),
     ],
 )
 def test_a_wrong_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str) -> None:
@@ -70,6 +82,13 @@ def test_a_misspelt_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KREA_STUDIO_CHEKPOINT_TURBO", "krea-2-turbo")
     with pytest.raises(InvalidRequest, match="^KREA_STUDIO_CHEKPOINT_TURBO is not an option of the studio — use "):
         load_settings()
+
+
+def test_the_expander_s_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KREA_STUDIO_EXPANDER_KEY", "sk-secret")
+    settings = load_settings()
+    assert settings.expander_key.get_secret_value() == "sk-secret"
+    assert "sk-secret" not in repr(settings) + str(settings) + str(settings.model_dump()) + settings.model_dump_json()
 
 
 def test_no_hidden_file_is_read() -> None:

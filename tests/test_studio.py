@@ -4,8 +4,11 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,15 +16,28 @@ from PIL import Image
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.moodboards import Analysis
 from krea_studio.direction.written import INSTRUCTION
-from krea_studio.engine.base import EngineStatus, Event, Failed, ImageReady, LoadedCheckpoint, Loading, Queued, Step
+from krea_studio.engine.base import (
+    Chat,
+    EngineStatus,
+    Event,
+    Failed,
+    ImageReady,
+    LoadedCheckpoint,
+    Loading,
+    Queued,
+    Step,
+)
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
+from krea_studio.expanders import Expanders
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest, parse_request
 from krea_studio.services import Services
-from krea_studio.studio import Saved, Started, Studio, StudioEvent
+from krea_studio.settings import Settings
+from krea_studio.studio import Expanding, Saved, Started, Studio, StudioEvent
 from tests.doubles import ScriptedEngine, drawn
+from tests.library.test_styles import taken_in
 
 
 def request_of(**fields: object) -> GenerationRequest:
@@ -76,9 +92,13 @@ def double() -> ScriptedEngine:
     return ScriptedEngine()
 
 
+def studio_of(engine: ScriptedEngine, library: Library, **settings: Any) -> Studio:
+    return Studio(engine, library, Expanders(Settings(**settings), engine))
+
+
 @pytest.fixture
 def studio(double: ScriptedEngine, library: Library) -> Studio:
-    return Studio(double, library)
+    return studio_of(double, library)
 
 
 def events_of(request: GenerationRequest, shots: int) -> list[Event]:
@@ -192,8 +212,8 @@ def test_a_defect_of_the_engine_is_not_hidden(studio: Studio, double: ScriptedEn
 
 
 def test_what_cannot_run_is_refused_at_once(studio: Studio, double: ScriptedEngine) -> None:
-    with pytest.raises(InvalidRequest, match="is not available yet"):
-        studio.generate(request_of(creativity="high"))
+    with pytest.raises(InvalidRequest, match="There is no style 'woodcut'"):
+        studio.generate(request_of(styles=[{"name": "woodcut"}]))
     os.rename(studio.library.folder, studio.library.folder.with_name("moved"))
     studio.library.folder.touch()
     with pytest.raises(StorageError, match="cannot be written"):
@@ -271,13 +291,13 @@ class WritingEngine(ScriptedEngine):
     def __init__(self, *answers: str | Exception):
         super().__init__()
         self.answers = list(answers)
-        self.asked: list[tuple[str, list[bytes], str]] = []
+        self.asked: list[tuple[str, Chat]] = []
 
-    def writer(self, variant: str) -> str | None:
+    def writer(self, variant: str, seeing: bool = False) -> str | None:
         return "Qwen3-VL of a test" if variant == "large" else None
 
-    def describe(self, variant: str, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]) -> str:
-        self.asked.append((variant, list(pictures), instruction))
+    def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
+        self.asked.append((variant, chat))
         for _ in range(9):
             check()
         answer = self.answers.pop(0)
@@ -306,19 +326,20 @@ class TestWrittenAnalysis:
 
     def test_the_writers_words_take_the_place_of_the_measured_ones(self, library: Library, measured: Analysis) -> None:
         engine, shares = WritingEngine(json.dumps(ANSWER)), []
-        board = Studio(engine, library).analyze("Dusk", shares.append)
+        board = studio_of(engine, library).analyze("Dusk", shares.append)
         words = {"taste_profile": PROFILE, "keywords": ("hazy blues",), "avoids": ("neon",)}
         assert board.analysis == measured.model_copy(update={**words, "written_by": "Qwen3-VL of a test"})
         representatives = [each.image for each in board.content().representatives]
-        assert engine.asked == [("large", [library.references.read(each) for each in representatives], INSTRUCTION)]
+        pictures = tuple(library.references.read(each) for each in representatives)
+        assert engine.asked == [("large", Chat(INSTRUCTION, pictures))]
         assert len(representatives) == 8
         assert shares == sorted(shares) and 0.5 in shares and shares[-1] == 1
         assert sum(0.5 < share < 1 for share in shares) == 9
 
     def test_an_answer_that_cannot_be_used_is_asked_for_once_more(self, library: Library, measured: Analysis) -> None:
         engine = WritingEngine("I see foxes.", json.dumps(ANSWER))
-        assert Studio(engine, library).analyze("Dusk").analysis.taste_profile == PROFILE
-        (first, second) = (instruction for _, _, instruction in engine.asked)
+        assert studio_of(engine, library).analyze("Dusk").analysis.taste_profile == PROFILE
+        (first, second) = (chat.instruction for _, chat in engine.asked)
         assert second.startswith(first) and second != first
 
     @pytest.mark.parametrize(
@@ -338,19 +359,136 @@ class TestWrittenAnalysis:
         words: str,
     ) -> None:
         engine, shares = WritingEngine(*answers), []
-        assert Studio(engine, library).analyze("Dusk", shares.append).analysis == measured
+        assert studio_of(engine, library).analyze("Dusk", shares.append).analysis == measured
         assert engine.answers == [] and shares[-1] == 1
         assert words in caplog.text
 
     def test_giving_up_keeps_the_board_as_it_was(self, library: Library) -> None:
         engine = WritingEngine(Stopped("enough"))
         with pytest.raises(Stopped):
-            Studio(engine, library).analyze("Dusk")
+            studio_of(engine, library).analyze("Dusk")
         assert library.moodboards.get("Dusk").analysis is None
+
+    def test_a_measured_board_is_due_when_a_writer_comes(self, library: Library) -> None:
+        double, engine = ScriptedEngine(), WritingEngine(json.dumps(ANSWER))
+        measured = studio_of(double, library).analyze("Dusk")
+        assert not studio_of(double, library).analysis_due(measured)
+        assert studio_of(engine, library).analysis_due(measured)
+        written = studio_of(engine, library).analyze("Dusk")
+        assert written.analysis.taste_profile == PROFILE
+        assert not any(studio_of(each, library).analysis_due(written) for each in (engine, double))
+        assert studio_of(engine, library).analyze("Dusk") == written and len(engine.asked) == 1
 
     def test_what_is_loaded_is_asked_first(self, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
         engine = WritingEngine(json.dumps(ANSWER))
         loaded = (LoadedCheckpoint("mini-turbo", 1, ()),)
-        monkeypatch.setattr(engine, "writer", lambda variant: f"the model of {variant}")
+        monkeypatch.setattr(engine, "writer", lambda variant, seeing: f"the model of {variant}")
         monkeypatch.setattr(engine, "status", lambda: EngineStatus("cpu", "float32", loaded))
-        assert Studio(engine, library).analyze("Dusk").analysis.written_by == "the model of turbo"
+        assert studio_of(engine, library).analyze("Dusk").analysis.written_by == "the model of turbo"
+
+
+class ThinkingEngine(ScriptedEngine):
+    """Has a language model that expands every prompt in the same words, or never comes to an end."""
+
+    def __init__(self, endless: bool = False):
+        super().__init__()
+        self.endless = endless
+        self.asked: list[Chat] = []
+
+    def writer(self, variant: str, seeing: bool = False) -> str | None:
+        return "Qwen3-VL of a test"
+
+    def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
+        self.asked.append(chat)
+        while self.endless:
+            check()
+            time.sleep(0.01)
+        return f"{chat.instruction} in the evening light, painted in oil"
+
+
+class TestExpansion:
+    def recipes(self, studio: Studio, request: GenerationRequest) -> list[dict[str, Any]]:
+        return [event.record.recipe for event in studio.generate(request) if isinstance(event, Saved)]
+
+    def test_raw_asks_nobody(self, library: Library) -> None:
+        engine = ThinkingEngine()
+        (recipe,) = self.recipes(studio_of(engine, library), request_of())
+        assert recipe["expansion"] is None and engine.asked == []
+
+    @pytest.mark.parametrize("level", ["low", "medium", "high"])
+    def test_each_picture_s_prompt_is_written_out_with_its_seed(self, library: Library, level: str) -> None:
+        engine = ThinkingEngine()
+        studio = studio_of(engine, library)
+        recipes = self.recipes(studio, request_of(batch=2, creativity=level))
+        assert [recipe["expansion"]["seed"] for recipe in recipes] == [7, 8] == [chat.seed for chat in engine.asked]
+        for recipe, shot in zip(recipes, engine.plans[0].shots, strict=True):
+            assert recipe["prompt"] == "a fox" and recipe["creativity"] == level
+            assert shot.conditioning_prompt == recipe["expansion"]["text"] != "a fox"
+            assert (recipe["expansion"]["writer"], recipe["expansion"]["model"]) == (
+                "text encoder", "Qwen3-VL of a test",
+            )  # fmt: skip
+            again = self.recipes(studio, GenerationRequest.from_recipe(recipe))
+            assert again == [recipe]
+        assert len(engine.asked) == 2, "a recipe is drawn with the text that it has"
+
+    def test_the_phrasebook_is_there_without_a_model(self, studio: Studio, double: ScriptedEngine) -> None:
+        texts = {level: studio.expand(request_of(creativity=level), 3) for level in ("low", "medium", "high")}
+        assert all(each.writer == "phrasebook" and "a fox" in each.text for each in texts.values())
+        (recipe,) = self.recipes(studio, request_of(creativity="medium", seed=3))
+        assert recipe["expansion"] == texts["medium"].model_dump(mode="json")
+        with pytest.raises(InvalidRequest, match="^Creativity is raw"):
+            studio.expand(request_of(), 3)
+
+    def test_a_text_that_is_given_is_drawn(self, studio: Studio, double: ScriptedEngine) -> None:
+        request = request_of(batch=2, creativity="high", expansion={"text": "a fox in ink"})
+        assert [recipe["expansion"]["writer"] for recipe in self.recipes(studio, request)] == ["person"] * 2
+        assert [shot.conditioning_prompt for shot in double.plans[0].shots] == ["a fox in ink"] * 2
+
+    def test_it_is_told_and_can_be_given_up(self, library: Library) -> None:
+        engine = ThinkingEngine(endless=True)
+        events = studio_of(engine, library).generate(request_of(creativity="high"))
+        assert isinstance(next(events), Started)
+        assert next(events) == Expanding(0) == next(events)
+        events.close()
+        assert engine.plans == [] and library.recent(5) == []
+
+    def test_a_writer_that_is_not_there_is_a_failed_run(self, double: ScriptedEngine, library: Library) -> None:
+        for expander, words in (("text encoder", "cannot write"), ("endpoint", "no address is set")):
+            studio = studio_of(double, library, expander=expander)
+            failed = list(studio.generate(request_of(creativity="low")))[-1]
+            assert isinstance(failed, Failed) and words in failed.error.message
+        assert double.plans == []
+
+    def test_room_is_left_for_trigger_words(self, double: ScriptedEngine, library: Library) -> None:
+        style = {"name": "woodcut", "trigger": "woodcut print " * 14, "weight": 1.0, "identity": "0" * 32}
+        request = request_of(creativity="high", styles=[style])
+        shot = plan(request, 3).shots[0]
+        double.count_tokens = lambda variant, text: (len(text.split()), 32)
+        studio = studio_of(double, library)
+        expansion = studio._expansion(shot, lambda: None)
+        assert len(replace(shot, expansion=expansion).conditioning_prompt.split()) <= 32
+
+
+class TestStyles:
+    def test_a_style_brings_its_weights_and_its_words(
+        self, studio: Studio, double: ScriptedEngine, library: Library
+    ) -> None:
+        card = taken_in(library.styles, "woodcut")
+        events = list(studio.generate(request_of(styles=[{"name": "Woodcut", "weight": 0.5}])))
+        recipe = events[-1].record.recipe
+        assert recipe["styles"] == [
+            {"name": "woodcut", "weight": 0.5, "trigger": "woodcut print", "identity": card.identity}
+        ]
+        (shot,) = double.plans[0].shots
+        assert shot.conditioning_prompt == "a fox, woodcut print" and shot.prompt == "a fox"
+        assert double.plans[0].styles == {card.identity: library.styles.path(card.identity)}
+
+        library.styles.rename("woodcut", "linocut")
+        assert isinstance(list(studio.generate(GenerationRequest.from_recipe(recipe)))[-1], Saved)
+        library.styles.delete("linocut")
+        with pytest.raises(InvalidRequest, match="import it again"):
+            studio.generate(GenerationRequest.from_recipe(recipe))
+
+    def test_at_weight_0_it_need_not_even_be_there(self, studio: Studio, double: ScriptedEngine) -> None:
+        list(studio.generate(request_of(styles=[{"name": "gone", "weight": 0.0}])))
+        assert double.plans[0].styles == {} and double.plans[0].shots[0].conditioning_prompt == "a fox"

@@ -64,7 +64,9 @@
   );
 
   const PICTURE_TYPE = "application/x-krea-studio-picture";
-  const DROP_ZONES = "#reference-file, #board-drop";
+  const PASTE_ZONES = "#reference-file, #board-drop";
+  // Where a result can be dropped, and where the file then goes.
+  const RESULT_ZONES = { "reference-file": "reference-file", "moodboard-choice": "board-file" };
 
   function give(zone, files) {
     const input = zone?.querySelector("input[type=file]");
@@ -78,29 +80,38 @@
   // A result that is dragged is told by its address: what else a browser puts into the drag differs between browsers.
   document.addEventListener("dragstart", (event) => {
     const image = event.target.closest?.("#gallery") && (event.target.matches("img") ? event.target : event.target.querySelector("img"));
-    if (image) event.dataTransfer.setData(PICTURE_TYPE, image.src);
+    if (!image) return;
+    event.dataTransfer.setData(PICTURE_TYPE, image.src);
+    document.body.classList.add("dragging-result");
   });
+
+  for (const kind of ["dragend", "drop"]) {
+    document.addEventListener(kind, () => document.body.classList.remove("dragging-result"), true);
+  }
 
   for (const kind of ["dragenter", "dragover", "drop"]) {
     document.addEventListener(
       kind,
       async (event) => {
-        const zone = event.target.closest?.(DROP_ZONES);
+        const zone = event.target.closest?.(Object.keys(RESULT_ZONES).map((id) => `#${id}`).join());
         if (!zone || !event.dataTransfer.types.includes(PICTURE_TYPE)) return;
         event.preventDefault();
         event.stopImmediatePropagation();
         if (kind !== "drop") return;
         const address = event.dataTransfer.getData(PICTURE_TYPE);
         const picture = await (await fetch(address)).blob();
-        give(zone, [new File([picture], "result.png", { type: picture.type })]);
+        const target = document.getElementById(RESULT_ZONES[zone.id]);
+        give(target, [new File([picture], "result.png", { type: picture.type })]);
       },
       true,
     );
   }
 
   document.addEventListener("paste", (event) => {
+    // Spreadsheets and word processors put a picture of the text beside it.
+    if (event.target.closest?.("input, textarea") && event.clipboardData?.types.includes("text/plain")) return;
     const pictures = Array.from(event.clipboardData?.files ?? []).filter((file) => file.type.startsWith("image/"));
-    const zone = Array.from(document.querySelectorAll(DROP_ZONES)).find((each) => each.offsetParent);
+    const zone = Array.from(document.querySelectorAll(PASTE_ZONES)).find((each) => each.offsetParent);
     if (pictures.length && zone) {
       event.preventDefault();
       give(zone, pictures);

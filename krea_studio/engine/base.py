@@ -6,7 +6,7 @@ is plain data that could cross a process border. How a picture is made is no par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -89,6 +89,23 @@ class CheckpointInfo:
 
 
 @dataclass(frozen=True)
+class Chat:
+    """What a language model is asked: an instruction, with pictures (the bytes of PNGs) and a system message or without.
+
+    At `temperature` 0 the likeliest word is always taken; above it words are drawn with `seed`, from the likeliest ones
+    that together have the probability `top_p`. The answer is cut off after `max_tokens`.
+    """
+
+    instruction: str
+    pictures: tuple[bytes, ...] = ()
+    system: str = ""
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    max_tokens: int = 448
+
+
+@dataclass(frozen=True)
 class LoadedCheckpoint:
     """A checkpoint in memory: its own size in bytes, and the names of its parts."""
 
@@ -143,17 +160,24 @@ class Engine(Protocol):
         """The checkpoint that runs `variant` with the present settings."""
         ...
 
-    def writer(self, variant: str) -> str | None:
-        """The name of the language model that `describe` asks; None where there is none or `variant` cannot run.
+    def writer(self, variant: str, seeing: bool = False) -> str | None:
+        """The name of the language model that `write` asks; None where there is none or `variant` cannot run.
 
-        Answers at once, by a look at the files.
+        `seeing` asks for one that can be shown pictures. Answers at once, by a look at the files.
         """
         ...
 
-    def describe(self, variant: str, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]) -> str:
-        """What the language model of `variant` answers to an instruction about pictures, each the bytes of a PNG.
+    def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
+        """What the language model of `variant` answers.
 
         Waits for its turn as a run does. `check` is called while it waits, loads and writes, and may raise to give
-        up. Raises Unavailable where there is no language model or it cannot be loaded.
+        up. Raises Unavailable where there is no language model, or none that sees for pictures, or it cannot be loaded.
+        """
+        ...
+
+    def count_tokens(self, variant: str, text: str) -> tuple[int, int]:
+        """How many tokens a prompt has for `variant`, and how many its model reads at most.
+
+        Reads no more than the tokenizer. Raises Unavailable where that cannot be had.
         """
         ...

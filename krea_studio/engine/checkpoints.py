@@ -26,6 +26,8 @@ SHARED_PARTS = ("tokenizer", "vae", "text_encoder")
 
 # Of every published Qwen3-VL. A text encoder with fewer tokens was made for one purpose, not to write.
 _WRITERS_TOKENS = 151_936
+# Qwen3-VL 2B and 4B tie their head to the embedding; 8B and larger, 4096 and wider, do not.
+_WIDEST_TIED = 2560
 _WRITERS_NAME = 200  # characters, as many as an analysis keeps of it
 _MAX_HEADER_BYTES = 100_000_000  # of safetensors itself
 
@@ -120,27 +122,41 @@ def supplier(checkpoint: Checkpoint, part: str) -> Checkpoint:
     return checkpoint if own else supplier(CHECKPOINTS[checkpoint.base], part)
 
 
-def writer(checkpoint: Checkpoint) -> str | None:
-    """The name of its language model, where that sees and writes; None where it does not, or nothing is known of it.
+def writer(checkpoint: Checkpoint, seeing: bool = False) -> str | None:
+    """The name of its language model, where that writes, and sees if it is to; None where not, or nothing is known.
 
-    Only a text encoder that is on this machine counts: nobody who analyzes a moodboard asked for a download.
+    Only a text encoder that is on this machine counts: nobody who wants some words asked for a download.
     """
     folder = _text_encoder_folder(supplier(checkpoint, "text_encoder"))
     name = checkpoint.source if checkpoint.folder is None else checkpoint.label
-    return f"Qwen3-VL of {name}"[:_WRITERS_NAME] if folder and sees(folder) else None
+    able = folder and (sees(folder) if seeing else writes(folder))
+    return f"Qwen3-VL of {name}"[:_WRITERS_NAME] if able else None
 
 
-def sees(text_encoder: Path) -> bool:
-    """Whether a text encoder's folder has a whole Qwen3-VL, vision tower included, as its config and headers say.
+def writes(text_encoder: Path) -> bool:
+    """Whether a text encoder's folder has a Qwen3-VL that writes with its embedding as head, as its config says.
 
-    Without the tower's weights it would load as well, and see noise.
+    The smaller ones were published so; a larger one has a head of its own, which no pipeline keeps, and would write
+    noise with its embedding. Their own `tie_word_embeddings` cannot tell: without the head it is often not written.
     """
     try:
         config = json.loads((text_encoder / "config.json").read_text("utf-8"))
-        whole = config["model_type"] == "qwen3_vl" and config["text_config"]["vocab_size"] >= _WRITERS_TOKENS
-        files = text_encoder.glob("*.safetensors")
-        return whole and any("visual." in tensor for file in files for tensor in _tensors(file))
+        text = config["text_config"]
+        published = text["vocab_size"] >= _WRITERS_TOKENS and text["hidden_size"] <= _WIDEST_TIED
+        return config["model_type"] == "qwen3_vl" and published
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
+def sees(text_encoder: Path) -> bool:
+    """Whether it also has a vision tower, as the headers of its weights say.
+
+    Without one it would load as well, and see noise.
+    """
+    try:
+        files = text_encoder.glob("*.safetensors")
+        return writes(text_encoder) and any("visual." in tensor for file in files for tensor in _tensors(file))
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
 
 

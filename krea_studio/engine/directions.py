@@ -40,7 +40,7 @@ def shifted(text: PromptEmbedding, moves: Sequence[tuple[Direction, float]]) -> 
     if not moves:
         return text
     values = text.values.float()
-    valid = text.mask.bool()
+    valid = text.read
     norms = torch.stack([layer[valid].norm(dim=-1).median() for layer in values.unbind(2)])
     total = sum(share * direction.unit.to(values.device) for direction, share in moves)
     moved = values + valid[..., None, None] * norms[:, None] * total

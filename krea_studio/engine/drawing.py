@@ -6,7 +6,7 @@ raises; the pipeline's own `_interrupt` would still decode. Whatever ends a run,
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -15,19 +15,29 @@ import torch
 from diffusers import Krea2Pipeline
 from PIL import Image
 
-from krea_studio.direction.references import MECHANISM, attended_pictures, known_words
-from krea_studio.engine.base import ImageReady, Step
+from krea_studio.direction.references import MECHANISM, attended_pictures, board_words
+from krea_studio.engine import adapters, styles
+from krea_studio.engine.base import Chat, ImageReady, Step
 from krea_studio.engine.bridge import Run
-from krea_studio.engine.checkpoints import Checkpoint, sees
+from krea_studio.engine.checkpoints import Checkpoint, sees, supplier, writes
 from krea_studio.engine.device import budget_bytes, choose_device, choose_precision
+from krea_studio.engine.loading import token_counter
 from krea_studio.engine.manager import LoadedPipeline, PipelineManager
 from krea_studio.engine.memory import GIGABYTE
 from krea_studio.engine.preview import predicted_clean
-from krea_studio.engine.prompts import PromptCache, PromptEmbedding, require_fitting, with_words
+from krea_studio.engine.prompts import (
+    PromptCache,
+    PromptEmbedding,
+    count_tokens,
+    require_fitting,
+    token_limit,
+    with_words,
+)
 from krea_studio.engine.references import References
 from krea_studio.engine.savings import Savings, applied
 from krea_studio.engine.sliders import Sliders
-from krea_studio.engine.writing import describe
+from krea_studio.engine.styles import Styles
+from krea_studio.engine.writing import write
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.recipe.plan import GenerationPlan, Shot
 from krea_studio.settings import Settings
@@ -50,7 +60,9 @@ class Drawing:
         self.manager = PipelineManager(budget_bytes(settings.memory_budget_gb, self.device))
         self.sliders = Sliders(settings, mechanism)
         self.references = References(round(settings.reference_cache_gb * GIGABYTE))
+        self.styles = Styles(round(settings.style_cache_gb * GIGABYTE))
         self._prompts = PromptCache()
+        self._counters: dict[str, Krea2Pipeline] = {}
 
     def draw(self, checkpoint: Checkpoint, plan: GenerationPlan, run: Run) -> None:
         """Draw the plan's shots one after another, each announced as it is finished.
@@ -67,6 +79,7 @@ class Drawing:
                 require_drawable(loaded, shot)
             wanted = dict.fromkeys(slider for shot in shots for slider in shot.sliders)
             mechanisms = self.sliders.prepare(loaded, tuple(wanted), run.emit, run.check)
+            self.styles.prepare(loaded, plan.styles, {style.identity: style.name for style in plan.shots[0].styles})
             run.start_clock()
             for shot in shots:
                 run.shot = shot.index
@@ -80,18 +93,18 @@ class Drawing:
     def picture(
         self, loaded: LoadedPipeline, shot: Shot, run: Run, pictures: Mapping[str, bytes] = MappingProxyType({})
     ) -> Image.Image:
-        """One shot's picture; a Step is emitted after each step. Its sliders must be prepared.
+        """One shot's picture; a Step is emitted after each step. Its sliders and styles must be prepared.
 
         `pictures` has the PNG of each picture that the shot refers to.
         """
         pipeline = loaded.pipeline
         try:
-            keywords, avoids, share = _board_words(loaded, shot)
-            text = self._embedding(loaded, shot.conditioning_prompt, keywords, share)
+            toward, away, share = board_words(shot, loaded.checkpoint.info.vocabulary)
+            text = self._embedding(loaded, shot.conditioning_prompt, toward, share)
             text = self.sliders.shifted(loaded, text, shot.sliders)
             arguments = {"prompt_embeds": text.values, "prompt_embeds_mask": text.mask}
             if shot.guidance_scale > 0:
-                negative = self._embedding(loaded, shot.negative_prompt, avoids, max(share, 0))
+                negative = self._embedding(loaded, shot.negative_prompt, away, share)
                 arguments |= {"negative_prompt_embeds": negative.values, "negative_prompt_embeds_mask": negative.mask}
             latents = pipeline.prepare_latents(
                 1,
@@ -104,7 +117,9 @@ class Drawing:
             )
             with (
                 applied(pipeline.transformer, self.savings),
-                self.sliders.applied(loaded, shot.sliders),
+                adapters.weighted(
+                    pipeline.transformer, self.sliders.weights(loaded, shot.sliders), styles.weights(shot.style_weights)
+                ),
                 self.references.applied(loaded, shot, pictures, lambda: self._embedding(loaded, ""), run.check),
             ):
                 (made,) = pipeline(
@@ -131,15 +146,24 @@ class Drawing:
             )
         return loaded.decoder.picture(pipeline._unpack_latents(made, shot.height, shot.width)[:, :, 0])
 
-    def describe(
-        self, checkpoint: Checkpoint, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]
-    ) -> str:
-        """The answer of the checkpoint's language model, as `writing.describe` gives it. Raises Unavailable."""
+    def write(self, checkpoint: Checkpoint, chat: Chat, check: Callable[[], None]) -> str:
+        """The answer of the checkpoint's language model, as `writing.write` gives it. Raises Unavailable."""
         with _memory_errors():
             loaded = self.manager.get(checkpoint, self.precision, self.device, lambda event: None, check)
-            if not sees(loaded.text_encoder_folder):
-                raise Unavailable(f"{checkpoint.label} has no language model that sees — choose another checkpoint")
-            return describe(loaded.pipeline, self.device, pictures, instruction, check)
+            if not (sees if chat.pictures else writes)(loaded.text_encoder_folder):
+                ability = "sees" if chat.pictures else "writes"
+                raise Unavailable(
+                    f"{checkpoint.label} has no language model that {ability} — choose another checkpoint"
+                )
+            return write(loaded.pipeline, self.device, chat, check)
+
+    def count_tokens(self, checkpoint: Checkpoint, text: str) -> tuple[int, int]:
+        """The tokens of a prompt, and how many the checkpoint reads at most. Reads its tokenizer at the first time."""
+        holder = supplier(checkpoint, "tokenizer")
+        if holder.source not in self._counters:
+            self._counters[holder.source] = token_counter(holder)
+        pipeline = self._counters[holder.source]
+        return count_tokens(pipeline, text), token_limit(pipeline)
 
     def _embedding(self, loaded: LoadedPipeline, text: str, words: str = "", share: float = 0.0) -> PromptEmbedding:
         trimmed = self.savings.trimmed_text
@@ -184,22 +208,12 @@ def require_drawable(loaded: LoadedPipeline, shot: Shot) -> None:
     require_fitting(pipeline, shot.conditioning_prompt, "The prompt")
     if shot.guidance_scale > 0:
         require_fitting(pipeline, shot.negative_prompt, "The negative prompt")
-    keywords, avoids, share = _board_words(loaded, shot)
-    if share:
-        name = "with the moodboard's"
-        require_fitting(pipeline, with_words(keywords, shot.conditioning_prompt), f"The prompt {name} keywords")
-        if shot.guidance_scale > 0:
-            require_fitting(pipeline, with_words(avoids, shot.negative_prompt), f"The negative prompt {name} avoids")
-
-
-def _board_words(loaded: LoadedPipeline, shot: Shot) -> tuple[str, str, float]:
-    """The keywords and avoids of the shot's moodboard that this model knows, and how far they steer; 0 without any."""
-    if shot.moodboard is None or shot.moodboard.content is None:
-        return "", "", 0.0
-    content = shot.moodboard.content
-    vocabulary = loaded.checkpoint.info.vocabulary
-    keywords, avoids = (", ".join(known_words(words, vocabulary)) for words in (content.keywords, content.avoids))
-    return keywords, avoids, shot.moodboard.strength
+    toward, away, _ = board_words(shot, loaded.checkpoint.info.vocabulary)
+    name = "with the moodboard's words"
+    if toward:
+        require_fitting(pipeline, with_words(toward, shot.conditioning_prompt), f"The prompt {name}")
+    if away and shot.guidance_scale > 0:
+        require_fitting(pipeline, with_words(away, shot.negative_prompt), f"The negative prompt {name}")
 
 
 @contextmanager

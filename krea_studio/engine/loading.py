@@ -112,6 +112,17 @@ def load_part(located: Located, part: str, precision: torch.dtype) -> Any:
     return model
 
 
+def token_counter(holder: Checkpoint) -> Krea2Pipeline:
+    """A stock pipeline with the tokenizer of `holder`, downloaded where it is not here, and no other part.
+
+    It has the chat template, so that a prompt's tokens can be counted. Raises Unavailable when it cannot be read.
+    """
+    folder = _part_folder(holder, "tokenizer", lambda event: None)
+    with _readable(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return Krea2Pipeline(scheduler=None, vae=None, text_encoder=None, tokenizer=tokenizer, transformer=None)
+
+
 def assemble(located: Located, parts: Mapping[str, Any]) -> Krea2Pipeline:
     """The stock pipeline from its parts. Raises Unavailable when they do not fit one another."""
     settings = {

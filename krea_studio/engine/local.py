@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from krea_studio.engine.base import CheckpointInfo, EngineStatus, Event, Loading
+from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Loading
 from krea_studio.engine.bridge import Line, Run, stream, turn
 from krea_studio.engine.checkpoints import missing, resolve, writer
 from krea_studio.engine.slider_files import described
@@ -91,17 +91,21 @@ class LocalEngine:
         except Unavailable as error:
             return CheckpointInfo(name, name, name, error.message, embedded=False)
 
-    def writer(self, variant: str) -> str | None:
+    def writer(self, variant: str, seeing: bool = False) -> str | None:
         """See Engine.writer. The embedded checkpoints have a text encoder that was never taught to write."""
         if self.availability(variant) is not None:
             return None
-        return writer(resolve(self._settings.checkpoint_for(variant)))
+        return writer(resolve(self._settings.checkpoint_for(variant)), seeing)
 
-    def describe(self, variant: str, pictures: Sequence[bytes], instruction: str, check: Callable[[], None]) -> str:
-        """See Engine.describe. It is done in the caller's own thread, and has no deadline but `check`."""
+    def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
+        """See Engine.write. It is done in the caller's own thread, and has no deadline but `check`."""
         checkpoint = resolve(self._settings.checkpoint_for(variant))
         with turn(self._line, check):
-            return self._models().describe(checkpoint, pictures, instruction, check)
+            return self._models().write(checkpoint, chat, check)
+
+    def count_tokens(self, variant: str, text: str) -> tuple[int, int]:
+        """See Engine.count_tokens. Does not wait for runs."""
+        return self._models().count_tokens(resolve(self._settings.checkpoint_for(variant)), text)
 
     def _work(self, plan: GenerationPlan, run: Run) -> None:
         checkpoint = resolve(self._settings.checkpoint_for(plan.shots[0].variant))

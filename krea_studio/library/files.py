@@ -1,19 +1,29 @@
-"""How the library writes and reads single files.
+"""How the library writes and reads single files, and changes a folder of them.
 
-A file of the library is there as a whole or not at all, whoever dies or runs out of disk while it is written. A file
-that a person names may be anything: it is read only where it is a plain file, and only up to a size.
+A file of the library is there as a whole or not at all, whoever dies or runs out of disk while it is written. So
+reading needs no lock; changes to a folder come one after another, over all threads and processes. A file that a person
+names may be anything: it is read only where it is a plain file, and only up to a size.
 """
 
 import errno
 import os
+import re
 import secrets
+import sqlite3
 import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.validation import shown
 
 TEMPORARY_SUFFIX = ".part"
+# People and browsers call files of their own `.part` too: the digits tell which are the studio's.
+TEMPORARY_FILE = re.compile(r".+\.[0-9a-f]{8}\.part|probe-[0-9a-f]{16}\.part")
+TEMPORARY_FOLDER = re.compile(r"moodboards\.[0-9a-f]{8}\.part")
+LOCK_FILE = "lock.sqlite3"
+LOCK_TIMEOUT_SECONDS = 20.0
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -32,6 +42,27 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+@contextmanager
+def one_change(folder: Path, what: str) -> Iterator[None]:
+    """One change at a time in `folder`, which is made; `what` says what is in it (`The moodboards`).
+
+    What cannot be written in it, or waits too long for others, comes out as StorageError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # An empty database: SQLite's write lock works on every system and ends with its process.
+        lock = sqlite3.connect(folder / LOCK_FILE, timeout=LOCK_TIMEOUT_SECONDS, isolation_level=None)
+        with closing(lock):
+            lock.execute("BEGIN IMMEDIATE")
+            yield
+    except OSError as error:
+        raise write_error(error, folder) from None
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"{what} in {folder} cannot be changed now ({error}) — try again, or check the folder and its permissions"
+        ) from None
+
+
 def write_error(error: OSError, place: Path, what: str = "The library") -> StorageError:
     """What to tell a person when `place` could not be written; `what` says what it is."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -40,6 +71,11 @@ def write_error(error: OSError, place: Path, what: str = "The library") -> Stora
         f"{what} {place} cannot be written ({error.strerror or error}) — "
         "check the folder and its permissions, or use another folder"
     )
+
+
+def read_error(error: OSError, place: Path) -> StorageError:
+    """What to tell a person when `place` in the library could not be read."""
+    return StorageError(f"{place} cannot be read ({error.strerror or error}) — check it and its permissions")
 
 
 def read_given(path: Path | str, most_bytes: int, wanted: str) -> bytes:

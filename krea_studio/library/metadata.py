@@ -16,7 +16,8 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from krea_studio import __version__
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.recipe.request import RECIPE_SCHEMA_VERSION, SLIDERS
+from krea_studio.recipe.plan import with_triggers
+from krea_studio.recipe.request import RECIPE_SCHEMA_VERSION, SLIDERS, StyleChoice
 from krea_studio.validation import shown
 
 RECIPE_KEY = "krea_studio"
@@ -54,7 +55,7 @@ def parameters_text(recipe: dict[str, Any]) -> str:
     The CFG scale there is the usual convention, `unconditional + cfg · (conditional − unconditional)`, so Krea's
     guidance g is written as `1 + g`, and 1 means that guidance is off.
     """
-    lines = [recipe["expanded_prompt"] or recipe["prompt"]]
+    lines = [conditioning_text(recipe)]
     if recipe["negative_prompt"]:
         lines.append(f"Negative prompt: {recipe['negative_prompt']}")
     pairs = {
@@ -69,6 +70,13 @@ def parameters_text(recipe: dict[str, Any]) -> str:
     }
     lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in pairs.items()))
     return "\n".join(lines)
+
+
+def conditioning_text(recipe: dict[str, Any]) -> str:
+    """What the model read: the expanded prompt or else the prompt, then the styles' trigger words."""
+    styles = tuple(StyleChoice.model_validate(style) for style in recipe["styles"])
+    expansion = recipe["expansion"]
+    return with_triggers(expansion["text"] if expansion else recipe["prompt"], styles)
 
 
 def _quoted(value: object) -> str:

@@ -9,6 +9,7 @@ import io
 import logging
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,11 +19,12 @@ from typing import Any
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.library.files import TEMPORARY_SUFFIX, write_error, write_whole
+from krea_studio.library.files import TEMPORARY_FILE, TEMPORARY_FOLDER, TEMPORARY_SUFFIX, write_error, write_whole
 from krea_studio.library.metadata import png_bytes, read_recipe
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.records import Record, Records, Row
 from krea_studio.library.references import References
+from krea_studio.library.styles import Styles
 from krea_studio.recipe.plan import Shot
 from krea_studio.recipe.request import GenerationRequest
 
@@ -31,7 +33,9 @@ THUMBNAIL_FOLDER = "thumbnails"
 THUMBNAIL_SIDE_PX = 320
 REFERENCE_FOLDER = "references"
 MOODBOARD_FOLDER = "moodboards"
+STYLE_FOLDER = "styles"
 EXAMPLES_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "moodboards"
+SHIPPED_STYLES_FOLDER = EXAMPLES_FOLDER.with_name("styles")
 ABANDONED_SECONDS = 3600.0
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -43,21 +47,24 @@ logger = logging.getLogger(__name__)
 class Library:
     """Pictures in one folder, by day, with thumbnails and records. Threads and processes may share it.
 
-    `references` are the pictures that a person gave, `moodboards` their collections of them.
+    `references` are the pictures that a person gave, `moodboards` their collections of them, `styles` the trained
+    styles.
     """
 
-    def __init__(self, folder: Path | str):
+    def __init__(self, folder: Path | str, home: Path | str | None = None):
         """Open `folder`, made when it does not exist, and find pictures that have no row yet.
 
-        Raises StorageError where the folder or its records cannot be used.
+        `home` has references, moodboards and styles, where these are not in `folder` too. Raises StorageError where the folder or its records cannot be used.
         """
         self.folder = Path(folder).absolute()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(error, self.folder) from None
-        self.references = References(self.folder / REFERENCE_FOLDER)
-        self.moodboards = Moodboards(self.folder / MOODBOARD_FOLDER, self.references, EXAMPLES_FOLDER)
+        home = self.folder if home is None else Path(home).absolute()
+        self.references = References(home / REFERENCE_FOLDER)
+        self.moodboards = Moodboards(home / MOODBOARD_FOLDER, self.references, EXAMPLES_FOLDER)
+        self.styles = library_styles(home)
         self.records = Records(self.folder / RECORDS_FILE)
         try:
             self._reconcile()
@@ -144,6 +151,9 @@ class Library:
             found = [self._recovered(path) for path in self._pictures_and_parts() if self._relative(path) not in known]
         except OSError as error:
             raise write_error(error, self.folder) from None
+        for folder in (self.references.folder, self.moodboards.folder, self.styles.folder):
+            for part in folder.rglob(f"*{TEMPORARY_SUFFIX}"):
+                _remove_if_abandoned(part)
         rows = [row for row in found if row]
         if rows:
             self.records.add_missing(rows)
@@ -179,15 +189,25 @@ class Library:
         return Row(PICTURE.fullmatch(path.name)["id"], self._relative(path), 0.0, created_at, "local", recipe)
 
 
+def library_styles(folder: Path) -> Styles:
+    """The styles of the library in `folder`, which need not exist and is not made."""
+    return Styles(folder / STYLE_FOLDER, SHIPPED_STYLES_FOLDER)
+
+
 def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    # A young one may be another process's picture on its way.
+    """Remove a part that the studio itself left behind; the folder is a person's, and so may be what is in it."""
     try:
-        if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+        # A young one may be another process's picture on its way.
+        if time.time() - path.stat().st_mtime <= ABANDONED_SECONDS:
+            return
+        if TEMPORARY_FILE.fullmatch(path.name) and path.is_file():
             path.unlink()
+        elif TEMPORARY_FOLDER.fullmatch(path.name) and path.is_dir():
+            shutil.rmtree(path)
     except OSError as error:
         logger.warning("An abandoned file stays: %s", error)
 

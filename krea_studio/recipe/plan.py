@@ -4,19 +4,22 @@ Pure: the same request and seed give the same plan, anywhere. Drawing a seed is 
 variant means is the engine's.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.aspect_ratios import size_of
 from krea_studio.recipe.exploration import Exploration
-from krea_studio.recipe.pending import require_ready
 from krea_studio.recipe.request import (
+    RAW,
     RECIPE_SCHEMA_VERSION,
     SEED_LIMIT,
     SLIDERS,
+    Expansion,
     GenerationRequest,
     MoodboardChoice,
     StyleChoice,
@@ -32,7 +35,7 @@ class Shot:
 
     index: int
     prompt: str
-    expanded_prompt: str | None
+    expansion: Expansion | None
     negative_prompt: str
     variant: str
     aspect_ratio: str
@@ -53,8 +56,16 @@ class Shot:
 
     @property
     def conditioning_prompt(self) -> str:
-        """The text that the model reads: the expansion where there is one, otherwise the prompt itself."""
-        return self.prompt if self.expanded_prompt is None else self.expanded_prompt
+        """The text that the model reads: the expansion or else the prompt itself, then the styles' trigger words.
+
+        Raw and without such words it is the very string that the person wrote.
+        """
+        return with_triggers(self.prompt if self.expansion is None else self.expansion.text, self.styles)
+
+    @property
+    def style_weights(self) -> dict[str, float]:
+        """The weight of each style by its identity, those at 0 left out: at 0 a style does nothing."""
+        return {style.identity: style.weight for style in self.styles if style.weight}
 
     @property
     def sliders(self) -> dict[str, int]:
@@ -78,7 +89,7 @@ class Shot:
         return {
             "schema_version": RECIPE_SCHEMA_VERSION,
             "prompt": self.prompt,
-            "expanded_prompt": self.expanded_prompt,
+            "expansion": self.expansion.model_dump(mode="json") if self.expansion else None,
             "negative_prompt": self.negative_prompt,
             "variant": self.variant,
             "checkpoint": checkpoint,
@@ -102,25 +113,43 @@ class Shot:
         }
 
 
+def with_triggers(text: str, styles: Sequence[StyleChoice]) -> str:
+    """A text with the trigger words of styles after it.
+
+    A style whose weight is not above 0 is not called by its words, nor is one whose words are in the text already.
+    """
+    for style in styles:
+        if style.weight > 0 and style.trigger and not _says(text, style.trigger):
+            text = f"{text.rstrip(' ,.')}, {style.trigger}"
+    return text
+
+
+def _says(text: str, words: str) -> bool:
+    """Whether these words stand in a text, not only as parts of others; case makes no difference."""
+    return re.search(rf"(?<!\w){re.escape(words.casefold())}(?!\w)", text.casefold()) is not None
+
+
 @dataclass(frozen=True)
 class GenerationPlan:
     """A request with everything decided: the seed of the first shot, and every shot.
 
-    `pictures` holds the PNG of every picture that the shots refer to, by its id; who has the pictures adds them.
+    `pictures` holds the PNG of every picture that the shots refer to, by its id, `styles` the file of every style by
+    its identity; who has them adds them.
     """
 
     request: GenerationRequest
     seed: int
     shots: tuple[Shot, ...]
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    styles: Mapping[str, Path] = field(default_factory=dict)
 
 
 def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = None) -> GenerationPlan:
     """Resolve a request; shot k has the seed `(seed + k) mod 2**32`, so it equals that seed alone.
 
     In random mode the slider values of shot k are the k-th of the sequence that `exploration_seed` gives, unless the
-    request names its own. A moodboard must have its content. Raises InvalidRequest where the request needs a control
-    that is not built yet, a seed is out of range, random mode has no exploration seed, or a moodboard no content.
+    request names its own. A moodboard must have its content and a style its identity. Raises InvalidRequest where they
+    have not, a seed is out of range, random mode has no exploration seed, or parts of the request contradict another.
     """
     require_seed("Seed", seed)
     require_plannable(request)
@@ -131,6 +160,9 @@ def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = N
     moodboard = request.moodboard
     if moodboard is not None and moodboard.strength and moodboard.content is None:
         raise InvalidRequest(f"Moodboard {shown(moodboard.name)} has no content — name one that is in the library")
+    for style in request.styles:
+        if style.weight and style.identity is None:
+            raise InvalidRequest(f"Style {shown(style.name)} has no weights — name one that is in the library")
     variant = VARIANTS[request.variant]
     width, height = size_of(request.aspect_ratio, request.resolution)
     shots = []
@@ -143,7 +175,7 @@ def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = N
             Shot(
                 index=index,
                 prompt=request.prompt,
-                expanded_prompt=None,
+                expansion=request.expansion,
                 negative_prompt=request.negative_prompt,
                 variant=request.variant,
                 aspect_ratio=request.aspect_ratio,
@@ -166,7 +198,20 @@ def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = N
 
 def require_plannable(request: GenerationRequest) -> None:
     """Raise InvalidRequest for a request that no plan can be made of, whatever the seed."""
-    require_ready(request)
+    if request.expansion is not None and request.creativity == RAW:
+        raise InvalidRequest(
+            "The request has an expanded prompt, but raw creativity draws the prompt as it is written — "
+            "choose another creativity or leave the expanded prompt out"
+        )
+    for number, style in enumerate(request.styles):
+        before = request.styles[:number]
+        if any(
+            other.name.casefold() == style.name.casefold() or (other.identity and other.identity == style.identity)
+            for other in before
+        ):
+            raise InvalidRequest(
+                f"Style {shown(style.name)} is chosen more than once — choose it once, with one weight"
+            )
     if request.random_mode and set(request.locked_sliders) == set(SLIDERS):
         raise InvalidRequest("Random mode has nothing to vary: all sliders are locked — unlock one of them")
 

@@ -1,8 +1,7 @@
 """What a person asks for: one type for the page, the command line, the picture's recipe and scripts.
 
 Ranges, defaults, labels and help live here, on the fields, and nowhere else; `label`, `help_text`, `bounds`, `choices`
-and `default` hand them to whoever draws a control or writes a page of documentation. A request may ask for a control
-that is not built yet: `recipe.pending` refuses that, so that the type itself need not change.
+and `default` hand them to whoever draws a control or writes a page of documentation.
 """
 
 import unicodedata
@@ -25,9 +24,9 @@ RECIPE_SCHEMA_VERSION = 1
 
 # What a recipe holds beyond the request's own fields: facts about the picture that was made, not wishes.
 RECIPE_FACTS = (
-    "width", "height", "expanded_prompt", "checkpoint", "slider_mechanisms", "reference_mechanism", "exploration",
-    "schema_version",
+    "width", "height", "checkpoint", "slider_mechanisms", "reference_mechanism", "exploration", "schema_version",
 )  # fmt: skip
+RAW = "raw"
 
 
 def clean_text(text: object) -> object:
@@ -80,17 +79,17 @@ class StyleReference(Frozen):
 
 
 class Representative(Frozen):
-    """A picture of a moodboard that stands for a cluster of them, and the cluster's share, above 0 to 1."""
+    """A picture that stands for a part of a moodboard, and how much of the whole it stands for, above 0 to 1."""
 
     image: ReferenceId
-    share: float = Field(gt=0, le=1, strict=True, title="Share", description="Share of the moodboard's pictures")
+    share: float = Field(gt=0, le=1, strict=True, title="Share", description="How much of the moodboard it stands for")
 
 
 class MoodboardContent(Frozen):
     """What a moodboard steers by: pictures that stand for its clusters, and words."""
 
     representatives: tuple[Representative, ...] = Field(
-        min_length=1, max_length=8, title="Representatives", description="One picture a cluster"
+        min_length=1, max_length=8, title="Representatives", description="Pictures that stand for the moodboard"
     )
     keywords: tuple[Phrase, ...] = Field(
         default=(), max_length=12, title="Keywords", description="Words that steer toward the moodboard"
@@ -119,12 +118,59 @@ class MoodboardChoice(Frozen):
     )
 
 
+StyleIdentity = Annotated[
+    str,
+    Field(
+        strict=True,
+        pattern=r"^[0-9a-f]{32}$",
+        title="Identity",
+        description="give the 32 digits by which the library keeps the style",
+    ),
+]
+"""Names a style's weights by their content."""
+
+
 class StyleChoice(Frozen):
-    """A trained style (LoRA) and its weight."""
+    """A trained style (LoRA), its weight, and the words that call it."""
 
     name: Name = Field(title="Name", description="Name of the style")
     weight: float = Field(
         default=1.0, ge=-2, le=2, strict=True, title="Weight", description="How much of the style; 0 has no effect"
+    )
+    trigger: Text | None = Field(
+        default=None,
+        max_length=200,
+        strict=True,
+        title="Trigger words",
+        description="Words that the model reads after the prompt; empty takes the style's own, an empty text none",
+    )
+    identity: StyleIdentity | None = Field(
+        default=None, title="Identity", description="Which weights, as a recipe records them; empty takes those by name"
+    )
+
+
+class Expansion(Frozen):
+    """A prompt that was written out: what the model reads instead of the prompt, and who wrote it."""
+
+    text: Text = Field(
+        min_length=1, max_length=PROMPT_CHARACTERS, strict=True, title="Text", description="What the model reads"
+    )
+    writer: str = Field(
+        default="person",
+        max_length=200,
+        strict=True,
+        title="Writer",
+        description="Who wrote it; empty where it is the prompt itself",
+    )
+    model: str = Field(
+        default="", max_length=200, strict=True, title="Model", description="The writer's model, where it has one"
+    )
+    seed: int | None = Field(
+        default=None, ge=0, le=SEED_LIMIT - 1, strict=True, title="Seed", description="What it was drawn with"
+    )
+    edited: bool = Field(default=False, strict=True, title="Edited", description="Whether a person changed it")
+    notice: str = Field(
+        default="", max_length=1000, strict=True, title="Notice", description="Why it is not what was asked for"
     )
 
 
@@ -165,10 +211,15 @@ class GenerationRequest(Frozen):
     resolution: Literal[*RESOLUTIONS] = Field(
         default="1K", title="Resolution", description="1K is the full size; 512 is a draft of about half of each side"
     )
-    creativity: Literal["raw", "low", "medium", "high"] = Field(
-        default="raw",
+    creativity: Literal[RAW, "low", "medium", "high"] = Field(
+        default=RAW,
         title="Creativity",
-        description="How freely the prompt is read; raw draws exactly what is written",
+        description="How freely the prompt is written out before it is drawn; raw draws exactly what is written",
+    )
+    expansion: Expansion | None = Field(
+        default=None,
+        title="Expanded prompt",
+        description="A text to draw instead of having the prompt written out anew, as a recipe records it",
     )
     intensity: int = _slider("Intensity", "bland, muted images", "intensely stylized images")
     complexity: int = _slider("Complexity", "minimal, clean compositions", "chaotic, dense compositions")
@@ -256,11 +307,6 @@ class GenerationRequest(Frozen):
             )
         if recipe.get("seed") is None:
             raise InvalidRequest(f"The recipe has no seed — give a whole number from 0 to {SEED_LIMIT - 1}")
-        if recipe.get("expanded_prompt") is not None:
-            raise InvalidRequest(
-                f"The recipe has an expanded prompt, {shown(recipe['expanded_prompt'])}, which this version cannot "
-                "draw again — remove it to draw the prompt as written"
-            )
         wishes = {key: value for key, value in recipe.items() if key not in RECIPE_FACTS}
         request = parse_request({**wishes, "batch": wishes.get("batch", 1)})
         size = size_of(request.aspect_ratio, request.resolution)

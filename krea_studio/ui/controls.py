@@ -1,19 +1,16 @@
 """From the fields of GenerationRequest to Gradio components: labels, help, ranges and defaults are read, not repeated.
 
-A control whose work comes in a later version (`PENDING_CONTROLS`) is made all the same, but disabled; its reason is
-put beside it by `reason`. Gradio checks little of what a browser sends, so nothing here guards the server: the
-request does that.
+Gradio checks little of what a browser sends, so nothing here guards the server: the request does that.
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import gradio as gr
 
 from krea_studio.recipe import request as fields
-from krea_studio.recipe.pending import PENDING_CONTROLS
 from krea_studio.recipe.request import GenerationRequest
-from krea_studio.ui import fragments
 
 OPTIONAL_NUMBERS = ("seed", "steps", "guidance_scale", "exploration_seed")
 
@@ -45,6 +42,16 @@ def read_number(text: str | None) -> int | float | str | None:
 def number_text(number: int | float | None) -> str:
     """A number, or its absence, as the text of its box."""
     return "" if number is None else str(number)
+
+
+def percent(strength: float) -> float:
+    """A strength as its slider has it, in %. In decimals, so that 0.07 is 7 and not 7.000000000000001."""
+    return float(Decimal(repr(strength)).scaleb(2))
+
+
+def strength_of(percent: float) -> float:
+    """The strength that a slider's % stand for; with up to 15 digits exactly the one that `percent` was given."""
+    return float(Decimal(repr(percent)).scaleb(-2))
 
 
 def slider(field: str, **options: Any) -> gr.Slider:
@@ -80,19 +87,6 @@ def choice(field: str, labels: Sequence[tuple[str, Any]] | None = None, **option
     return gr.Radio(offered, **_common(field, options))
 
 
-def unavailable(field: str) -> gr.Textbox:
-    """The place of a control that is still to come: its label, and the reason where its value would be."""
-    return gr.Textbox(
-        label=fields.label(field), placeholder=PENDING_CONTROLS[field], interactive=False, elem_id=_element_id(field)
-    )
-
-
-def reason(*pending: str) -> gr.HTML:
-    """The reason why these controls are disabled, each sentence once; nothing when they all work."""
-    sentences = dict.fromkeys(PENDING_CONTROLS[field] for field in pending if field in PENDING_CONTROLS)
-    return gr.HTML(fragments.reason(sentences), visible=bool(sentences))
-
-
 def _element_id(field: str) -> str:
     return field.replace("_", "-")
 
@@ -102,7 +96,7 @@ def _common(field: str, options: dict[str, Any]) -> dict[str, Any]:
         "label": fields.label(field),
         "info": fields.help_text(field),
         "value": None if GenerationRequest.model_fields[field].is_required() else fields.default(field),
-        "interactive": field not in PENDING_CONTROLS,
+        "interactive": True,
         "elem_id": _element_id(field),
     }
     return {**common, **options}

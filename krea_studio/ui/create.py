@@ -15,7 +15,7 @@ from krea_studio.direction.sliders import STARTING_POINTS
 from krea_studio.recipe.request import SLIDERS, choices, default, help_text
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
-from krea_studio.ui import controls, fragments, references
+from krea_studio.ui import controls, creativity, fragments, references, style_choice
 from krea_studio.ui import moodboard_choice as moodboard
 from krea_studio.ui.handlers import CreateHandlers
 from krea_studio.ui.recall import RECALLED
@@ -25,7 +25,8 @@ LOCKS = tuple(controls.lock_of(slider) for slider in SLIDERS)
 # What a run is made from; every name is a field of GenerationRequest, except the check boxes for a new seed and locks.
 RUN_CONTROLS = (
     "prompt", "negative_prompt", "variant", "aspect_ratio", "resolution", "creativity", *SLIDERS, "random_mode",
-    *LOCKS, "spread", "exploration_seed", "references", *references.STRENGTHS, *moodboard.CHOICE, "seed",
+    *LOCKS, "spread", "exploration_seed", "references", *references.STRENGTHS, *moodboard.CHOICE, *style_choice.CHOICE,
+    *creativity.EXPANSION, "seed",
     "random_seed", "batch", "steps", "guidance_scale",
 )  # fmt: skip
 # What handlers write to, in groups that go together.
@@ -43,9 +44,12 @@ EXAMPLES_SHOWN = 24
 PRESS_GENERATE = "() => document.querySelector('#generate')?.click()"
 
 
-def build_create_tab(services: Services, shared: bool) -> Parts:
-    """Lay out and wire the tab inside the current Blocks context and return its parts; `shared` as for `build_page`."""
-    parts: Parts = {}
+def build_create_tab(services: Services, shared: bool, tabs: gr.Tabs) -> Parts:
+    """Lay out and wire the tab inside the current Blocks context and return its parts.
+
+    `shared` as for `build_page`; `tabs` are the page's, one of which this is.
+    """
+    parts: Parts = {"tabs": tabs}
     handlers = CreateHandlers(services, shared)
     with gr.Row(elem_id="create"):
         with gr.Column(elem_id="panel", min_width=0):
@@ -97,12 +101,11 @@ def _shape(parts: Parts, variants: list[tuple[str, str]]) -> None:
 
 def _direction(parts: Parts, handlers: CreateHandlers) -> None:
     with gr.Accordion("Direction", open=True, elem_id="direction"):
-        parts["creativity"] = controls.choice("creativity", elem_classes="segments")
-        controls.reason("creativity")
+        creativity.build_creativity(parts)
         _sliders(parts)
         references.build_references(parts)
-        moodboard.build_moodboard_choice(parts, handlers.boards.names())
-        controls.unavailable("styles")
+        moodboard.build_moodboard_choice(parts, handlers.boards.names(), handlers.shared)
+        style_choice.build_style_choice(parts, handlers.styles.names())
 
 
 def _sliders(parts: Parts) -> None:
@@ -229,7 +232,7 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
     at_once(parts["recent"].select, handlers.recent_chosen, reads=("recent_ids",), writes=RESULTS)
     recalled = (
         *RECALLED, *LOCKS, "random_panel", "random_seed", "stage", *references.REFERENCES, "wide_strengths",
-        *moodboard.CHOICE,
+        *moodboard.CHOICE, "moodboard_text", *style_choice.STYLES, *creativity.PARTS, "expand",
     )  # fmt: skip
     at_once(parts["reuse"].click, handlers.reuse, reads=("shown_ids", "selected"), writes=recalled)
     pinned = (*RANDOM, "seed", "random_seed", "stage")
@@ -255,11 +258,38 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
         writes=(*recalled, "settings_file"),
     )
 
+    _wire_creativity(wiring, handlers)
     _wire_references(parts, handlers, at_once)
+    _wire_moodboard(parts, handlers, at_once)
+    _wire_styles(wiring, handlers)
 
     page = gr.context.Context.root_block
     at_once(page.load, handlers.recent, reads=("browser",), writes=(*RECENT, "stage"))
     at_once(page.load, handlers.variant_chosen, reads=("variant",), writes=FACTS)
+
+
+def _wire_creativity(wiring: Wiring, handlers: CreateHandlers) -> None:
+    parts = wiring.parts
+    # A language model takes seconds: it waits in the queue, and the button says that it works.
+    wiring.on(
+        parts["expand"].click,
+        handlers.creativity.expanded,
+        reads=(
+            *("prompt", "variant", "creativity", "seed", "random_seed"),
+            *moodboard.CHOICE,
+            *style_choice.CHOICE,
+        ),
+        writes=(*creativity.PARTS, "stage", "expand"),
+        trigger_mode="once",
+    )
+    wiring.at_once(parts["clear_expansion"].click, handlers.creativity.cleared, reads=(), writes=creativity.PARTS)
+    for name in ("prompt", "creativity"):
+        wiring.at_once(
+            parts[name].change,
+            handlers.creativity.changed,
+            reads=creativity.READ,
+            writes=(*creativity.PARTS, "expand"),
+        )
 
 
 def _wire_references(parts: Parts, handlers: CreateHandlers, at_once: Callable[..., Any]) -> None:
@@ -285,16 +315,64 @@ def _wire_references(parts: Parts, handlers: CreateHandlers, at_once: Callable[.
         reads=("wide_strengths", *references.STRENGTHS),
         writes=references.STRENGTHS,
     )
+
+
+def _wire_moodboard(parts: Parts, handlers: CreateHandlers, at_once: Callable[..., Any]) -> None:
+    chosen = ("moodboard", "variant", "moodboard_content")
     at_once(parts["moodboard"].input, handlers.boards.chosen_by_hand, reads=(), writes=("moodboard_content",))
+    # Also with the tab, which "Use in Create" opens: the chosen board may have been changed on another one.
     at_once(
-        parts["moodboard"].change,
+        any_of(parts["moodboard"].change, parts["variant"].change, parts["tabs"].change),
         handlers.boards.described,
-        reads=("moodboard", "variant"),
+        reads=chosen,
         writes=("moodboard_text",),
     )
     at_once(
         parts["to_board"].click,
         handlers.added_to_board,
-        reads=("shown_ids", "selected", "moodboard", "variant"),
+        reads=("shown_ids", "selected", *chosen),
         writes=("stage", "moodboard_text"),
+    )
+    at_once(
+        parts["board_file"].upload,
+        handlers.dropped_on_board,
+        reads={"files": "board_file", **{name: name for name in chosen}},
+        writes=("stage", "moodboard_text", "board_file"),
+    )
+
+
+def _wire_styles(wiring: Wiring, handlers: CreateHandlers) -> None:
+    parts, at_once = wiring.parts, wiring.at_once
+    places = (*style_choice.CHOICE, "variant")
+    at_once(
+        parts["add_style"].input,
+        handlers.styles.added,
+        reads=("add_style", *places),
+        writes=("add_style", *style_choice.STYLES, "stage"),
+    )
+    for place in range(style_choice.PLACES):
+        at_once(
+            parts[style_choice.REMOVES[place]].click,
+            functools.partial(handlers.styles.removed, place),
+            reads=places,
+            writes=style_choice.STYLES,
+        )
+        at_once(
+            parts[style_choice.PROMPTS[place]].click,
+            functools.partial(handlers.styles.prompt_tried, place),
+            reads=("chosen_styles",),
+            writes=("prompt", "stage"),
+        )
+    at_once(
+        any_of(parts["variant"].change, *(parts[weight].release for weight in style_choice.WEIGHTS)),
+        handlers.styles.noted,
+        reads=places,
+        writes=style_choice.NOTES,
+    )
+    # Another tab or page may have changed the library meanwhile.
+    at_once(
+        any_of(gr.context.Context.root_block.load, parts["tabs"].change),
+        handlers.styles.refreshed,
+        reads=places,
+        writes=("add_style", *style_choice.STYLES),
     )

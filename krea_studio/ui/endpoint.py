@@ -1,18 +1,19 @@
-"""The page's one public endpoint: `generate`, for the Gradio clients, plain HTTP and agents.
+"""The page's public endpoints for the Gradio clients, plain HTTP and agents: `generate` and `add_reference`.
 
-Its parameters, their defaults and its documentation are made from the fields of GenerationRequest. Everything else
-that the page can do is private to it.
+The parameters of `generate`, their defaults and its documentation are made from the fields of GenerationRequest.
+Everything else that the page can do is private to it.
 """
 
 import html
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
 
 from krea_studio.engine.base import Failed
-from krea_studio.errors import StudioError
+from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.library.records import Record
 from krea_studio.recipe.request import GenerationRequest, default, help_text, parse_request
 from krea_studio.services import Services
@@ -23,14 +24,52 @@ from krea_studio.ui.handlers import LOCAL_OWNER
 Pictures = list[dict[str, Any]]
 
 
-def add_generate_endpoint(services: Services) -> None:
-    """Add `/generate` to the Blocks that is being built."""
+def add_endpoints(services: Services) -> None:
+    """Add `/generate` and `/add_reference` to the Blocks that is being built."""
     gr.api(
         generate_function(services),
         api_name="generate",
         concurrency_id=GPU_QUEUE,
         concurrency_limit=services.settings.queue_size,
     )
+    # A file's component and not a type of `gr.api`: only the former refuses a path that was not uploaded.
+    gr.on(
+        [gr.Button(visible=False).click],
+        reference_function(services),
+        gr.File(label="Picture", visible=False),
+        gr.Textbox(label="Its id", visible=False),
+        api_name="add_reference",
+        queue=False,
+    )
+
+
+def reference_function(services: Services) -> Callable[[str], str]:
+    """A function that keeps a picture file and returns the id by which a style reference names it."""
+
+    def add_reference(image: str | None) -> str:
+        """Keep a picture, and return the id by which `style_references` of `/generate` name it.
+
+        Parameters:
+            image: a PNG, JPEG or WebP file.
+
+        Returns:
+            The picture's id, the same for the same picture.
+        """
+        with _told():
+            if image is None:
+                raise InvalidRequest("No picture was given — upload a PNG, JPEG or WebP file")
+            return services.library.references.add(image)
+
+    return add_reference
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the studio refuses, as Gradio tells it to a program."""
+    try:
+        yield
+    except StudioError as error:
+        raise gr.Error(html.escape(error.message), print_exception=False) from None
 
 
 def generate_function(services: Services) -> Callable[..., Iterator[Pictures]]:
@@ -40,17 +79,16 @@ def generate_function(services: Services) -> Callable[..., Iterator[Pictures]]:
         events = None
         pictures: Pictures = []
         try:
-            request = parse_request(dict(zip(GenerationRequest.model_fields, values, strict=True)))
-            events = services.studio.generate(request, owner=visitor.username or LOCAL_OWNER)
-            for event in events:
-                if isinstance(event, Saved):
-                    pictures = [*pictures, picture(event.record)]
-                elif isinstance(event, Failed):
-                    raise event.error
-                # Also without news: Gradio can only stop a run between two values.
-                yield pictures
-        except StudioError as error:
-            raise gr.Error(html.escape(error.message), print_exception=False) from None
+            with _told():
+                request = parse_request(dict(zip(GenerationRequest.model_fields, values, strict=True)))
+                events = services.studio.generate(request, owner=visitor.username or LOCAL_OWNER)
+                for event in events:
+                    if isinstance(event, Saved):
+                        pictures = [*pictures, picture(event.record)]
+                    elif isinstance(event, Failed):
+                        raise event.error
+                    # Also without news: Gradio can only stop a run between two values.
+                    yield pictures
         finally:
             if events is not None:
                 events.close()

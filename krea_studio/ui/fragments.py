@@ -11,10 +11,12 @@ from html import escape
 
 from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
+from krea_studio.direction.styles import styles_text
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
 from krea_studio.library.records import Record
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.recipe.plan import Shot
+from krea_studio.recipe.request import Expansion
 from krea_studio.recipe.variants import VARIANTS, Variant
 
 UNOFFICIAL = "Unofficial project, not affiliated with Krea."
@@ -31,10 +33,18 @@ EMPTY_STAGE = """
 <p>Describe one, or start from an example, then press Generate.</p></div>
 """
 
+DEFECT = "The studio itself failed, which is not your doing — its log says why; try again."
+
 
 def starting(shot: Shot) -> str:
     """The stage between the click and the engine's first event, already at the picture's proportions."""
     return _progress("Starting", None, _canvas(shot, None))
+
+
+def expanding(shot: Shot, pictures: int) -> str:
+    """The stage while a prompt is written out."""
+    which = f"Picture {shot.index + 1} of {pictures} · expanding" if pictures > 1 else "Expanding"
+    return _progress(f"{which} the prompt", None, _canvas(shot, None))
 
 
 def queued(shot: Shot, position: int) -> str:
@@ -71,9 +81,14 @@ def reason(sentences: Iterable[str]) -> str:
     return f'<p class="reason">{escape(" ".join(sentences))}</p>'
 
 
+def hint(sentence: str) -> str:
+    """What to know of a control that has no line of its own for it."""
+    return f"<p>{escape(sentence)}</p>"
+
+
 def caption(record: Record) -> str:
     """The text under a picture in a gallery (Gradio escapes it): seed, seconds, and slider values if there are any."""
-    told = (values_text(record.recipe), references_text(record.recipe))
+    told = (values_text(record.recipe), references_text(record.recipe), styles_text(record.recipe))
     return " · ".join([str(record.seed), seconds_text(record.seconds), *filter(None, told)])
 
 
@@ -88,9 +103,32 @@ def details(record: Record | None) -> str:
         short_name(record.checkpoint),
         seconds_text(record.seconds),
     ]
-    facts += filter(None, (values_text(record.recipe), references_text(record.recipe)))
+    facts += filter(None, (values_text(record.recipe), references_text(record.recipe), styles_text(record.recipe)))
     line = " · ".join(escape(fact) for fact in facts)
-    return f'<p class="facts">{line}</p><p class="said" dir="auto">{escape(record.prompt)}</p>'
+    said = f'<p class="facts">{line}</p><p class="said" dir="auto">{escape(record.prompt)}</p>'
+    expansion = record.recipe.get("expansion")
+    if expansion is None:
+        return said
+    expansion = Expansion.model_validate(expansion)
+    drawn = "" if expansion.text == record.prompt else f'<p class="said" dir="auto">{escape(expansion.text)}</p>'
+    return f"{said}{expansion_note(expansion)}{drawn}"
+
+
+def expansion_note(expansion: Expansion) -> str:
+    """Who wrote an expanded prompt, and why it is not what was asked for."""
+    return f"<p>{escape(written_by(expansion))}</p>" + (reason([expansion.notice]) if expansion.notice else "")
+
+
+def written_by(expansion: Expansion) -> str:
+    """`Written by the phrasebook, seed 7, then edited`."""
+    if not expansion.writer:
+        return "The prompt as it is written"
+    if expansion.writer == "person":
+        return "Written by hand"
+    told = [f"Written by the {expansion.writer}" + (f" ({expansion.model})" if expansion.model else "")]
+    if expansion.seed is not None:
+        told.append(f"seed {expansion.seed}")
+    return ", ".join([*told, "then edited"] if expansion.edited else told)
 
 
 def mechanism(name: str | None) -> str:

@@ -21,8 +21,9 @@ from krea_studio.library.records import Record
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, parse_request
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
-from krea_studio.ui import fragments, moodboard_choice, references
-from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, mechanism_of, number_text, read_number
+from krea_studio.ui import creativity, fragments, moodboard_choice, references, style_choice
+from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, mechanism_of, number_text, percent, read_number
+from krea_studio.ui.moodboard_fragments import pictures
 from krea_studio.ui.presenter import RunPresenter, Update, pictures_of, shown
 from krea_studio.ui.recall import control_values, remark
 
@@ -31,12 +32,14 @@ logger = logging.getLogger(__name__)
 RECENT_PICTURES = 24
 NEAR_SPREAD = 25  # how far from a picture's slider values "Around this" draws
 # What the tab hands to a run beside fields of the request; both are made into fields.
-NOT_FIELDS = ("references", *references.STRENGTHS, "moodboard_strength", "moodboard_content")
+NOT_FIELDS = (
+    "references", *references.STRENGTHS, "moodboard_strength", "moodboard_content", *style_choice.CHOICE,
+    "expanded_prompt",
+)  # fmt: skip
 LOCAL_OWNER = "local"
 UNKNOWN_OWNER = "browser-unknown"  # a browser that names itself otherwise than this page did; nobody is shown these
 BROWSER = re.compile(r"[0-9a-f]{32}")
 STOPPED = "Stopped. Finished pictures are kept."
-DEFECT = "The studio itself failed, which is not your doing — its log says why; try again."
 
 
 class CreateHandlers:
@@ -46,7 +49,9 @@ class CreateHandlers:
         self.services = services
         self.shared = shared
         self.references = references.ReferenceHandlers(services)
+        self.creativity = creativity.CreativityHandlers(services)
         self.boards = moodboard_choice.MoodboardChoiceHandlers(services)
+        self.styles = style_choice.StyleChoiceHandlers(services)
 
     def run(self, visitor: gr.Request, browser: str, random_seed: bool, **controls: Any) -> Iterator[Update]:
         """Generate what the controls say; yields updates until the last picture is shown or the run has failed."""
@@ -61,13 +66,14 @@ class CreateHandlers:
             locked = [slider for slider, on in locks.items() if on]
             wishes = {**controls, **numbers, "locked_sliders": locked, **_direction(controls)}
             request = parse_request({field: wishes[field] for field in wishes if field not in NOT_FIELDS})
+            self.references.require(request.style_references)
             events = self.services.studio.generate(request, owner=self.owner(visitor, browser))
             yield from presenter.updates(events)
         except StudioError as error:
             presenter.problem = error.message
         except Exception:
             logger.exception("A run from the page failed")
-            presenter.problem = DEFECT
+            presenter.problem = fragments.DEFECT
         finally:
             if events is not None:
                 events.close()
@@ -154,19 +160,16 @@ class CreateHandlers:
             lambda: self.references.added([str(self._record(shown_ids, selected).path)], references, **places)
         )
 
-    def added_to_board(self, shown_ids: list[str], selected: int, moodboard: str, variant: str) -> Update:
+    def added_to_board(self, shown_ids: list[str], selected: int, moodboard: str, **described: Any) -> Update:
         """The looked-at picture joins the chosen moodboard."""
+        return self._guarded(
+            lambda: self._added_to_board([self._record(shown_ids, selected).path], moodboard, **described)
+        )
 
-        def added() -> Update:
-            if not moodboard:
-                raise InvalidRequest(
-                    "No moodboard is chosen — choose one under Direction, or make one under Moodboards"
-                )
-            board = self.services.library.moodboards.add(moodboard, [self._record(shown_ids, selected).path])
-            note = f"«{board.name}» has {len(board.images)} pictures now; analyze it again to let them steer."
-            return {"stage": shown(fragments.notice(note, "quiet")), **self.boards.described(moodboard, variant)}
-
-        return self._guarded(added)
+    def dropped_on_board(self, files: str | None, moodboard: str, **described: Any) -> Update:
+        """A picture was dragged to the chosen moodboard: it joins that."""
+        paths = [Path(files)] if files else []
+        return {**self._guarded(lambda: self._added_to_board(paths, moodboard, **described)), "board_file": None}
 
     def pin(self, shown_ids: list[str], selected: int) -> Update:
         """Write the looked-at picture's slider values and seed into the controls, and end random mode."""
@@ -213,6 +216,13 @@ class CreateHandlers:
             return LOCAL_OWNER
         return f"browser-{browser}" if _names_a_browser(browser) else UNKNOWN_OWNER
 
+    def _added_to_board(self, paths: list[Path], moodboard: str, **described: Any) -> Update:
+        if not moodboard:
+            raise InvalidRequest("No moodboard is chosen — choose one under Direction, or make one under Moodboards")
+        board = self.services.library.moodboards.add(moodboard, paths)
+        note = f"«{board.name}» has {pictures(len(board.images))} now; analyze it again to let them steer."
+        return {"stage": shown(fragments.notice(note, "quiet")), **self.boards.described(moodboard, **described)}
+
     def _strip(self, owner: str | None) -> Update:
         records = self.services.library.recent(RECENT_PICTURES, owner)
         return {
@@ -223,14 +233,19 @@ class CreateHandlers:
     def _recalled(self, recipe: dict[str, Any]) -> Update:
         request = GenerationRequest.from_recipe(recipe)
         checkpoint = self.services.engine.checkpoint_of(request.variant)
-        strengths = [round(100 * reference.strength) for reference in request.style_references]
+        strengths = [percent(reference.strength) for reference in request.style_references]
         wide = any(not 0 <= strength <= 100 for strength in strengths)
         filled = self.references.filled([each.image for each in request.style_references], strengths, wide)
-        note = fragments.notice(remark(request, recipe, checkpoint), "quiet")
+        lost = self.references.lost(request.style_references)
+        styles, missing_styles = self.styles.recalled(request)
+        told = f"{remark(request, recipe, checkpoint, lost)} {missing_styles}".strip()
+        note = fragments.notice(told, "quiet")
         return {
             **control_values(request),
             **filled,
             **self.boards.recalled(request),
+            **styles,
+            **self.creativity.recalled(request),
             "wide_strengths": wide,
             "stage": shown(note),
         }
@@ -250,13 +265,15 @@ class CreateHandlers:
 
 
 def _direction(controls: dict[str, Any]) -> dict[str, Any]:
-    """References and moodboard as a request has them."""
+    """References, moodboard, styles and expanded prompt as a request has them."""
     chosen = (controls[name] for name in moodboard_choice.CHOICE)
     return {
         "style_references": references.wished(
             controls["references"], [controls[name] for name in references.STRENGTHS]
         ),
         "moodboard": moodboard_choice.wished(*chosen),
+        "styles": style_choice.wished(controls["chosen_styles"], controls),
+        "expansion": creativity.wished(*(controls[name] for name in creativity.READ)),
     }
 
 

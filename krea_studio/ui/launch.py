@@ -21,6 +21,9 @@ from starlette.routing import Route
 
 from krea_studio.engine.base import Engine
 from krea_studio.errors import InvalidRequest, StudioError, Unavailable
+from krea_studio.library.hub import MAX_BYTES as MAX_STYLE_BYTES
+from krea_studio.library.loader import MAX_FILE_BYTES
+from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
 from krea_studio.library.store import RECORDS_FILE
 from krea_studio.services import Services, build_services
 from krea_studio.settings import Settings
@@ -30,7 +33,8 @@ from krea_studio.ui.protection import BodyLimit, SameSiteUploads, SecurityHeader
 
 logger = logging.getLogger(__name__)
 
-MAX_UPLOAD = "64mb"
+# What a loader refuses by itself, with a reason. Styles are larger, but on a shared page strangers could fill the disk.
+MAX_UPLOAD_BYTES = max(MAX_FILE_BYTES, MAX_ARCHIVE_BYTES)
 SESSIONS_KEPT = 500
 SPARE_THREADS = 40  # for short requests, beside the threads that wait for the engine
 
@@ -95,7 +99,7 @@ def launch_options(services: Services) -> dict[str, Any]:
         "run_history": False,
         "ssr_mode": False,
         "pwa": False,
-        "max_file_size": MAX_UPLOAD,
+        "max_file_size": MAX_STYLE_BYTES if is_loopback(address(services.settings)[0]) else MAX_UPLOAD_BYTES,
         "max_threads": services.settings.queue_size + SPARE_THREADS,
         "state_session_capacity": SESSIONS_KEPT,
         "app_kwargs": {

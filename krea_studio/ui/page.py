@@ -5,8 +5,9 @@ import gradio as gr
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.create import build_create_tab
-from krea_studio.ui.endpoint import add_generate_endpoint
+from krea_studio.ui.endpoint import add_endpoints
 from krea_studio.ui.moodboards import build_moodboards_tab
+from krea_studio.ui.styles import build_styles_tab
 
 CACHE_CHECK_SECONDS = 3600
 CACHE_LIFETIME_SECONDS = 86_400
@@ -27,8 +28,9 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
         gr.HTML(fragments.HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Create", id="create"):
-                create = build_create_tab(services, shared)
+                create = build_create_tab(services, shared, tabs)
             build_moodboards_tab(services, shared, tabs, create["moodboard"], create["moodboard_content"])
+            build_styles_tab(services, shared, tabs, create)
         gr.HTML(fragments.FOOTER, elem_id="notice")
-        add_generate_endpoint(services)
+        add_endpoints(services)
     return page

@@ -12,7 +12,7 @@ import gradio as gr
 from krea_studio.engine.base import Failed, Loading, Queued, Step
 from krea_studio.library.records import Record
 from krea_studio.recipe.plan import GenerationPlan
-from krea_studio.studio import Saved, Started
+from krea_studio.studio import Expanding, Saved, Started
 from krea_studio.ui import fragments
 
 Update = dict[str, Any]
@@ -39,6 +39,8 @@ class RunPresenter:
                     yield {"stage": gr.skip()}
                 case Started():
                     yield self._started(event)
+                case Expanding():
+                    yield {"stage": shown(fragments.expanding(self.plan.shots[event.shot], len(self.plan.shots)))}
                 case Queued():
                     yield {"stage": shown(fragments.queued(self.plan.shots[0], event.position))}
                 case Loading():

@@ -1,9 +1,10 @@
 """Settings come back: from a record of the library or a dropped PNG to the values of the page's controls.
 
-A recipe may name a control that this version cannot use yet, or a checkpoint that is not the one configured here;
-both are said in the remark that comes with the values. Recipes are read and checked by the library and the request.
+A recipe may name a checkpoint that is not the one configured here, which is said in the remark that comes with the
+values. Recipes are read and checked by the library and the request.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
@@ -11,10 +12,10 @@ import gradio as gr
 from krea_studio.direction.references import other_mechanism
 from krea_studio.direction.sliders import other_mechanisms
 from krea_studio.engine.base import CheckpointInfo
-from krea_studio.recipe.pending import PENDING_CONTROLS
-from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, label
+from krea_studio.recipe.request import SLIDERS, GenerationRequest
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, number_text
+from krea_studio.ui.references import gone
 
 # Controls of the page that are written from a request.
 RECALLED = (
@@ -27,8 +28,6 @@ def control_values(request: GenerationRequest) -> dict[str, Any]:
     """The value of every control for this request; overrides that only repeat the variant's own stay empty."""
     variant = VARIANTS[request.variant]
     values = {field: getattr(request, field) for field in RECALLED}
-    for field in PENDING_CONTROLS.keys() & values.keys():
-        values[field] = default(field)
     if request.steps == variant.steps:
         values["steps"] = None
     if request.guidance_scale == variant.guidance_scale:
@@ -39,12 +38,15 @@ def control_values(request: GenerationRequest) -> dict[str, Any]:
     return {**values, **texts, **locks, "random_panel": panel, "random_seed": request.seed is None}
 
 
-def remark(request: GenerationRequest, recipe: dict[str, Any], checkpoint: CheckpointInfo) -> str:
-    """What the person should know before drawing again; the seed alone when all is as it was."""
+def remark(
+    request: GenerationRequest, recipe: dict[str, Any], checkpoint: CheckpointInfo, lost: Iterable[int] = ()
+) -> str:
+    """What the person should know before drawing again; the seed alone when all is as it was.
+
+    `lost` are the places, from 1, of references that are not kept any more.
+    """
     sentences = [f"Settings of seed {request.seed} are in the controls."]
-    missing = [label(field) for field in PENDING_CONTROLS if getattr(request, field) != default(field)]
-    if missing:
-        sentences.append(f"Left out, because not available yet: {', '.join(missing)}.")
+    sentences += [f"{gone(place)}." for place in lost]
     made_with = recipe.get("checkpoint")
     if made_with not in (None, checkpoint.name):
         sentences.append(f"It was made with {made_with}; here {request.variant} is {checkpoint.name}.")

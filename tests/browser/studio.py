@@ -41,6 +41,7 @@ def serving(folder: Path) -> Iterator[str]:
     environment = {
         **os.environ,
         "KREA_STUDIO_LIBRARY": str(folder / "library"),
+        "KREA_STUDIO_STYLES": str(folder / "styles"),
         "KREA_STUDIO_PORT": str(port),
         "GRADIO_TEMP_DIR": str(folder / "gradio"),
     }

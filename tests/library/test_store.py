@@ -170,6 +170,43 @@ def test_a_process_killed_while_writing_leaves_no_picture(tmp_path: Path) -> Non
     assert part not in files(tmp_path / "library")
 
 
+def test_abandoned_parts_of_references_and_moodboards_are_removed(library: Library) -> None:
+    reference = library.references.add_picture(Image.new("RGB", (64, 64), "teal"))
+    folder = library.references.path(reference).parent
+    library.moodboards.folder.mkdir(parents=True, exist_ok=True)
+    parts = [folder / "a.png.0123abcd.part", library.moodboards.folder / "a.json.0123abcd.part"]
+    young = folder / "young.png.0123abcd.part"
+    old = time.time() - 2 * store.ABANDONED_SECONDS
+    for part in (*parts, young):
+        part.write_bytes(b"half")
+    for part in parts:
+        os.utime(part, (old, old))
+    reopened = Library(library.folder)
+    assert not any(part.exists() for part in parts)
+    assert young.exists() and reopened.references.path(reference).is_file()
+
+
+def test_only_parts_that_the_studio_made_are_removed(library: Library) -> None:
+    record = save(library)
+    places = (library.folder, library.folder / "thumbnails", record.path.parent, library.references.folder)
+    foreign = []
+    for place in places:
+        (place / "x.part" / "deep").mkdir(parents=True)
+        foreign += [place / "x.part" / "deep" / "kept.txt", place / "movie.mkv.part", place / "probe-12.part"]
+        (place / "examples.0123abcd.part").mkdir()
+        foreign.append(place / "examples.0123abcd.part" / "kept.txt")
+    own = [library.folder / f"probe-{'0' * 16}.part", library.folder / "moodboards.0123abcd.part" / "half.json"]
+    own[1].parent.mkdir()
+    old = time.time() - 2 * store.ABANDONED_SECONDS
+    for path in (*foreign, *own):
+        path.write_bytes(b"whole")
+    for path in library.folder.rglob("*"):
+        os.utime(path, (old, old))
+    Library(library.folder)
+    assert all(path.exists() for path in foreign)
+    assert not any(path.exists() for path in (*own, own[1].parent))
+
+
 def test_foreign_and_broken_files_are_left_alone(library: Library) -> None:
     record = save(library)
     day = record.path.parent

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.recipe.pending import PENDING_CONTROLS
-from krea_studio.recipe.plan import plan
-from krea_studio.recipe.request import RECIPE_FACTS, SEED_LIMIT, SLIDERS, GenerationRequest, default, parse_request
+from krea_studio.recipe.plan import Shot, plan, with_triggers
+from krea_studio.recipe.request import RECIPE_FACTS, SEED_LIMIT, SLIDERS, GenerationRequest, StyleChoice, parse_request
 from tests.strategies import ready_data, seeds, valid_data
 
 EXPLORATION_SEED = 7
@@ -50,31 +49,38 @@ def test_a_recipe_leads_back_to_its_shot(data: dict[str, Any], seed: int) -> Non
 
 
 @given(valid_data, seeds)
-def test_a_control_that_is_not_built_is_refused_never_ignored(data: dict[str, Any], seed: int) -> None:
+def test_what_a_plan_cannot_be_made_of_is_refused_never_ignored(data: dict[str, Any], seed: int) -> None:
     request = parse_request(data)
-    wanted = [field for field in PENDING_CONTROLS if getattr(request, field) != default(field)]
     board = request.moodboard
-    if not wanted and board and board.strength and not board.content:
-        with pytest.raises(InvalidRequest, match="has no content"):
+    reasons = {
+        "raw creativity draws the prompt as it is": request.expansion is not None and request.creativity == "raw",
+        "has no content": bool(board and board.strength and not board.content),
+        "has no weights": any(style.weight and not style.identity for style in request.styles),
+    }
+    if any(reasons.values()):
+        with pytest.raises(InvalidRequest) as caught:
             plan(request, seed, EXPLORATION_SEED)
-    elif wanted:
-        with pytest.raises(InvalidRequest, match="is not available yet — "):
-            plan(request, seed, EXPLORATION_SEED)
+        assert any(words in caught.value.message for words, holds in reasons.items() if holds)
     else:
         assert plan(request, seed, EXPLORATION_SEED).shots
 
 
-@pytest.mark.parametrize(
-    ("control", "message"),
-    [
-        ({"creativity": "high"}, "Creativity 'high' is not available yet — set it to raw"),
-        ({"styles": [{"name": "a"}]}, "Styles is not available yet — leave it empty"),
-    ],
-)
-def test_the_refusal_names_the_control_and_its_neutral_value(control: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        plan(parse_request({"prompt": "a fox", **control}), 1)
-    assert caught.value.message == message
+@pytest.mark.parametrize("prompt", ["a pink fox", "an inkwell"])
+def test_trigger_words_within_other_words_are_none(prompt: str) -> None:
+    assert with_triggers(prompt, [StyleChoice(name="Ink", trigger="ink")]) == f"{prompt}, ink"
+    assert with_triggers("a fox, INK", [StyleChoice(name="Ink", trigger="ink")]) == "a fox, INK"
+
+
+def test_weights_are_chosen_once_by_whatever_names() -> None:
+    styles = [{"name": "Woodcut", "identity": "0" * 32}, {"name": "Linocut", "identity": "0" * 32}]
+    with pytest.raises(InvalidRequest, match="^Style 'Linocut' is chosen more than once"):
+        plan(GenerationRequest(prompt="a fox", styles=styles), 1)
+
+
+def test_a_style_is_chosen_once() -> None:
+    styles = [{"name": "Woodcut", "identity": "0" * 32}, {"name": "woodcut", "identity": "1" * 32}]
+    with pytest.raises(InvalidRequest, match="^Style 'woodcut' is chosen more than once — choose it once"):
+        plan(parse_request({"prompt": "a fox", "styles": styles}), 1)
 
 
 @pytest.mark.parametrize("seed", [-1, SEED_LIMIT, True, 1.0, "1", None])
@@ -109,10 +115,34 @@ def test_variants_bring_their_own_steps_and_guidance() -> None:
     assert (own.steps, own.guidance_scale) == (5, 0.0)
 
 
+def shot_with(**fields: Any) -> Shot:
+    return plan(parse_request({"prompt": "a fox", **fields}), 1).shots[0]
+
+
 def test_the_model_reads_the_expansion_where_there_is_one() -> None:
-    shot = plan(parse_request({"prompt": "a fox"}), 1).shots[0]
-    assert shot.conditioning_prompt == "a fox"
-    assert replace(shot, expanded_prompt="a red fox in snow").conditioning_prompt == "a red fox in snow"
+    request = parse_request({"prompt": "a fox"})
+    assert plan(request, 1).shots[0].conditioning_prompt is request.prompt
+    expanded = shot_with(creativity="low", expansion={"text": "a red fox in snow"})
+    assert expanded.conditioning_prompt == "a red fox in snow"
+    assert expanded.prompt == "a fox"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "style", "read"),
+    [
+        ("a fox", {"trigger": "woodcut print"}, "a fox, woodcut print"),
+        ("a fox.", {"trigger": "woodcut print"}, "a fox, woodcut print"),
+        ("a Woodcut Print of a fox", {"trigger": "woodcut print"}, "a Woodcut Print of a fox"),
+        ("a fox", {"trigger": "woodcut print", "weight": -0.5}, "a fox"),
+        ("a fox", {"trigger": "woodcut print", "weight": 0.0}, "a fox"),
+        ("a fox", {"trigger": ""}, "a fox"),
+    ],
+)
+def test_trigger_words_stand_after_the_prompt(prompt: str, style: dict[str, Any], read: str) -> None:
+    shot = shot_with(prompt=prompt, styles=[{"name": "woodcut", "identity": "0" * 32, **style}])
+    assert shot.conditioning_prompt == read
+    assert shot.prompt == prompt
+    assert shot.style_weights == ({"0" * 32: shot.styles[0].weight} if shot.styles[0].weight else {})
 
 
 def test_seeds_go_round_at_the_limit() -> None:

@@ -94,7 +94,7 @@ def test_a_request_is_frozen_and_hashable(data: dict[str, Any]) -> None:
         ({"moodboard": 7}, "Moodboard is 7 — give an object with name and strength and content, or leave it empty"),
         (
             {"styles": [{"name": "a", "power": 3}]},
-            "'power' is not a field of Styles, number 1 — use only name, weight",
+            "'power' is not a field of Styles, number 1 — use only name, weight, trigger, identity",
         ),
     ],
 )
@@ -162,7 +162,7 @@ class TestFromRecipe:
             ({"schema_version": 2}, "schema version 2, this studio reads 1"),
             ({"schema_version": True}, "schema version True"),
             ({"width": 1000}, "(1000, 1024)"),
-            ({"expanded_prompt": "a red fox"}, "'a red fox'"),
+            ({"expansion": {"text": ""}}, "Expanded prompt, text is empty"),
             ({"prompt": ""}, "Prompt is empty"),
         ],
     )

@@ -6,9 +6,8 @@ import pytest
 
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, LoadedCheckpoint
 from krea_studio.library.store import Library
-from krea_studio.services import Services
+from krea_studio.services import Services, services_over
 from krea_studio.settings import Settings
-from krea_studio.studio import Studio
 from tests.doubles import Script, ScriptedEngine
 
 VOCABULARY = {"subject": ["fox", "<whale>"], "how_dense": ["crowded"], "examples": ["a fox at dusk", "a crowded sea"]}
@@ -50,7 +49,7 @@ def engine() -> PageEngine:
 @pytest.fixture
 def services(engine: PageEngine, library: Library) -> Services:
     """A studio on the page engine."""
-    return Services(Settings(library=library.folder), library, engine, Studio(engine, library))
+    return services_over(Settings(library=library.folder), library, engine)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from krea_studio.direction.sliders import STARTING_POINTS, StartingPoint, signed
 from krea_studio.engine.base import Failed, Loading, Queued, Step
@@ -14,9 +15,12 @@ from krea_studio.library.store import Library
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, parse_request
 from krea_studio.services import Services
+from krea_studio.ui import fragments, moodboard_choice, style_choice
 from krea_studio.ui.create import LOCKS, RUN_CONTROLS
-from krea_studio.ui.handlers import DEFECT, NEAR_SPREAD, NOT_FIELDS, CreateHandlers
+from krea_studio.ui.fragments import DEFECT
+from krea_studio.ui.handlers import NEAR_SPREAD, NOT_FIELDS, CreateHandlers
 from krea_studio.ui.references import STRENGTHS, USUAL_STRENGTH
+from krea_studio.ui.style_choice import TRIGGERS, USUAL_WEIGHT, WEIGHTS
 from tests.doubles import drawn, picture
 from tests.ui.conftest import PageEngine
 
@@ -34,12 +38,16 @@ def values(**changed: Any) -> dict[str, Any]:
     locks = dict.fromkeys(LOCKS, False)
     places = {"references": [], **dict.fromkeys(STRENGTHS, USUAL_STRENGTH)}
     board = {"moodboard": "", "moodboard_strength": 35, "moodboard_content": None}
-    known = {*texts, *locks, *places, *board, "random_seed", "prompt"}
+    styles = {"chosen_styles": [], **dict.fromkeys(WEIGHTS, USUAL_WEIGHT), **dict.fromkeys(TRIGGERS, True)}
+    expanded = {"expanded_prompt": "", "expansion": None}
+    known = {*texts, *locks, *places, *board, *styles, *expanded, "random_seed", "prompt"}
     neutral = {name: default(name) for name in RUN_CONTROLS if name not in known}
     return {
         **neutral,
         **places,
         **board,
+        **styles,
+        **expanded,
         **texts,
         **locks,
         "prompt": "a fox",
@@ -119,7 +127,7 @@ def test_progress_is_told(handlers: CreateHandlers, visitor: SimpleNamespace, en
         ({"guidance_scale": "nan"}, "nan"),
         ({"aspect_ratio": "7:1"}, "7:1"),
         ({"intensity": float("nan")}, "nan"),
-        ({"creativity": "high"}, "not available yet"),
+        ({"creativity": "huge"}, "huge"),
         ({"batch": 9}, "9"),
     ],
 )
@@ -265,11 +273,81 @@ def test_a_recipe_of_another_checkpoint_is_told(handlers: CreateHandlers, librar
     assert "made with krea-2-turbo" in note
 
 
-def test_controls_of_a_later_version_are_told(handlers: CreateHandlers, library: Library) -> None:
-    record = kept(library)
-    update = handlers._recalled({**record.recipe, "creativity": "high"})
-    assert "Left out, because not available yet: Creativity" in update["stage"]["value"]
-    assert update["creativity"] == "raw"
+class TestCreativity:
+    def expanded(self, handlers: CreateHandlers, **changed: Any) -> dict[str, Any]:
+        fields = {"prompt": "a fox", "variant": "turbo", "creativity": "medium", "seed": "7", "random_seed": False}
+        fields |= {name: values()[name] for name in (*moodboard_choice.CHOICE, *style_choice.CHOICE)}
+        working, update = handlers.creativity.expanded(**{**fields, **changed})
+        assert working["expand"]["interactive"] is False and update["expand"]["interactive"] is True
+        return update
+
+    def test_the_expanded_prompt_is_shown_and_drawn_as_it_stands(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+    ) -> None:
+        shown = self.expanded(handlers)
+        assert shown["expansion_group"]["visible"] is True
+        assert "phrasebook" in shown["expansion_note"] and "seed 7" in shown["expansion_note"]
+        box = {name: shown[name] for name in ("expanded_prompt", "expansion")}
+        run(handlers, visitor, creativity="medium", **box)
+        edited = {**box, "expanded_prompt": box["expanded_prompt"] + ", in oil"}
+        run(handlers, visitor, creativity="medium", **edited)
+        first, second = (each.shots[0].expansion for each in engine.plans)
+        assert (first.text, first.edited, first.writer) == (box["expanded_prompt"], False, "phrasebook")
+        assert (second.text, second.edited) == (edited["expanded_prompt"], True)
+
+    def test_what_was_written_for_another_prompt_or_level_is_not_drawn(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+    ) -> None:
+        shown = self.expanded(handlers)
+        box = {name: shown[name] for name in ("expanded_prompt", "expansion")}
+        for changed in ({"prompt": "a whale"}, {"creativity": "high"}):
+            now = {"prompt": "a fox", "creativity": "medium", **changed}
+            assert handlers.creativity.changed(**now, **box)["expanded_prompt"] == ""
+            run(handlers, visitor, **now, **box)
+            drawn = engine.plans[-1].shots[0]
+            assert drawn.expansion.seed == drawn.seed != box["expansion"]["written"]["seed"]
+            edited = {**box, "expanded_prompt": "a fox in oil"}
+            told = handlers.creativity.changed(**now, **edited)
+            assert "another prompt or level" in told["expansion_note"] and "expanded_prompt" not in told
+            run(handlers, visitor, **now, **edited)
+            assert engine.plans[-1].shots[0].conditioning_prompt == "a fox in oil"
+        same = handlers.creativity.changed("a fox ", "medium", **box)
+        assert "expanded_prompt" not in same and same["expansion_group"]["visible"] is True
+
+    def test_a_defect_gives_the_button_back(self, handlers: CreateHandlers, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(handlers.services.studio, "expand", lambda *arguments: 1 / 0)
+        assert "The studio itself failed" in self.expanded(handlers)["stage"]["value"]
+
+    def test_without_a_box_every_picture_s_prompt_is_written_out(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+    ) -> None:
+        run(handlers, visitor, creativity="high", batch=2, random_seed=False, seed="7")
+        assert [shot.expansion.seed for shot in engine.plans[0].shots] == [7, 8]
+
+    def test_at_raw_the_box_has_no_effect_and_is_kept(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+    ) -> None:
+        run(handlers, visitor, creativity="raw", expanded_prompt="a fox in oil", expansion=None)
+        assert engine.plans[0].shots[0].conditioning_prompt == "a fox"
+        hidden = handlers.creativity.changed("a fox", "raw", "a fox in oil", None)
+        again = handlers.creativity.changed("a fox", "low", "a fox in oil", None)
+        assert hidden["expansion_group"]["visible"] is False and again["expansion_group"]["visible"] is True
+        assert "expanded_prompt" not in hidden
+
+    def test_what_cannot_be_expanded_is_one_notice(self, handlers: CreateHandlers) -> None:
+        for changed, words in (({"prompt": ""}, "Prompt is empty"), ({"creativity": "raw"}, "Creativity is raw")):
+            assert words in self.expanded(handlers, **changed)["stage"]["value"]
+
+    def test_a_recipe_brings_its_expansion_back(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, library: Library
+    ) -> None:
+        run(handlers, visitor, creativity="medium")
+        (record,) = library.recent(1)
+        update = handlers.reuse([record.id], 0)
+        assert update["creativity"] == "medium"
+        assert update["expanded_prompt"] == record.recipe["expansion"]["text"]
+        assert update["expansion"]["written"] == record.recipe["expansion"]
+        assert "phrasebook" in fragments.details(record)
 
 
 def test_a_picture_that_was_deleted_is_a_notice(handlers: CreateHandlers, library: Library) -> None:
@@ -373,3 +451,98 @@ def test_the_mechanism_is_shown_beside_each_slider(handlers: CreateHandlers, eng
     update = handlers.variant_chosen("turbo")
     assert update["intensity_mechanism"] == "<p>Slider LoRA</p>"
     assert update["complexity_mechanism"] == "<p>Text direction</p>"
+
+
+def look(library: Library, colour: str) -> str:
+    return library.references.add_picture(Image.new("RGB", (64, 64), colour))
+
+
+def board(services: Services, name: str, *images: str) -> None:
+    services.library.moodboards.create(name)
+    services.library.moodboards.add_references(name, images)
+
+
+def taken_over(controls: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
+    """The controls of a run after an update of the page."""
+    plain = {
+        name: value["value"] if isinstance(value, dict) and "__type__" in value else value
+        for name, value in of_controls(update).items()
+        if not (isinstance(value, dict) and "value" not in value)
+    }
+    return {**controls, **plain}
+
+
+def test_reused_strengths_are_the_same_to_the_last_digit(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine, services: Services
+) -> None:
+    looks = [look(services.library, colour) for colour in ("red", "teal")]
+    board(services, "Dusk", *looks)
+    content = services.studio.analyze("Dusk").content().model_dump(mode="json")
+    wishes = [{"image": looks[0], "strength": 0.333}, {"image": looks[1], "strength": -0.07}]
+    record = kept(
+        services.library, style_references=wishes, moodboard={"name": "Dusk", "strength": 0.125, "content": content}
+    )
+    update = handlers.reuse([record.id], 0)
+    assert update[STRENGTHS[0]]["value"] == 33.3
+    again = run(handlers, visitor, **taken_over(values(), update))
+    assert stages(again)[-1] == ""
+    chosen = engine.plans[0].request
+    assert [each.strength for each in chosen.style_references] == [0.333, -0.07]
+    assert chosen.moodboard.strength == 0.125
+
+
+def test_a_missing_reference_leaves_the_other_settings_to_be_reused(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine, library: Library
+) -> None:
+    looks = [look(library, colour) for colour in ("red", "teal")]
+    record = kept(library, prompt="a whale", style_references=[{"image": image} for image in looks])
+    library.references.path(looks[1]).unlink()
+    for update in (handlers.reuse([record.id], 0), handlers.settings_dropped(str(record.path))):
+        assert update["prompt"] == "a whale" and update["references"] == looks
+        assert "Reference 2 is not in the library any more — remove it" in update["stage"]["value"]
+        assert "Reference 1" not in update["stage"]["value"]
+    refused = run(handlers, visitor, **taken_over(values(), update))
+    assert "Reference 2 is not in the library any more" in stages(refused)[-1]
+    assert engine.plans == []
+
+
+def test_the_line_under_the_moodboard_tells_what_steers(handlers: CreateHandlers, services: Services) -> None:
+    library = services.library
+    board(services, "Dusk", look(library, "red"), look(library, "teal"))
+
+    def told(variant: str = "turbo", content: Any = None) -> str:
+        return handlers.boards.described("Dusk", variant, content)["moodboard_text"]
+
+    assert "was not analyzed" in told()
+    services.studio.analyze("Dusk")
+    assert "2 of 2 pictures steer" in told() and "no guidance" in told() and "no guidance" not in told("medium")
+    assert handlers.boards.described("", "turbo", None) == {"moodboard_text": ""}
+
+    content = library.moodboards.get("Dusk").content()
+    record = kept(library, moodboard={"name": "Dusk", "content": content.model_dump(mode="json")})
+    library.moodboards.delete("Dusk")
+    update = handlers.reuse([record.id], 0)
+    assert "As recorded in the picture: 2 pictures steer" in update["moodboard_text"]
+    assert told(content=update["moodboard_content"]) == update["moodboard_text"]
+    assert "There is no moodboard" in told(content={**update["moodboard_content"], "name": "Dawn"})
+    assert handlers.reuse([kept(library).id], 0)["moodboard_text"] == ""
+
+
+def test_results_join_the_chosen_board_by_button_and_by_drop(
+    handlers: CreateHandlers, services: Services, tmp_path: Path
+) -> None:
+    board(services, "Dusk")
+    chosen = {"moodboard": "Dusk", "variant": "turbo", "moodboard_content": None}
+    record = kept(services.library)
+    pressed = handlers.added_to_board([record.id], 0, **chosen)
+    assert "«Dusk» has 1 picture now" in pressed["stage"]["value"]
+    other = tmp_path / "result.png"
+    Image.new("RGB", (64, 64), "teal").save(other)
+    dropped = handlers.dropped_on_board(str(other), **chosen)
+    assert dropped["board_file"] is None and "2 pictures" in dropped["stage"]["value"]
+    assert len(services.library.moodboards.get("Dusk").images) == 2
+    for update in (
+        handlers.added_to_board([record.id], 0, **{**chosen, "moodboard": ""}),
+        handlers.dropped_on_board(str(other), **{**chosen, "moodboard": ""}),
+    ):
+        assert "No moodboard is chosen" in update["stage"]["value"]

@@ -8,9 +8,12 @@ from pathlib import Path
 import gradio as gr
 import httpx
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
+from PIL import Image
 
 from krea_studio.errors import InvalidRequest
+from krea_studio.library.loader import MAX_FILE_BYTES
+from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
 from krea_studio.recipe.request import GenerationRequest, default
 from krea_studio.services import Services
 from krea_studio.settings import Settings
@@ -37,9 +40,9 @@ def http(server: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_generate_is_the_only_public_endpoint(demo: gr.Blocks) -> None:
+def test_two_endpoints_are_public(demo: gr.Blocks) -> None:
     info = demo.get_api_info()
-    assert list(info["named_endpoints"]) == ["/generate"]
+    assert sorted(info["named_endpoints"]) == ["/add_reference", "/generate"]
     assert info["unnamed_endpoints"] == {}
 
 
@@ -64,6 +67,30 @@ def test_a_program_s_mistake_is_one_clear_line(server: str) -> None:
     client = Client(server, verbose=False)
     with pytest.raises(Exception, match=r"Aspect ratio is .*7:1.* — choose one of 1:1"):
         client.predict(prompt="a fox", aspect_ratio="7:1", api_name="/generate")
+
+
+def test_a_program_gives_a_style_reference(server: str, services: Services, tmp_path: Path) -> None:
+    client = Client(server, verbose=False)
+    Image.new("RGB", (96, 64), "teal").save(tmp_path / "teal.png")
+    image = client.predict(handle_file(tmp_path / "teal.png"), api_name="/add_reference")
+    assert services.library.references.path(image).is_file()
+    wished = [{"image": image, "strength": 0.4}]
+    (entry,) = client.predict(prompt="a fox", resolution="512", batch=1, style_references=wished, api_name="/generate")
+    assert entry["recipe"]["style_references"] == wished
+
+
+def test_a_program_s_reference_is_a_picture_that_it_uploaded(server: str, services: Services, tmp_path: Path) -> None:
+    client = Client(server, verbose=False)
+    (tmp_path / "words.png").write_text("words")
+    with pytest.raises(Exception, match=r"words.png.* is not a PNG, JPEG or WebP picture"):
+        client.predict(handle_file(tmp_path / "words.png"), api_name="/add_reference")
+    with pytest.raises(Exception, match="No picture was given"):
+        client.predict(None, api_name="/add_reference")
+    Image.new("RGB", (96, 64), "teal").save(tmp_path / "private.png")
+    kept = {"path": str(tmp_path / "private.png"), "meta": {"_type": "gradio.FileData"}}
+    answer = httpx.post(f"{server}gradio_api/run/add_reference", json={"data": [kept]})
+    assert answer.status_code >= 400
+    assert not services.library.references.folder.exists()
 
 
 def test_the_server_is_healthy_and_keeps_its_own_counsel(http: httpx.Client) -> None:
@@ -127,6 +154,10 @@ def test_the_hosting_platform_names_the_address(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PORT", "http")
     with pytest.raises(InvalidRequest, match="PORT"):
         address(Settings())
+
+
+def test_whatever_a_loader_takes_can_be_uploaded(services: Services) -> None:
+    assert launch_options(services)["max_file_size"] >= max(MAX_FILE_BYTES, MAX_ARCHIVE_BYTES)
 
 
 def test_records_are_never_served(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
