@@ -1,8 +1,8 @@
 """Serving the page: launch settings, the server's middleware and health check, and warming the engine.
 
 `build_demo` gives the Blocks (for Spaces and for Gradio's own tools), `serve` runs them until interrupted. On Spaces
-and in containers the address comes from GRADIO_SERVER_NAME and PORT, otherwise from the settings. The engine is loaded
-in the background once the server answers, so that the page never waits for torch.
+and in containers the address comes from GRADIO_SERVER_NAME and PORT, otherwise from the settings. The model
+code is read in the background once the server answers, so that the page never waits for torch.
 """
 
 import ipaddress
@@ -19,7 +19,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from krea_studio.engine.base import Engine
 from krea_studio.errors import InvalidRequest, StudioError, Unavailable
 from krea_studio.library.hub import MAX_BYTES as MAX_STYLE_BYTES
 from krea_studio.library.loader import MAX_FILE_BYTES
@@ -64,7 +63,7 @@ def serve_demo(demo: gr.Blocks, services: Services) -> None:
             f"Port {port} on {host} cannot be used — stop what listens there, or set KREA_STUDIO_PORT to another port"
         ) from None
     print(f"Krea Studio is at {url}", flush=True)
-    threading.Thread(target=_warm, args=(services.engine,), name="warm-engine", daemon=True).start()
+    threading.Thread(target=_warm, args=(services,), name="warm-engine", daemon=True).start()
     demo.block_thread()
 
 
@@ -125,8 +124,13 @@ async def _healthy(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-def _warm(engine: Engine) -> None:
+def _warm(services: Services) -> None:
+    """Read the model code, and take in the styles that were put into their folder since the last start."""
     try:
-        engine.prepare()
+        services.engine.prepare()
+        refused = services.intake.import_folder().refused
     except StudioError as error:
-        logger.warning("The engine is not ready: %s", error.message)
+        logger.warning("The engine or the styles are not ready: %s", error.message)
+        return
+    for path, reason in refused.items():
+        logger.warning("The style %s was left out: %s", path, reason)

@@ -222,9 +222,10 @@ def _wire_changes(wiring: Wiring, handlers: StyleHandlers) -> None:
 def _wire_imports(wiring: Wiring, handlers: StyleHandlers) -> None:
     parts = wiring.parts
     line = {"concurrency_id": "style-imports", "concurrency_limit": IMPORTS_AT_ONCE, "trigger_mode": "once"}
-    page = gr.context.Context.root_block
+    # Not when the page is opened: Gradio closes the stream of events after the last queued one, and a run that is begun
+    # at that moment would be cut off. What lies there then was taken in when the server started.
     wiring.on(
-        any_of(page.load, parts["tab"].select),
+        parts["tab"].select,
         handlers.folder_taken_in,
         reads=("open_style", *LOOKING),
         writes=OPENED,

@@ -1,5 +1,6 @@
 """The endpoint against a real server: what it is asked, what comes of every bad answer, and that the key stays in."""
 
+import asyncio
 import json
 import logging
 import threading
@@ -306,3 +307,10 @@ def test_a_whole_expansion_over_http(server: Server) -> None:
     found = expand(PROMPT, "medium", 1, endpoint(server), lambda text: len(text.split()), 400, lambda: None)
     assert (found.text, found.writer, found.model) == ("A red fox trots through snow.", "endpoint", "small-model")
     assert found.notice == ""
+
+
+def test_it_works_where_a_loop_is_running(server: Server) -> None:
+    async def notebook() -> str:
+        return write(endpoint(server))
+
+    assert asyncio.run(notebook()) == "A red fox in deep snow."
