@@ -27,16 +27,30 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
 @pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    """Open the studio as a new visitor; keyword arguments go to the browser context."""
+def visit(request: pytest.FixtureRequest, browser: Browser, address: str) -> Iterator[Visit]:
+    """Open the studio as a new visitor; `script` runs before the page's own, other arguments go to the context.
+
+    What the pages of a failed test showed at the end, and what was on their consoles, is printed.
+    """
     contexts, trouble = [], []
 
-    def open_studio(width: int = 1440, height: int = 900, **options: object) -> Page:
+    def open_studio(width: int = 1440, height: int = 900, script: str = "", **options: object) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
+        page.add_init_script(script)
         page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: trouble.append(str(error)))
         page.on("request", lambda request: None if _own(request.url, address) else trouble.append(request.url))
@@ -47,6 +61,9 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
     yield open_studio
     found = list(trouble)  # closing aborts what is under way, which is no trouble of the page
     for context in contexts:
+        if request.node.stash.get(FAILED, False):
+            for page in context.pages:
+                print(f"A page showed:\n{page.locator('body').inner_text()}\n")
         context.close()
     assert found == []
 

@@ -115,6 +115,61 @@ def test_one_of_two_visitors_cancels_the_other_is_served(visit: Visit) -> None:
     expect(first.locator("#gallery")).to_have_count(0)
 
 
+# A line on which what the server says of queued events comes late, and one on which all of a run comes at once.
+LATE = """{
+    transform: (part, out) => { setTimeout(() => out.enqueue(part), 700); },
+    flush: () => new Promise((done) => setTimeout(done, 800)),
+}"""
+AT_ONCE = """{
+    start() { this.kept = ""; },
+    transform(part, out) {
+        this.kept += new TextDecoder().decode(part, { stream: true });
+        if (!this.kept.includes("process_completed")) return;
+        this.flush(out);
+    },
+    flush(out) {
+        out.enqueue(new TextEncoder().encode(this.kept));
+        this.kept = "";
+    },
+}"""
+
+
+def line(transformer: str) -> str:
+    return f"""
+        const plain = window.fetch;
+        window.fetch = async (input, init) => {{
+            const answer = await plain(input, init);
+            if (!String(input.url ?? input).includes("/queue/data")) return answer;
+            const body = answer.body.pipeThrough(new TransformStream({transformer}));
+            return new Response(body, {{ status: answer.status, headers: answer.headers }});
+        }};
+    """
+
+
+def test_pictures_are_shown_also_where_all_of_a_run_comes_at_once(visit: Visit) -> None:
+    page = visit(script=line(AT_ONCE))
+    choose_draft(page)
+    page.locator("#batch").get_by_text("2", exact=True).click()
+    for prompt in ("a fox", "a whale"):
+        generate(page, prompt)
+        expect(page.locator("#details")).to_contain_text(prompt)
+        expect_pictures(page, 2)
+
+
+def test_a_run_right_after_stop_is_not_lost(visit: Visit) -> None:
+    page = visit(script=line(LATE))
+    start_a_long_run(page, "a fox")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#stage")).to_contain_text(re.compile(r"step \d+ of 100"))
+    stop(page)
+    page.get_by_label("Steps").fill("")
+    page.locator("#batch").get_by_text("1", exact=True).click()
+    choose_draft(page)
+    generate(page, "a fox")
+    expect_pictures(page, 1)
+
+
 def test_closing_the_tab_gives_the_engine_back(visit: Visit) -> None:
     leaver, other = visit(), visit()
     start_a_long_run(leaver, "a mushroom")
