@@ -12,7 +12,7 @@ from typing import Any
 
 from krea_studio.recipe.plan import Shot
 
-MECHANISM = "reference attention 2"
+MECHANISM = "reference attention 3"
 """Goes into the recipe; the number counts changes that alter pictures."""
 
 MOST_STRENGTH = 2.0

@@ -2,7 +2,7 @@
 
 A model answers with more or less than it was asked for, and it likes to say what the pictures show and who made them.
 A moodboard steers by its look alone, so words that name subjects, people, brands or artists are left out. Names are
-told by their capital letters and by how they are introduced; there is no list of names.
+told by the model's own list of them, by their capital letters and by how they are introduced.
 """
 
 import json
@@ -19,9 +19,10 @@ from krea_studio.recipe.request import clean_text
 from krea_studio.validation import shown
 
 MAX_PHRASE_CHARACTERS = 60
-MAX_SUBJECTS = 40
+MAX_KEPT_OUT = 40  # of each kind
 READ_CHARACTERS = 50_000  # of an answer, from its end; what comes before is thoughts
-FIELDS = ("taste_profile", "keywords", "avoids", "subjects")
+KEPT_OUT = ("subjects", "names")
+FIELDS = ("taste_profile", "keywords", "avoids", *KEPT_OUT)
 
 INSTRUCTION = (
     "Look at these pictures together: they are one moodboard. Describe only the look that they share: palette, light, "
@@ -31,7 +32,9 @@ INSTRUCTION = (
     '{"taste_profile": "two to four sentences about the shared look, at most 450 characters", '
     '"keywords": ["six to eight short phrases, lower case, that give a new picture this look"], '
     '"avoids": ["up to five short phrases, lower case, for looks that would not belong here"], '
-    '"subjects": ["what the pictures show, a word or two each, so that it can be kept out"]}'
+    '"subjects": ["what the pictures show, a word or two each, so that it can be kept out"], '
+    '"names": ["people, brands, artists, studios and titles that these pictures remind of, so that they can be kept '
+    'out"]}'
 )
 # A model that always takes the likeliest word answers the same to the same question.
 INSTRUCTION_AGAIN = INSTRUCTION + "\nBegin with { and end with }. Be brief: name five subjects at most, each once."
@@ -50,25 +53,22 @@ _TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
 
 @dataclass(frozen=True)
 class Written:
-    """What is kept of a model's analysis; `subjects` are what it saw, to be kept out of everything else."""
+    """What is kept of a model's analysis."""
 
     taste_profile: str
     keywords: tuple[str, ...]
     avoids: tuple[str, ...]
-    subjects: tuple[str, ...]
 
 
-def parse_written(text: str, subjects: Iterable[str] = ()) -> Written:
+def parse_written(text: str) -> Written:
     """What is usable of a model's raw answer to `INSTRUCTION`.
 
-    The answer may think aloud, put its JSON into a fence or into prose, and leave trailing commas. `subjects` are
-    further ones to keep out, as answers about other pictures of the board named them. The profile is cut at a sentence,
-    phrases that are too long are dropped rather than cut. Raises InvalidRequest, and nothing else, where neither a
-    profile nor a keyword is left.
+    The answer may think aloud, put its JSON into a fence or into prose, and leave trailing commas. The profile is cut
+    at a sentence, phrases that are too long are dropped rather than cut. Raises InvalidRequest, and nothing else, where
+    neither a profile nor a keyword is left.
     """
     found = _answer(text)
-    named = _phrases(found.get("subjects"))[:MAX_SUBJECTS]
-    banned = _subject_words([*named, *subjects])
+    banned = _subject_words(phrase for kept_out in KEPT_OUT for phrase in _phrases(found.get(kept_out))[:MAX_KEPT_OUT])
     keywords, avoids = _phrases(found.get("keywords")), _phrases(found.get("avoids"))
     unmarked = _unmarked([*keywords, *avoids])
     kept = [p for p in keywords if _about_the_look(p, banned, unmarked)]
@@ -84,7 +84,7 @@ def parse_written(text: str, subjects: Iterable[str] = ()) -> Written:
             else "it says nothing in taste_profile and keywords"
         )
         raise InvalidRequest(f"The model's analysis cannot be used: {reason} — analyze again, or without a model")
-    return Written(profile, tuple(kept[:MAX_KEYWORDS]), tuple(opposed[:MAX_AVOIDS]), tuple(named))
+    return Written(profile, tuple(kept[:MAX_KEYWORDS]), tuple(opposed[:MAX_AVOIDS]))
 
 
 def _answer(text: str) -> dict[str, Any]:

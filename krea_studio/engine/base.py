@@ -118,7 +118,7 @@ class LoadedCheckpoint:
 class EngineStatus:
     """What the engine holds and does now. `bytes` counts parts that checkpoints share once.
 
-    `reference_bytes` are kept of what was read of references, in `reference_seconds` for the latest picture with any.
+    `reference_bytes` are kept of what was read of references, in `reference_seconds` for the latest run with any.
     """
 
     device: str

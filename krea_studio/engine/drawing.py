@@ -80,6 +80,8 @@ class Drawing:
             wanted = dict.fromkeys(slider for shot in shots for slider in shot.sliders)
             mechanisms = self.sliders.prepare(loaded, tuple(wanted), run.emit, run.check)
             self.styles.prepare(loaded, plan.styles, {style.identity: style.name for style in plan.shots[0].styles})
+            if any(map(attended_pictures, shots)):
+                self.references.new_run()
             run.start_clock()
             for shot in shots:
                 run.shot = shot.index

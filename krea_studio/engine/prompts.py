@@ -17,7 +17,7 @@ from krea_studio.errors import InvalidRequest
 
 PIPELINE_TOKENS = 512
 # What the stock transformer adds to the logits of image tokens where its mask has numbers: it puts ones beside them.
-_FULLY_READ = 1.0
+FULLY_READ = 1.0
 CACHE_BYTES = 256 * 2**20  # about a hundred trimmed prompts of the real model, some thousands of the embedded one
 
 
@@ -25,7 +25,7 @@ CACHE_BYTES = 256 * 2**20  # about a hundred trimmed prompts of the real model, 
 class PromptEmbedding:
     """`values` of shape (1, tokens, text layers, text width), `mask` (1, tokens), true where a token is read.
 
-    A mask of numbers is added to the logits of the tokens instead: _FULLY_READ for one that is read, more or less for
+    A mask of numbers is added to the logits of the tokens instead: FULLY_READ for one that is read, more or less for
     one that counts more or less, minus infinity for one that is not read.
     """
 
@@ -117,13 +117,13 @@ def _steered(plain: PromptEmbedding, with_words: PromptEmbedding, tail: int, sha
     own[:, -tail:] += min(share, 1.0) * (with_words.values[:, -tail:] - own[:, -tail:])
     if len(read) == plain.values.shape[1]:
         values = torch.cat([words, own], 1)
-        bias = values.new_full(values.shape[:2], _FULLY_READ)
+        bias = values.new_full(values.shape[:2], FULLY_READ)
         bias[:, : words.shape[1]] += math.log(share)
         return PromptEmbedding(values, bias)
     values, bias = plain.values.clone(), plain.values.new_full(plain.mask.shape, -math.inf)
     free = (~plain.mask[0].bool()).nonzero()[: words.shape[1], 0]
     values[:, read], values[:, free] = own, words
-    bias[:, read], bias[:, free] = _FULLY_READ, _FULLY_READ + math.log(share)
+    bias[:, read], bias[:, free] = FULLY_READ, FULLY_READ + math.log(share)
     return PromptEmbedding(values, bias)
 
 

@@ -24,7 +24,7 @@ from diffusers.models.embeddings import apply_rotary_emb
 from krea_studio.engine.adapters import switched_off
 from krea_studio.engine.attention import attend
 from krea_studio.engine.cache import ByteCache
-from krea_studio.engine.prompts import PromptEmbedding
+from krea_studio.engine.prompts import FULLY_READ, PromptEmbedding
 
 NOISE_SEED = 42
 
@@ -301,6 +301,8 @@ class _Processor:
         """Attention to the picture's own tokens and to the references, merged by log-sum-exp."""
         attention = self._attention
         own, own_lse = attend(query, key, value, mask)
+        if mask is not None and mask.dtype != torch.bool:
+            own_lse = own_lse - FULLY_READ  # on all own logits, so that only the references would lose by it
         gains = attention.key_gains(key.shape[-1], key)
         outs, lses = [], [own_lse]
         for capture, log_weight in zip(attention.seen, attention.log_weights, strict=True):

@@ -47,7 +47,7 @@ class References:
 
     def __init__(self, budget_bytes: int, preset: Preset = Preset()) -> None:
         self.preset = preset
-        self.seconds = 0.0  # that the latest picture spent on encoding and capturing
+        self.seconds = 0.0  # that the present run, or the latest one with any, spent on encoding and capturing
         self._captures: ByteCache[Capture] = ByteCache(budget_bytes)
         self._latents: ByteCache[Encoded] = ByteCache(LATENT_BYTES)
         self._encoders: dict[Hashable, SingleFrameEncoder] = {}
@@ -61,6 +61,10 @@ class References:
         """Forget what was read, for comparisons."""
         self._captures.clear()
         self._latents.clear()
+
+    def new_run(self) -> None:
+        """A run with references begins: count its seconds."""
+        self.seconds = 0.0
 
     @contextmanager
     def applied(
@@ -82,7 +86,6 @@ class References:
             return
         for cache in (self._captures, self._latents):
             cache.new_round()
-        self.seconds = 0.0
         text = neutral()
         of_board = sum(each.of_board for each in wanted)
         references = [self._reference(loaded, each, pictures, text, of_board) for each in wanted]

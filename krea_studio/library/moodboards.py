@@ -254,7 +254,13 @@ class Moodboards:
         return self.folder / f"{hashlib.sha256(folded(name).encode()).hexdigest()[:32]}.json"
 
     def _require_free(self, name: str) -> None:
-        if self._path(name).exists():
+        path = self._path(name)
+        if path.exists() and self._intact(path) is None:
+            raise InvalidRequest(
+                f"The file of a moodboard {shown(name)} is damaged — delete that moodboard on the command line, or use "
+                "another name"
+            )
+        if path.exists():
             raise InvalidRequest(f"There is a moodboard {shown(name)} already — use another name")
 
     def _free_name(self, name: str) -> str:

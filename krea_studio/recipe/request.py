@@ -253,7 +253,10 @@ class GenerationRequest(Frozen):
         description="Same seed, same draws of random mode; empty draws a new one",
     )
     style_references: tuple[StyleReference, ...] = Field(
-        default=(), max_length=4, title="Style references", description="Up to four pictures whose look is taken over"
+        default=(),
+        max_length=4,
+        title="Style references",
+        description="Up to four pictures whose look is taken over; beyond 200 % in all, moodboard included, they share it",
     )
     moodboard: MoodboardChoice | None = Field(
         default=None, title="Moodboard", description="A saved collection of pictures that gives the direction"

@@ -319,7 +319,8 @@ class MoodboardHandlers:
 
     def _added(self, open_board: str, files: list[str]) -> Update:
         before = len(self._boards.get(open_board).images)
-        added = len(self._boards.add(open_board, files).images) - before
+        # Others may add to the board at the same time.
+        added = min(len(self._boards.add(open_board, files).images) - before, len(files))
         known = len(files) - added
         note = f"{moodboard_fragments.pictures(added)} added." if added else "Nothing added."
         return _note(note + (f" {moodboard_fragments.pictures(known)} on the board already." if known else ""))

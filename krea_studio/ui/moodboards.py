@@ -186,7 +186,12 @@ def _wire_files(wiring: Wiring, handlers: MoodboardHandlers) -> None:
     parts = wiring.parts
     line = {"concurrency_id": "moodboard-files", "concurrency_limit": FILES_AT_ONCE}
     added = wiring.on(
-        parts["dropped"].upload, handlers.add, reads=("open_board", "dropped"), writes=(*NOTICE, "dropped"), **line
+        parts["dropped"].upload,
+        handlers.add,
+        reads=("open_board", "dropped"),
+        writes=(*NOTICE, "dropped"),
+        trigger_mode="multiple",
+        **line,
     )
     wiring.at_once(added.then, handlers.refreshed, reads=OPEN_AND_CHOSEN, writes=OPENED)
     imported = wiring.on(

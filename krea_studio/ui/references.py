@@ -4,14 +4,15 @@ Pictures come by drop, paste or choice of files, or from the results; all go thr
 holds only the ids that it gives out. Places are filled from the first on, so that a request lists them as they stand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StudioError
-from krea_studio.library.references import References
+from krea_studio.library.loader import load_picture
+from krea_studio.library.references import Reference, References
 from krea_studio.recipe.request import StyleReference, bounds, default, help_text, label
 from krea_studio.services import Services
 from krea_studio.ui import fragments
@@ -111,6 +112,11 @@ class ReferenceHandlers:
         files = [files] if isinstance(files, str) else list(files or ())
         return {**self._guarded(lambda: self._with(files, references, places)), "reference_file": None}
 
+    def dropped(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Iterator[Update]:
+        """`added` for the drop zone, which is emptied first: what is dropped meanwhile is not to bring these again."""
+        yield {"reference_file": None}
+        yield self.added(files, references, **places)
+
     def removed(self, place: int, references: list[str], **places: Any) -> Update:
         """A place was emptied: those after it move up."""
         kept = [other for other in range(len(references)) if other != place]
@@ -167,7 +173,10 @@ class ReferenceHandlers:
                 else f"There are places for {PLACES} style references, so {len(files)} do not fit — "
                 f"give at most {PLACES}"
             )
-        found = [self._references.add(file) for file in files]
+        read = [Reference.of(load_picture(file)) for file in files]  # all, before the first one is kept
+        for reference in read:
+            self._references.keep(reference)
+        found = [reference.id for reference in read]
         strengths = [*_strengths(places)[: len(references)], *[USUAL_STRENGTH] * len(found)]
         return self.filled([*references, *found], strengths, places["wide_strengths"])
 

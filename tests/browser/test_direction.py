@@ -32,7 +32,8 @@ def drop(page: Page, zone: str, path: Path) -> None:
     files = page.evaluate_handle(
         """async ([name, bytes]) => {
             const files = new DataTransfer();
-            files.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+            const type = name.endsWith("png") ? "image/png" : "image/jpeg";
+            files.items.add(new File([new Uint8Array(bytes)], name, { type }));
             return files;
         }""",
         [path.name, list(path.read_bytes())],
@@ -79,6 +80,26 @@ def test_references_are_dropped_weighed_and_dragged_from_the_results(visit: Visi
     expect(strength(page, 1)).to_have_value("80")
     expect(strength(page, 2)).to_have_value("50")
     expect(strength(page, 3)).to_be_hidden()
+
+
+def test_what_is_dropped_while_another_is_read_is_not_lost(visit: Visit, looks: list[Path], tmp_path: Path) -> None:
+    large = tmp_path / "large.jpg"
+    render(random_scene(9), 256, 192).resize((4000, 3000)).save(large)
+    page = visit()
+    for path in (large, looks[0], looks[1]):
+        drop(page, "#reference-file", path)
+        page.wait_for_timeout(300)
+    expect(strength(page, 3)).to_be_visible()
+    expect(strength(page, 4)).to_be_hidden()
+
+    page.get_by_role("tab", name="Moodboards").click()
+    page.get_by_role("textbox", name="Name", exact=True).fill("Dropped")
+    page.get_by_role("button", name="Create board").click()
+    expect(page.locator("#board-facts")).to_contain_text("Dropped")
+    for path in (large, looks[0], looks[1]):
+        drop(page, "#board-drop", path)
+        page.wait_for_timeout(300)
+    expect(page.locator("#board-pictures img")).to_have_count(3)
 
 
 def test_what_is_no_picture_is_one_message(visit: Visit, looks: list[Path], tmp_path: Path) -> None:

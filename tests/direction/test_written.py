@@ -25,7 +25,7 @@ def written(**fields: object) -> Written:
 
 def test_a_clean_answer_is_kept_as_it_is() -> None:
     assert parse_written(json.dumps(ANSWER)) == Written(
-        PROFILE, tuple(ANSWER["keywords"]), tuple(ANSWER["avoids"]), tuple(ANSWER["subjects"])
+        PROFILE, tuple(ANSWER["keywords"]), tuple(ANSWER["avoids"])
     )
 
 
@@ -67,11 +67,9 @@ def test_words_about_looks_are_no_subjects() -> None:
     assert written(subjects=["red fox", "watercolor landscape", "neon sign"], keywords=list(kept)).keywords == kept
 
 
-def test_subjects_of_other_answers_are_kept_out_too() -> None:
-    found = parse_written(
-        json.dumps({**ANSWER, "keywords": ["cactus greens", "low sun"]}), subjects=["cacti", "cactus"]
-    )
-    assert found.keywords == ("low sun",)
+def test_names_that_the_model_lists_are_kept_out_in_lower_case_too() -> None:
+    keywords = ["wes anderson palette", "van gogh swirls", "low sun"]
+    assert written(names=["Wes Anderson", "Vincent van Gogh"], keywords=keywords).keywords == ("low sun",)
 
 
 @pytest.mark.parametrize(

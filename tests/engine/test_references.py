@@ -107,6 +107,14 @@ def test_one_reference_twice_is_one_with_both_strengths(studio, asked) -> None:
     assert (pictures(studio, against)[0] == pictures(studio, small_plan())[0]).all()
 
 
+@pytest.mark.parametrize("fields", [{}, {"variant": "medium", "steps": 2}])
+def test_a_board_that_fades_leaves_what_the_references_do(studio, asked, looks, fields) -> None:
+    alone = pictures(studio, asked(0.8, **fields))[0]
+    for words in ({}, {"keywords": ["vivid colors"]}):
+        faded = pictures(studio, asked(0.8, moodboard=board(looks, 1e-4, **words), **fields))[0]
+        assert difference(alone, faded) <= 2
+
+
 def test_strengths_are_bounded_together(studio, asked) -> None:
     assert (pictures(studio, asked(2.0, 2.0))[0] == pictures(studio, asked(1.0, 1.0))[0]).all()
 
