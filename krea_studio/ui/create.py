@@ -259,7 +259,7 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
     )
 
     _wire_creativity(wiring, handlers)
-    _wire_references(parts, handlers, at_once)
+    _wire_references(wiring, handlers)
     _wire_moodboard(parts, handlers, at_once)
     _wire_styles(wiring, handlers)
 
@@ -292,14 +292,19 @@ def _wire_creativity(wiring: Wiring, handlers: CreateHandlers) -> None:
         )
 
 
-def _wire_references(parts: Parts, handlers: CreateHandlers, at_once: Callable[..., Any]) -> None:
+def _wire_references(wiring: Wiring, handlers: CreateHandlers) -> None:
+    parts, at_once = wiring.parts, wiring.at_once
     places = ("references", *references.STRENGTHS, "wide_strengths")
     filled = (*references.REFERENCES, "stage")
-    at_once(
+    # One after another, also where a second one is dropped while the first is read.
+    wiring.on(
         parts["reference_file"].upload,
-        handlers.references.added,
+        handlers.references.dropped,
         reads={"files": "reference_file", **{name: name for name in places}},
         writes=(*filled, "reference_file"),
+        trigger_mode="multiple",
+        concurrency_id="references",
+        concurrency_limit=1,
     )
     at_once(
         parts["as_reference"].click,
@@ -338,6 +343,7 @@ def _wire_moodboard(parts: Parts, handlers: CreateHandlers, at_once: Callable[..
         handlers.dropped_on_board,
         reads={"files": "board_file", **{name: name for name in chosen}},
         writes=("stage", "moodboard_text", "board_file"),
+        trigger_mode="multiple",
     )
 
 
