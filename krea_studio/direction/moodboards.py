@@ -27,6 +27,7 @@ MEASURED = "measured"
 MAX_IMAGES = 200
 MAX_CLUSTERS = 8
 MAX_REPRESENTATIVES = 8
+WORDS = ("taste_profile", "keywords", "avoids")  # the fields of an analysis that a person may write
 
 _SEPARATORS = re.compile(r"[,\n]")
 
@@ -133,6 +134,20 @@ def edited(analysis: Analysis, changes: Mapping[str, Any], name: Callable[[str],
         return Analysis.model_validate(dict(analysis) | changes)
     except ValidationError as error:
         raise refusal(error, Analysis, name, "an analysis") from None
+
+
+def renewed(found: Analysis, begun: Analysis | None, now: Analysis | None) -> Analysis:
+    """What was found, in the place of what is there `now`.
+
+    Words that somebody changed since the analysis was `begun` stay, and a look that was switched off stays off where
+    the same picture stands for it.
+    """
+    if now is None:
+        return found
+    off = {cluster.representative for cluster in now.clusters if not cluster.on}
+    clusters = (cluster.model_copy(update={"on": cluster.representative not in off}) for cluster in found.clusters)
+    typed = {field: getattr(now, field) for field in WORDS if begun and getattr(now, field) != getattr(begun, field)}
+    return found.model_copy(update={"clusters": tuple(clusters), **typed})
 
 
 def _shared_out(most: int, sizes: list[int]) -> list[int]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from krea_studio.direction.moodboards import MAX_IMAGES, Analysis, Moodboard
+from krea_studio.direction.moodboards import MAX_IMAGES, Analysis, Moodboard, renewed
 from krea_studio.errors import InvalidRequest, StorageError, StudioError
 from krea_studio.library.files import TEMPORARY_SUFFIX, one_change, read_error, read_given, write_error, write_whole
 from krea_studio.library.loader import load_picture
@@ -127,8 +127,8 @@ class Moodboards:
             images = tuple(other for other in board.images if other not in images)
             return self._write(board.model_copy(update={"images": images}))
 
-    def keep_analysis(self, name: str, analysis: Analysis) -> Moodboard:
-        """Replace what was found in a board, or what a person made of it.
+    def keep_analysis(self, name: str, analysis: Analysis, begun: Analysis | None = None) -> Moodboard:
+        """Replace what was found in a board, as `renewed` does; `begun` is what was there when the analysis began.
 
         Raises InvalidRequest where none of the pictures that were analyzed is on the board: another one has its name.
         """
@@ -138,7 +138,7 @@ class Moodboards:
                 raise InvalidRequest(
                     f"None of the pictures that were analyzed is on moodboard {shown(board.name)} — analyze it again"
                 )
-            return self._write(board.model_copy(update={"analysis": analysis}))
+            return self._write(board.model_copy(update={"analysis": renewed(analysis, begun, board.analysis)}))
 
     def change_analysis(self, name: str, change: Callable[[Analysis], Analysis]) -> Moodboard:
         """Replace what was found in a board by what `change` makes of it, with nothing else happening in between.

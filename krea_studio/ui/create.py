@@ -232,7 +232,7 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
     at_once(parts["recent"].select, handlers.recent_chosen, reads=("recent_ids",), writes=RESULTS)
     recalled = (
         *RECALLED, *LOCKS, "random_panel", "random_seed", "stage", *references.REFERENCES, "wide_strengths",
-        *moodboard.CHOICE, "moodboard_text", *style_choice.STYLES, *creativity.PARTS, "expand",
+        *moodboard.CHOICE, *moodboard.TOLD, *style_choice.STYLES, *creativity.PARTS, "expand",
     )  # fmt: skip
     at_once(parts["reuse"].click, handlers.reuse, reads=("shown_ids", "selected"), writes=recalled)
     pinned = (*RANDOM, "seed", "random_seed", "stage")
@@ -330,19 +330,19 @@ def _wire_moodboard(parts: Parts, handlers: CreateHandlers, at_once: Callable[..
         any_of(parts["moodboard"].change, parts["variant"].change, parts["tabs"].change),
         handlers.boards.described,
         reads=chosen,
-        writes=("moodboard_text",),
+        writes=moodboard.TOLD,
     )
     at_once(
         parts["to_board"].click,
         handlers.added_to_board,
         reads=("shown_ids", "selected", *chosen),
-        writes=("stage", "moodboard_text"),
+        writes=("stage", *moodboard.TOLD),
     )
     at_once(
         parts["board_file"].upload,
         handlers.dropped_on_board,
         reads={"files": "board_file", **{name: name for name in chosen}},
-        writes=("stage", "moodboard_text", "board_file"),
+        writes=("stage", *moodboard.TOLD, "board_file"),
         trigger_mode="multiple",
     )
 

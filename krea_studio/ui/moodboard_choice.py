@@ -28,6 +28,8 @@ from krea_studio.ui.presenter import Update
 
 NONE = ("None", "")
 CHOICE = ("moodboard", "moodboard_strength", "moodboard_content")
+# What tells of the choice: what steers, and the strength, which is there with a board only.
+TOLD = ("moodboard_text", "moodboard_steers")
 USUAL_STRENGTH = percent(default("strength", MoodboardChoice))
 SHARED = "Everyone who opens this page sees the moodboards, and with them what you add to one."
 
@@ -41,15 +43,16 @@ def build_moodboard_choice(parts: dict[str, Any], names: list[str], shared: bool
         )
         parts["moodboard_text"] = gr.HTML(elem_id="moodboard-text", elem_classes="beneath")
         gr.HTML(fragments.hint(SHARED), visible=shared, elem_id="moodboard-shared", elem_classes="beneath")
-        parts["moodboard_strength"] = gr.Slider(
-            low,
-            high,
-            value=USUAL_STRENGTH,
-            step=1,
-            label="Moodboard, strength in %",
-            buttons=[],
-            elem_id="moodboard-strength",
-        )
+        with gr.Column(visible=False, min_width=0) as parts["moodboard_steers"]:
+            parts["moodboard_strength"] = gr.Slider(
+                low,
+                high,
+                value=USUAL_STRENGTH,
+                step=1,
+                label="Moodboard, strength in %",
+                buttons=[],
+                elem_id="moodboard-strength",
+            )
         # Takes what is dragged here from the results, by the page's script.
         parts["board_file"] = gr.File(file_types=["image"], visible="hidden", elem_id="board-file")
     # The content that a recalled recipe gave the board of this name: {"name": …, "content": …}, or None.
@@ -94,11 +97,12 @@ class MoodboardChoiceHandlers:
 
     def described(self, moodboard: str, variant: str, moodboard_content: dict[str, Any] | None) -> Update:
         """What steers when this board is chosen, or why nothing does."""
+        steers = {"moodboard_steers": gr.update(visible=bool(moodboard))}
         if not moodboard:
-            return {"moodboard_text": ""}
+            return {"moodboard_text": "", **steers}
         content = recorded(moodboard, moodboard_content)
         told = self._told_of_recorded(content, variant) if content else self._told(moodboard, variant)
-        return {"moodboard_text": fragments.reason([told])}
+        return {"moodboard_text": fragments.reason([told]), **steers}
 
     def recalled(self, request: GenerationRequest) -> Update:
         """The choice as a recipe has it, also of a board that is gone."""

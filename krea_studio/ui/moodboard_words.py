@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from krea_studio.direction import moodboards
-from krea_studio.direction.moodboards import Analysis, phrases
+from krea_studio.direction.moodboards import WORDS, Analysis, phrases
 from krea_studio.recipe.request import clean_text
 
-PROFILE, *LISTS = WORDS = ("taste_profile", "keywords", "avoids")
+PROFILE, *LISTS = WORDS
 LABELS = {"taste_profile": "Taste profile", "keywords": "Keywords", "avoids": "Avoids"}
 HINTS = {
     "taste_profile": "For you to read; it does not steer.",

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from krea_studio.engine.attention import _by_products, attend
 from krea_studio.engine.base import Failed, ImageReady, Step
 from krea_studio.engine.cache import ByteCache
 from krea_studio.engine.local import LocalEngine
-from krea_studio.engine.reference_attention import Reference, attending
+from krea_studio.engine.reference_attention import Reference, _ReferenceAttention, attending
 from krea_studio.library.references import picture_id
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.settings import Settings
@@ -23,6 +24,7 @@ from krea_studio.training.renderer import render
 from krea_studio.training.world import random_scene
 from tests.engine.conftest import pictures, small_plan
 
+WOODCUT = Path(__file__).parents[2] / "assets" / "styles" / "woodcut.safetensors"
 LOOKS = [("neon", "midnight"), ("mosaic", "forest"), ("flat", "candy"), ("papercut", "sunset")]
 
 
@@ -82,6 +84,35 @@ def test_zero_is_nothing_also_after_a_run_a_stop_and_a_failure(studio, asked, lo
         assert isinstance(list(studio.run(asked(1.0, **fields)))[-1], Failed)
     assert (pictures(studio, small_plan(**fields))[0] == before).all()
     assert (pictures(studio, asked(0.8, -0.4, **fields))[0] == bent).all()
+
+
+def test_with_every_other_control_at_once_nothing_stays_and_a_stop_within_a_capture_neither(
+    studio, asked, looks, monkeypatch
+) -> None:
+    identity = "1" * 32
+    before = pictures(studio, small_plan())[0]
+    everything = asked(
+        0.8, 0.3, -0.2, 0.5,
+        moodboard=board(looks, 0.5, keywords=["vivid colors"]),
+        styles=[{"name": "Woodcut", "weight": 0.7, "identity": identity}],
+        intensity=40, complexity=-20, movement=30,
+    )  # fmt: skip
+    everything = replace(everything, styles={identity: WOODCUT})
+    bent = pictures(studio, everything)[0]
+    assert difference(bent, before) > 20
+    assert (pictures(studio, small_plan())[0] == before).all()
+    studio._drawing.references.forget()
+    capture = _ReferenceAttention._capture
+
+    def stopped(self: _ReferenceAttention, *args: Any) -> None:
+        self._check = lambda: 1 / 0 if self._levels[1:] else None
+        return capture(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_ReferenceAttention, "_capture", stopped)
+        assert isinstance(list(studio.run(everything))[-1], Failed)
+    assert (pictures(studio, small_plan())[0] == before).all()
+    assert (pictures(studio, everything)[0] == bent).all()
 
 
 def test_nothing_stays_on_the_transformer(studio, asked) -> None:

@@ -87,6 +87,22 @@ def test_a_board_keeps_what_it_was_given(boards: Moodboards, tmp_path: Path) -> 
     assert Moodboards(boards.folder, boards.references).get("Foxes") == boards.get("Foxes")
 
 
+def test_an_analysis_leaves_what_was_done_meanwhile(boards: Moodboards, tmp_path: Path) -> None:
+    board = filled(boards, tmp_path)
+    begun, images = board.analysis, board.images
+    off = begun.model_copy(
+        update={"keywords": ("mine",), "clusters": tuple(c.model_copy(update={"on": False}) for c in begun.clusters)}
+    )
+    boards.change_analysis("Foxes", lambda analysis: off)
+    found = begun.model_copy(
+        update={"keywords": ("found",), "avoids": ("found",), "clusters": (Cluster(images=images),) * 2}
+    )
+    kept = boards.keep_analysis("Foxes", found, begun).analysis
+    assert (kept.keywords, kept.avoids) == (("mine",), ("found",))
+    assert [cluster.on for cluster in kept.clusters] == [False, False]
+    assert boards.keep_analysis("Foxes", found, kept).analysis.keywords == ("found",)
+
+
 def test_names_are_sorted_and_blind_to_case(boards: Moodboards) -> None:
     assert boards.names() == [] and not boards.folder.exists()
     for name in ("pears", "Äpfel", "Zebras", "apples"):

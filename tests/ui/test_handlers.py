@@ -516,7 +516,8 @@ def test_the_line_under_the_moodboard_tells_what_steers(handlers: CreateHandlers
     assert "was not analyzed" in told()
     services.studio.analyze("Dusk")
     assert "2 of 2 pictures steer" in told() and "no guidance" in told() and "no guidance" not in told("medium")
-    assert handlers.boards.described("", "turbo", None) == {"moodboard_text": ""}
+    nothing = handlers.boards.described("", "turbo", None)
+    assert nothing["moodboard_text"] == "" and not nothing["moodboard_steers"]["visible"]
 
     content = library.moodboards.get("Dusk").content()
     record = kept(library, moodboard={"name": "Dusk", "content": content.model_dump(mode="json")})
