@@ -20,7 +20,7 @@ from krea_studio import __version__
 from krea_studio.cli_moodboards import add_moodboard_command
 from krea_studio.cli_parts import Progress, as_json, plain, with_number
 from krea_studio.cli_style_doctor import add_inspect_style_command
-from krea_studio.cli_styles import STYLE_FLAG, add_styles_command, chosen_styles
+from krea_studio.cli_styles import STYLE_FLAG, add_styles_command, chosen_styles, take_in_folder
 from krea_studio.direction.references import other_mechanism, references_text
 from krea_studio.direction.sliders import other_mechanisms, values_text
 from krea_studio.direction.styles import chosen_card, made_for_another, other_styles, styles_text
@@ -311,7 +311,7 @@ def _generate(options: argparse.Namespace) -> int:
         _require_folder(options.out)
     services = build_services(settings, options.out)
     if options.styles:
-        services.intake.import_folder()
+        take_in_folder(services)
     for picture, _ in references:
         services.library.references.keep(picture)
     for note in _differences(recipe or {}, request, services):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from krea_studio.cli_parts import add_library_option, as_json, opened, plain, tell, with_number
-from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, found, matches, not_here
+from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, found, matches, not_here, size_words
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.hub import WEIGHTS_SUFFIX
 from krea_studio.library.names import folded
@@ -83,6 +83,15 @@ def chosen_styles(texts: Iterable[str], library: Path) -> list[dict[str, Any]]:
     return chosen
 
 
+def take_in_folder(services: Services) -> None:
+    """Take in what is new in the settings' folder of styles; what was refused or changed is told on standard error."""
+    came = services.intake.import_folder()
+    for card in came.renewed:
+        _note(f"{card.name} has new weights: its file has changed")
+    for path, refusal in came.refused.items():
+        _note(f"{path} was left out: {refusal}")
+
+
 def _action(
     actions: Any, name: str, run: Callable[[argparse.Namespace], int], text: str, named: bool = True
 ) -> argparse.ArgumentParser:
@@ -98,7 +107,7 @@ def _action(
 
 def _list(options: argparse.Namespace) -> int:
     with opened(options) as services:
-        _take_in_folder(services)
+        take_in_folder(services)
         styles = services.library.styles
         cards = styles.cards()
         for card in found(cards, options.search, options.favourites):
@@ -107,11 +116,6 @@ def _list(options: argparse.Namespace) -> int:
             if matches(official, options.search):
                 tell(as_json(_described_official(official)) if options.json else _line_of_official(official))
     return 0
-
-
-def _take_in_folder(services: Services) -> None:
-    for path, refusal in services.intake.import_folder().refused.items():
-        _note(f"{path} was left out: {refusal}")
 
 
 def _add(options: argparse.Namespace) -> int:
@@ -176,7 +180,7 @@ def _line(card: StyleCard) -> str:
         f"trigger «{plain(card.trigger)}»" if card.trigger else "no trigger words",
         _weights(),
         f"for {plain(card.base)}" if card.base else "",
-        _size(card.bytes),
+        size_words(card.bytes),
         plain(card.source),
         "favourite" if card.favourite else "",
     ]
@@ -189,10 +193,6 @@ def _line_of_official(style: OfficialStyle) -> str:
 
 def _weights() -> str:
     return f"weight {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}".replace("-", "−")
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 10**6 else f"{size_bytes / 1e3:.1f} kB"
 
 
 def _described(card: StyleCard, styles: Styles) -> dict[str, Any]:

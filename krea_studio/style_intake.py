@@ -4,6 +4,7 @@ All of them lead past the doctor, who says what a file is and writes it in the o
 leaves the library as it was. Knows neither gradio nor torch: the doctor is handed in, and so is the Hub.
 """
 
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,19 +12,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from krea_studio.direction.styles import OFFICIAL, OFFICIAL_LICENCE, StyleCard, StyleFacts, hub_source, official_of
-from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.direction.styles import (
+    OFFICIAL,
+    OFFICIAL_LICENCE,
+    StyleCard,
+    StyleFacts,
+    hub_source,
+    official_of,
+    rank_words,
+    refused,
+)
+from krea_studio.errors import InvalidRequest, StudioError, Unavailable
 from krea_studio.library.files import TEMPORARY_SUFFIX, write_error
-from krea_studio.library.hub import Hub, HubFile
+from krea_studio.library.hub import Hub, HubFile, parse_reference
 from krea_studio.library.names import folded, plain_name
-from krea_studio.library.style_files import MADE_FOR, weights_identity
+from krea_studio.library.style_files import MADE_FOR, stated
 from krea_studio.library.style_folder import StyleFolder
-from krea_studio.library.styles import Styles, already_here
+from krea_studio.library.styles import AlreadyHere, Styles
 from krea_studio.recipe.request import bounds
 from krea_studio.validation import shown
 
 MOST_NOTES = 50
 FACT_CHARACTERS = 500
+
+logger = logging.getLogger(__name__)
 
 
 class Stated(Protocol):
@@ -88,9 +100,12 @@ class Doctor(Protocol):
 
 @dataclass(frozen=True)
 class FolderImport:
-    """What came of a folder: the styles that are new in the library, and why files that lie there were refused."""
+    """What came of a folder: the styles that are new in the library, those that were there and got new weights from
+    their file, which had changed, and why files that lie there were refused.
+    """
 
     taken: tuple[StyleCard, ...]
+    renewed: tuple[StyleCard, ...]
     refused: Mapping[Path, str]
 
 
@@ -114,7 +129,7 @@ class StyleIntake:
         Raises InvalidRequest where the doctor refused it, where the name is taken, and where its weights are here
         already; StorageError where the library cannot be written.
         """
-        facts = _facts(report, f"file {report.path.name}")
+        facts = _facts(report, _file_source(report.path))
         name = _usable(report.stated.name or report.path.stem) if name is None else name
         with self._written(report, name, facts) as path:
             return self.styles.keep(path, name, facts)
@@ -128,11 +143,12 @@ class StyleIntake:
     def import_from_hub(self, text: str, name: str | None = None) -> tuple[StyleCard, Report]:
         """Download the style that `owner/name[@revision][:file]` names, inspect it and take it in.
 
-        One of Krea's own gets the name and the trigger words that Krea gives it. Raises what `Hub.find`,
-        `Hub.download` and `take` raise; nothing stays of what was refused.
+        One of Krea's own gets the trigger words that Krea gives it, and its name where none is given. Raises what
+        `Hub.find`, `Hub.download` and `take` raise; nothing stays of what was refused.
         """
         self._require_free(name)
-        return self._downloaded(self._hub.find(text), name)
+        official = official_of(parse_reference(text)[0])
+        return self._downloaded(self._hub.find(text, preferred=official.file if official else ""), name)
 
     def install(self, name: str) -> tuple[StyleCard, Report]:
         """Download one of Krea's own styles by its name. Raises what `import_from_hub` raises.
@@ -146,40 +162,66 @@ class StyleIntake:
         source = hub_source(found.repository, found.revision)
         for card in self.styles.cards():
             if card.source == source:
-                raise already_here(card)
+                raise AlreadyHere(card)
         self.styles.require_free(official.name)
         return self._downloaded(found, None)
 
     def import_folder(self) -> FolderImport:
         """Take in every style file of the settings' folder that is new there or has changed.
 
-        A name that is taken gets a number. What is refused stays where it lies and is not looked at again until it
-        changes. Raises StorageError where the folder cannot be read or the library not be written.
+        A name that is taken gets a number. A file that had become a style before gives that one its new weights, where
+        it still bears the same name. What is refused stays where it lies and is not looked at again until it changes.
+        Raises StorageError where the folder cannot be read or the library not be written.
         """
-        taken, failed = [], {}
+        taken, renewed, failed = [], [], {}
         for path, stamp in self._folder.new().items():
-            refusal = ""
+            refusal, style = "", self._folder.style_of(path)
             try:
-                taken += self._taken_from_folder(path)
+                card, found = self._from_folder(path, style)
+                # Not for a copy of what came in otherwise: a change of the copy is no change of that style.
+                style = card.identity if card.source == _file_source(path) else ""
+                taken += [card] if found == "taken" else []
+                renewed += [card] if found == "renewed" else []
             except InvalidRequest as error:
                 refusal = error.message
             except Unavailable as error:
                 # Nothing is wrong with the file: it is looked at again the next time.
                 failed[path] = error.message
                 continue
-            self._folder.remember(path, stamp, refusal)
-        return FolderImport(tuple(taken), {**self._folder.refusals(), **failed})
+            except StudioError:
+                raise
+            except Exception:
+                # One file, however it is made, does not keep the others out.
+                logger.exception("%s could not be looked at", path)
+                failed[path] = f"the studio itself failed on {shown(path.name)} — see the log, or remove the file"
+                continue
+            self._folder.remember(path, stamp, refusal, style)
+        return FolderImport(tuple(taken), tuple(renewed), {**self._folder.refusals(), **failed})
 
-    def _taken_from_folder(self, path: Path) -> list[StyleCard]:
-        """The card of a file's style; none where its weights are in the library already."""
+    def _from_folder(self, path: Path, before: str) -> tuple[StyleCard, str]:
+        """The card of a file's style, and whether it was `taken`, `renewed` or is `here` already, also since a moment.
+
+        `before` is the identity of the style that the file was, if any.
+        """
         report = self.inspect(path)
-        facts = _facts(report, f"file {path.name}")
+        facts = _facts(report, _file_source(path))
         name = _usable(report.stated.name or path.stem)
         with self._written(report, name, facts) as weights:
-            identity = weights_identity(weights)
-            if any(card.identity == identity for card in self.styles.cards()):
-                return []
-            return [self.styles.keep(weights, name, facts, numbered=True)]
+            try:
+                if (kept := self._kept_texts(before, name)) is not None:
+                    return self.styles.renew(before, weights, facts.model_copy(update=kept)), "renewed"
+                return self.styles.keep(weights, name, facts, numbered=True), "taken"
+            except AlreadyHere as error:
+                return error.card, "here"
+
+    def _kept_texts(self, identity: str, name: str) -> dict[str, str] | None:
+        """What a person wrote in the place of a style's own texts; None where it is gone or came by another name."""
+        card = next((card for card in self.styles.cards() if card.identity == identity), None)
+        came = stated(self.styles.path(identity)) if card else {}
+        if card is None or folded(came.get("name", "")) != folded(name):
+            return None
+        texts = {"trigger": card.trigger, "suggested_prompt": card.suggested_prompt}
+        return {field: text for field, text in texts.items() if text != came.get(field, "")}
 
     def _downloaded(self, found: HubFile, name: str | None) -> tuple[StyleCard, Report]:
         source = hub_source(found.repository, found.revision)
@@ -200,7 +242,7 @@ class StyleIntake:
     def _written(self, report: Report, name: str, facts: StyleFacts) -> Iterator[Path]:
         """A file of the library's own with the style in the form that loads, for as long as nobody keeps it."""
         if not report.accepted:
-            raise InvalidRequest(f"{shown(report.path.name)} is refused: {'; '.join(report.problems)}")
+            raise refused(report.path.name, report.problems)
         metadata = {
             "name": name,
             "trigger": facts.trigger,
@@ -217,13 +259,17 @@ class StyleIntake:
             self.styles.require_free(name)
 
 
+def _file_source(path: Path) -> str:
+    return _cut(f"file {path.name}")
+
+
 def _facts(report: Report, source: str) -> StyleFacts:
     return StyleFacts(
         trigger=_cut(report.stated.trigger, bounds("trigger", StyleFacts)[1]),
         suggested_prompt=_cut(report.stated.suggested_prompt, bounds("suggested_prompt", StyleFacts)[1]),
         made_for=tuple(_cut(fit.label) for fit in report.fits),
         stated_base=_cut(report.stated.base_model),
-        rank=_range(report.ranks) + (f", alpha {_range(report.alphas)}" if report.ranks and report.alphas else ""),
+        rank=rank_words(report.ranks, report.alphas),
         source=_cut(source),
         format=_cut("; ".join(filter(None, (", ".join(report.kinds), *report.formats)))),
         notes=tuple(_cut(note) for note in report.notes[:MOST_NOTES]),
@@ -237,12 +283,6 @@ def _usable(name: str) -> str:
 
 def _cut(text: str, most: float = FACT_CHARACTERS) -> str:
     return text[: int(most)]
-
-
-def _range(ends: tuple[float, float] | None) -> str:
-    if ends is None:
-        return ""
-    return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g} to {ends[1]:g}"
 
 
 @contextmanager

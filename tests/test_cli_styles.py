@@ -111,6 +111,17 @@ def test_what_lies_in_the_folder_is_taken_in_and_refusals_are_told(
         ]
 
 
+def test_new_weights_of_a_style_are_told(
+    capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KREA_STUDIO_STYLES", str(folder))
+    run(capsys, "styles")
+    write_style(folder / "fox.safetensors", 5, **SAID)
+    code, out, errors = run(capsys, "styles")
+    assert (code, own(out.splitlines())) == (0, [LINE])
+    assert errors[0] == "note: Fox prints has new weights: its file has changed"
+
+
 def test_the_library_can_be_named_before_or_after_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "styles --library there add fox.safetensors")
     assert own(done(capsys, "--library there")) == [LINE] and own(done(capsys, "")) == []

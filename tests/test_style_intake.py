@@ -3,8 +3,10 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from krea_studio.direction.styles import OFFICIAL, not_here
 from krea_studio.errors import InvalidRequest, StorageError, Unavailable
@@ -114,6 +116,71 @@ def test_a_name_that_is_taken_gets_a_number_in_the_folder(intake: StyleIntake, t
     assert [card.name for card in intake.import_folder().taken] == ["Ink", "ink 2"]
 
 
+def test_a_style_that_is_trained_further_gets_its_new_weights(intake: StyleIntake, tmp_path: Path) -> None:
+    path = write_style(tmp_path / "styles" / "ink.safetensors", 1, name="Ink", trigger="ink", suggested_prompt="a fox")
+    (old,) = intake.import_folder().taken
+    intake.styles.edit("Ink", suggested_prompt="my own prompt")
+    intake.styles.set_favourite("Ink")
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "red.png")
+    intake.styles.set_cover("Ink", tmp_path / "red.png")
+    intake.styles.rename("Ink", "Inks")
+
+    write_style(path, 2, name="Ink", trigger="ink wash", suggested_prompt="a whale")
+    found = intake.import_folder()
+    (card,) = intake.styles.cards()
+    assert (found.taken, found.renewed, card.name, card.favourite) == ((), (card,), "Inks", True)
+    assert card.identity != old.identity and intake.styles.path(card.identity).is_file()
+    assert (card.trigger, card.suggested_prompt) == ("ink wash", "my own prompt"), "what was written here stays"
+    assert intake.styles.cover(card.identity).is_file()
+    assert not [name for name in tree(tmp_path / "library") if old.identity in name]
+    os.utime(path, (1, 1))
+    assert intake.import_folder().renewed == () and intake.styles.cards() == [card]
+    write_style(path, 3, name="Ink")
+    assert [each.name for each in intake.import_folder().renewed] == ["Inks"], "and again"
+
+
+def test_a_file_that_became_another_style_takes_no_one_s_place(intake: StyleIntake, tmp_path: Path) -> None:
+    path = write_style(tmp_path / "styles" / "style.safetensors", 1, name="Ink")
+    copy = write_style(tmp_path / "styles" / "twin.safetensors", 1, name="Ink")
+    intake.import_folder()
+    write_style(path, 2, name="Oil")
+    write_style(copy, 3, name="Ink")
+    found = intake.import_folder()
+    assert ([card.name for card in found.taken], found.renewed) == (["Oil", "Ink 2"], ())
+
+
+def test_two_at_once_take_a_file_in_once_and_refuse_it_never(
+    intake: StyleIntake, doctor: PlainDoctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_style(tmp_path / "styles" / "ink.safetensors")
+    other = StyleIntake(intake.styles, tmp_path / "styles", PlainDoctor())
+    write = doctor.write
+
+    def late(*given: Any) -> None:
+        write(*given)
+        monkeypatch.setattr(doctor, "write", write)
+        assert other.import_folder().taken
+
+    monkeypatch.setattr(doctor, "write", late)
+    found = intake.import_folder()
+    assert (found.taken, found.refused, intake.styles.names()) == ((), {}, ["ink"])
+    assert StyleFolder(tmp_path / "styles", tmp_path / "library").refusals() == {}
+    write_style(path, 2)
+    assert [card.name for card in intake.import_folder().renewed] == ["ink"]
+
+
+def test_one_file_that_nobody_foresaw_keeps_no_other_out(
+    intake: StyleIntake, doctor: PlainDoctor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_style(tmp_path / "styles" / "a.safetensors", 1)
+    write_style(tmp_path / "styles" / "b.safetensors", 2)
+    doctor.trouble.append(OverflowError("int too large to convert to float"))
+    found = intake.import_folder()
+    assert [card.name for card in found.taken] == ["b"] and "OverflowError" in caplog.text
+    assert found.refused == {path: "the studio itself failed on 'a.safetensors' — see the log, or remove the file"}
+    assert [card.name for card in intake.import_folder().taken] == ["a"], "it is looked at again"
+
+
 def test_what_is_not_the_files_fault_is_tried_again(
     intake: StyleIntake, doctor: PlainDoctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +229,12 @@ def test_one_of_kreas_own_is_called_as_krea_calls_it(online: StyleIntake) -> Non
     assert "darkbrush" not in [each.name for each in not_here(online.styles.cards())]
     with pytest.raises(InvalidRequest, match="Krea publishes no style 'plasmoid' — choose one of darkbrush, dotmatrix"):
         online.install("plasmoid")
+
+
+def test_one_of_kreas_own_is_found_by_its_repository_too(online: StyleIntake) -> None:
+    """Also where a name is given, and where there are other files beside the weights."""
+    card, _ = online.import_from_hub(OFFICIAL["darkbrush"].repository, "Mine")
+    assert (card.name, card.trigger) == ("Mine", "monochrome ink wash style")
 
 
 def test_what_the_hub_does_not_give_leaves_no_trace(online: StyleIntake, remote: FakeHub, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from krea_studio.direction.references import percent
+from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.request import Frozen, Name, StyleChoice, StyleIdentity, Text
 from krea_studio.recipe.variants import VARIANTS
+from krea_studio.validation import shown
 
 SHIPPED = "ships with the studio"
 """The source of a style that does; no other style has it."""
@@ -133,7 +135,7 @@ def matches(style: StyleCard | OfficialStyle, text: str) -> bool:
 
 
 def found(cards: Iterable[StyleCard], text: str = "", favourites: bool = False, base: str = "") -> list[StyleCard]:
-    """The cards that `matches`, in their order; only favourites, and only those for a base of `bases`, where asked."""
+    """The cards that `matches`, in their order; only favourites, and only those for a `base`, where asked."""
     return [
         card
         for card in cards
@@ -141,9 +143,24 @@ def found(cards: Iterable[StyleCard], text: str = "", favourites: bool = False, 
     ]
 
 
-def bases(cards: Iterable[StyleCard]) -> list[str]:
-    """What the cards can be filtered by: all the checkpoints that they fit, in alphabetical order."""
-    return sorted({base for card in cards for base in _bases_of(card)}, key=str.casefold)
+def rank_words(ranks: tuple[float, float] | None, alphas: tuple[float, float] | None) -> str:
+    """Least and greatest rank and alpha of a style's layers: `4 to 8, alpha 4`; empty where no rank is known."""
+    if ranks is None:
+        return ""
+    return _range(ranks) + (f", alpha {_range(alphas)}" if alphas else "")
+
+
+def size_words(size_bytes: int) -> str:
+    """A number of bytes in kB, MB or GB (powers of ten)."""
+    for unit, bytes_each in (("GB", 1e9), ("MB", 1e6)):
+        if size_bytes >= bytes_each:
+            return f"{size_bytes / bytes_each:.1f} {unit}"
+    return f"{size_bytes / 1e3:.1f} kB"
+
+
+def refused(file_name: str, problems: Iterable[str]) -> InvalidRequest:
+    """What to say where the doctor refused a file; problems are phrases that go on from its name."""
+    return InvalidRequest(f"{shown(file_name)} is refused: {'; '.join(problems)}")
 
 
 def styles_text(recipe: Mapping[str, Any]) -> str:
@@ -165,6 +182,10 @@ def other_styles(recipe: Mapping[str, Any], cards: Sequence[StyleCard]) -> str:
         else:
             told.append(f"Style «{each['name']}» is not in the library")
     return "; ".join(told) + (": import that file again, or leave the style out." if told else "")
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g} to {ends[1]:g}"
 
 
 def _bases_of(card: StyleCard) -> Sequence[str]:

@@ -8,6 +8,7 @@ Every adapter that is on costs each of its layers two products and two sums. Tho
 mixed: one adapter of their summed rank, with their matrices side by side and the weights in its second matrix.
 """
 
+import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -76,9 +77,9 @@ def weighted(transformer: Krea2Transformer2DModel, *groups: Mapping[str, float])
     if not weights:
         yield
         return
-    transformer.set_adapters(list(weights), list(weights.values()))
-    transformer.enable_lora()
     try:
+        transformer.set_adapters(list(weights), list(weights.values()))
+        transformer.enable_lora()
         yield
     finally:
         transformer.disable_lora()
@@ -87,23 +88,33 @@ def weighted(transformer: Krea2Transformer2DModel, *groups: Mapping[str, float])
 @contextmanager
 def switched_off(transformer: Krea2Transformer2DModel) -> Iterator[None]:
     """No adapter at all while the context lasts; those that were on are on again after it."""
-    was_on = any(isinstance(layer, LoraLayer) and not layer.disable_adapters for layer in transformer.modules())
-    if was_on:
-        transformer.disable_lora()
+    on = [layer for layer in transformer.modules() if isinstance(layer, LoraLayer) and not layer.disable_adapters]
     try:
+        for layer in on:
+            layer.enable_adapters(False)
         yield
     finally:
-        if was_on:
-            transformer.enable_lora()
+        # Only these: on a layer that was off, enabling would bring back whatever was on there last.
+        for layer in on:
+            layer.enable_adapters(True)
 
 
 def _put(pipeline: Krea2Pipeline, name: str, state: dict[str, torch.Tensor], offloaded: bool) -> None:
+    """Load matrices as an adapter, switched off; where that fails (memory), nothing of it stays."""
+    transformer = pipeline.transformer
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are the point
-        pipeline.transformer.load_lora_adapter(
-            state, prefix=None, adapter_name=name, **({"_pipeline": pipeline} if offloaded else {})
-        )
-    pipeline.transformer.disable_lora()
+        warnings.filterwarnings("ignore", message=f"Adapter {re.escape(name)} was active")
+        try:
+            transformer.load_lora_adapter(
+                state, prefix=None, adapter_name=name, **({"_pipeline": pipeline} if offloaded else {})
+            )
+        except BaseException:
+            transformer.delete_adapters(name)
+            raise
+        finally:
+            # peft switches new layers on.
+            transformer.disable_lora()
 
 
 def _mix_of(names: Collection[str]) -> str:

@@ -17,15 +17,21 @@ import torch
 
 Shape = tuple[int, ...]
 
-# A rank up to which a change that is no LoRA is kept whole, and the rank to which it is cut where it would be more: an
-# adapter costs time and memory in proportion, and past that only whole layers of the published size would gain.
+# A rank up to which a change that is no LoRA is kept whole. One of more is cut to the second, because an adapter costs
+# time and memory in proportion, or to as much more, up to the first, as leaves out no more than is allowed.
 EXACT_RANK = 256
 CUT_RANK = 64
+# Two matrices may leave out so much of a change that is no LoRA, as a share of its Frobenius norm: a hundredth of its
+# energy. On mini-turbo pictures then differ, on average, by the same share of the style's own effect.
+MOST_LEFT_OUT = 0.1
+# A cut stays below it, because half precision moves norms a little afterwards.
+_CUT_SHARE = 0.95 * MOST_LEFT_OUT
 # What may be left out of a change that counts as whole, as a share of its Frobenius norm: rounding of 16-bit values.
 EXACT_SHARE = 1e-4
 MOST_RANK = 1024
-# The largest side up to which all singular values are found; beyond, only the largest ones.
+# The largest side up to which all singular values are found; beyond, only as many as may be kept and a few more.
 _DENSE_SIDE = 1024
+_MORE_VALUES, _POWER_STEPS = 8, 2
 # Magnitudes and norms that differ by less are equal but for rounding.
 _SAME_MAGNITUDE = 1e-4
 
@@ -147,9 +153,12 @@ def magnitude_ratios(magnitude: torch.Tensor, base: torch.Tensor) -> torch.Tenso
 
 
 def low_rank(matrix: torch.Tensor) -> Factors:
-    """Two thin matrices for one (out, in): all of it where its rank is at most EXACT_RANK, otherwise CUT_RANK of it."""
-    left, values, right = _singular(matrix)
-    kept = _kept(values)
+    """Two thin matrices for one (out, in): all of it where its rank is at most EXACT_RANK.
+
+    Otherwise CUT_RANK of it, and more, up to EXACT_RANK, as long as more than MOST_LEFT_OUT would be left out.
+    """
+    left, values, right, beyond = _singular(matrix)
+    kept = _kept(values, beyond)
     root = values[:kept].sqrt()
     down, up = right[:kept] * root[:, None], left[:, :kept] * root
     lost = float((matrix - up @ down).norm())
@@ -192,23 +201,33 @@ def _half(parts: Mapping[str, torch.Tensor], half: str) -> tuple[torch.Tensor, t
     return basis_left @ inner_left, values, inner_right @ basis_right.T
 
 
-def _singular(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(out, k), (k,), (k, in), largest first; all of them, or of a large matrix CUT_RANK."""
+def _singular(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+    """(out, k), (k,), (k, in), largest first, and the norm of what is beyond these k; of a large matrix not all.
+
+    The largest ones by a randomized range with power steps: Halko, Martinsson and Tropp, arXiv 0909.4061, algorithms
+    4.4 and 5.1. It draws from a generator of its own: torch's is everybody's, and pictures are drawn with it meanwhile.
+    """
     if min(matrix.shape) <= _DENSE_SIDE:
-        return torch.linalg.svd(matrix, full_matrices=False)
-    # It draws from the global generator, which is everybody's: the same every time, and as it was afterwards.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        left, values, right = torch.svd_lowrank(matrix, q=CUT_RANK + 8, niter=4)
-    return left[:, :CUT_RANK], values[:CUT_RANK], right.T[:CUT_RANK]
+        return *torch.linalg.svd(matrix, full_matrices=False), 0.0
+    draw = torch.Generator().manual_seed(0)
+    basis = matrix @ torch.randn(matrix.shape[1], EXACT_RANK + _MORE_VALUES, generator=draw)
+    for _ in range(_POWER_STEPS):
+        basis = matrix @ torch.linalg.qr(matrix.T @ torch.linalg.qr(basis).Q).Q
+    basis = torch.linalg.qr(basis).Q
+    inside = basis.T @ matrix
+    left, values, right = torch.linalg.svd(inside, full_matrices=False)
+    return basis @ left, values, right, float((matrix - basis @ inside).norm())
 
 
-def _kept(values: torch.Tensor) -> int:
-    """How many of these singular values, largest first, are kept; at least one."""
+def _kept(values: torch.Tensor, beyond: float = 0.0) -> int:
+    """How many of these singular values, largest first, are kept; at least one. Others have the norm `beyond`."""
     squares = values.double().square()
-    rest = (squares.sum() - squares.cumsum(0)).clamp_min(0).sqrt()
-    enough = int((rest > EXACT_SHARE * squares.sum().sqrt()).sum()) + 1
-    return min(enough if enough <= EXACT_RANK else CUT_RANK, len(values))
+    whole = squares.sum() + beyond**2
+    rest = (whole - squares.cumsum(0)).clamp_min(0).sqrt() / whole.clamp_min(1e-300).sqrt()
+    enough = int((rest > EXACT_SHARE).sum()) + 1
+    if enough > EXACT_RANK:
+        enough = max(CUT_RANK, min(int((rest > _CUT_SHARE).sum()) + 1, EXACT_RANK))
+    return min(enough, len(values))
 
 
 def _decomposed(change: Factors, magnitude: torch.Tensor, base: torch.Tensor) -> Factors:
@@ -239,11 +258,6 @@ def _half_shape(parts: Mapping[str, Shape], half: str) -> Shape:
     if right[0] > MOST_RANK:
         raise Misfit(f"its rank is {right[0]:,}, of at most {MOST_RANK:,}")
     return left[0], right[1]
-
-
-def _times(matrix: torch.Tensor, factor: float) -> torch.Tensor:
-    """Unchanged, in its own precision, where the factor is 1."""
-    return matrix if factor == 1 else matrix.float() * factor
 
 
 def _by(shape: Shape) -> str:

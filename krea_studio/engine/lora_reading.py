@@ -6,11 +6,13 @@ header alone; values are read one layer at a time.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from krea_studio.engine import lora_factors, lora_formats
+from krea_studio.engine.lora_config import LoraConfig
 from krea_studio.engine.lora_factors import Factors, Misfit
 from krea_studio.engine.lora_files import FLOATS, LoraFile, opened
 from krea_studio.errors import InvalidRequest
@@ -66,10 +68,13 @@ class LoraReading:
         return tensor
 
     def alpha(self, layer: str) -> float | None:
-        """The alpha of a layer: its key's, or what the file's config states; None where nothing does."""
+        """The alpha of a layer: its key's, or what the file's config states; None where nothing does.
+
+        Raises Misfit where it is no number, or the config is not understood.
+        """
         if "alpha" in self.match.layers[layer]:
             return float(self.read(layer, "alpha"))
-        return self._stated(layer, "alpha_pattern", "lora_alpha", "alpha")
+        return self._config.alpha(layer)
 
     def factors(self, layer: str, base: Callable[[], torch.Tensor] | None = None) -> Factors:
         """The change of one layer at weight 1; `base` gives the layer's own weight, which DoRA needs.
@@ -80,12 +85,12 @@ class LoraReading:
         if "bias" in keys and self.read(layer, "bias").any():
             raise Misfit("it changes the layer's bias, which a LoRA cannot")
         parts = {part: self.read(layer, part) for part in MATRICES if part in keys}
-        whole_rank = self._stated(layer, "rank_pattern", "r")
+        shapes, whole_rank = self._shapes(layer), None
         if self.match.settings and "w2" in parts:
             whole_rank = max(parts["w2"].shape)
-        scale = lora_factors.scale_of(
-            self._shapes(layer), self.alpha(layer), self.file.config.get("use_rslora") is True, whole_rank
-        )
+        elif lora_factors.rank_of(shapes) is None:
+            whole_rank = self._config.rank(layer)
+        scale = lora_factors.scale_of(shapes, self.alpha(layer), self._config.root, whole_rank)
         change = lora_factors.factors(parts, scale, base)
         if not change.finite:
             raise Misfit("the LoRA holds values that are too large")
@@ -104,14 +109,10 @@ class LoraReading:
     def _shapes(self, layer: str) -> dict[str, tuple[int, ...]]:
         return {part: self.file.tensors[key].shape for part, key in self.match.layers[layer].items()}
 
-    def _stated(self, layer: str, pattern: str, *fields: str) -> float | None:
-        """A number of the file's config: that of a pattern which the layer's name ends with, or the general one."""
-        patterns = self.file.config.get(pattern)
-        found = [self.file.config.get(field) for field in fields]
-        for name, value in patterns.items() if isinstance(patterns, Mapping) else ():
-            if f".{layer}".endswith("." + str(name).removeprefix("^")):
-                found.insert(0, value)
-        return next((float(value) for value in found if isinstance(value, int | float) and value > 0), None)
+    @cached_property
+    def _config(self) -> LoraConfig:
+        original = any(lora_formats.ORIGINAL_NAMES in words for words in self.match.formats)
+        return LoraConfig(self.file.config, self.match.layers, original)
 
 
 def misfit(shapes: Mapping[str, tuple[int, int]], layers: Mapping[str, tuple[int, int]]) -> str | None:

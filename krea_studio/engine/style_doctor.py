@@ -17,29 +17,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from krea_studio.direction.styles import refused
 from krea_studio.engine import lora_factors
 from krea_studio.engine.adapters import PREFIX
 from krea_studio.engine.architectures import Architecture
-from krea_studio.engine.lora_factors import Factors, Misfit
-from krea_studio.engine.lora_files import MOST_BYTES, LoraFile, opened, require_plain
+from krea_studio.engine.lora_factors import MOST_LEFT_OUT, Factors, Misfit
+from krea_studio.engine.lora_files import MOST_BYTES, LoraFile, opened, plain_line, require_plain
 from krea_studio.engine.lora_reading import LoraReading, misfit
 from krea_studio.engine.style_report import Diagnosis, Effect, Stated
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.validation import shown
 
-# Two matrices may leave out so much of a change that is no LoRA, as a share of its Frobenius norm: a hundredth of its
-# energy. On mini-turbo pictures then differ, on average, by the same share of the style's own effect.
-MOST_LEFT_OUT = 0.1
 # DoRA magnitudes start as the norms of the base weights; those that are further away, as a root mean square of
 # logarithms, belong to other weights. So many layers are enough to tell.
 _MOST_MAGNITUDE_RATIO = 0.3
 _COMPARED_LAYERS = 16
 # To say how large a change is, so many of a layer's values are enough; whole layers only for small checkpoints.
 _COMPARED_VALUES = 2**20
-# A style that changes the weights by more than themselves was not meant so.
-_LARGE_EFFECT = 1.0
+# A style that changes the weights by more than themselves was not meant so. One that changes them by 8 % moves pixels
+# by some dozens of their 255 steps, so what changes them by less than the least moves none.
+_LARGE_EFFECT, _LEAST_EFFECT = 1.0, 1e-5
 
 
 def diagnose(path: Path, architectures: Sequence[Architecture]) -> Diagnosis:
@@ -53,13 +53,10 @@ def diagnose(path: Path, architectures: Sequence[Architecture]) -> Diagnosis:
         with opened(path) as file:
             return _examined(found, file, architectures)
     except InvalidRequest as error:
-        return replace(found, problems=(*found.problems, error.message))
-
-
-def require_accepted(found: Diagnosis) -> None:
-    """Raise InvalidRequest with the reasons where the doctor refused the file."""
-    if not found.accepted:
-        raise InvalidRequest(f"{shown(found.path.name)} is refused: " + "; ".join(found.problems))
+        # The problem is a phrase behind the file's name, which the message begins with.
+        name = f"{shown(path.name)} "
+        told = f"it {error.message.removeprefix(name)}" if error.message.startswith(name) else error.message
+        return replace(found, problems=(*found.problems, told))
 
 
 def write(found: Diagnosis, path: Path, metadata: Mapping[str, str]) -> None:
@@ -72,7 +69,8 @@ def write(found: Diagnosis, path: Path, metadata: Mapping[str, str]) -> None:
     Raises InvalidRequest where the diagnosis refused the file or it was changed since, StorageError where `path` cannot
     be written.
     """
-    require_accepted(found)
+    if not found.accepted:
+        raise refused(found.path.name, found.problems)
     state: dict[str, torch.Tensor] = {}
     with opened(found.path) as file:
         reading = LoraReading(file, found.fits[0].layers)
@@ -93,9 +91,11 @@ def write(found: Diagnosis, path: Path, metadata: Mapping[str, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(state, temporary, {"format": "pt", **found.stated.metadata, **metadata})
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        # safetensors has an error of its own for a full disk.
+        reason = getattr(error, "strerror", None) or plain_line(str(error), 200)
         raise StorageError(
-            f"{shown(str(path))} cannot be written ({error.strerror or error}) — check the folder and the free space"
+            f"{shown(str(path))} cannot be written ({reason}) — check the folder and the free space"
         ) from None
     finally:
         with suppress(OSError):
@@ -238,9 +238,14 @@ def _concluded(found: Diagnosis, changes: Sequence[_Change], problems: list[str]
     effect = _effect(changes, [found.base] if found.base else found.fits)
     if not problems and not whole:
         problems.append("it does nothing: all its changes are zero — it was saved before it was trained")
+    elif not problems and (share := _largest_share(changes, effect, found.fits[0])) < _LEAST_EFFECT:
+        problems.append(
+            f"it does next to nothing: no layer changes by more than {share:.1e} of its weights, of at least "
+            f"{_LEAST_EFFECT:.0e} — it was scaled down or hardly trained; get it again"
+        )
     if left_out > MOST_LEFT_OUT:
         problems.append(
-            f"it is no LoRA but a {' and '.join(found.kinds)}, and two matrices of rank {lora_factors.CUT_RANK} "
+            f"it is no LoRA but a {' and '.join(found.kinds)}, and two matrices of rank {lora_factors.EXACT_RANK} "
             f"would leave out {left_out:.0%} of it, of at most {MOST_LEFT_OUT:.0%} — ask for a LoRA version"
         )
     size_bytes = 2 * sum(change.values for change in changes)
@@ -273,6 +278,13 @@ def _effect(changes: Sequence[_Change], fits: Sequence[Architecture]) -> Effect 
         if norm := float(rows.norm()) * math.sqrt(out * width / rows.numel()):
             shares.append(change.norm / norm)
     return Effect(max(shares), sum(shares) / len(shares), beside.label) if shares else None
+
+
+def _largest_share(changes: Sequence[_Change], effect: Effect | None, fit: Architecture) -> float:
+    """The largest change of a layer as a share of its weights; where these are not here, as if each row had norm 1."""
+    if effect is not None and effect.relative_to:
+        return effect.largest
+    return max(change.norm / math.sqrt(fit.layers[change.layer][0]) for change in changes)
 
 
 def _notes(found: Diagnosis, changes: Sequence[_Change], left_out: float, effect: Effect | None) -> Iterator[str]:

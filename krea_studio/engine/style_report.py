@@ -11,11 +11,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from krea_studio.direction.styles import StyleFacts, rank_words
 from krea_studio.engine.architectures import Architecture
 from krea_studio.engine.lora_files import plain_line
+from krea_studio.recipe.request import bounds
 
 MOST_CHARACTERS = 300
-"""How much of a statement in a file's metadata is kept."""
+"""How much of a name, a base or trigger words in a file's metadata is kept."""
+MOST_PROMPT_CHARACTERS = int(bounds("suggested_prompt", StyleFacts)[1])
+"""How much of a suggested prompt: as much as a style may have."""
 
 _NAMES = ("name", "modelspec.title", "ss_output_name")
 _BASES = ("trained_on", "modelspec.architecture", "ss_base_model_version", "base_model", "ss_sd_model_name")
@@ -42,7 +46,8 @@ class Stated:
     @classmethod
     def read(cls, metadata: Mapping[str, str]) -> "Stated":
         """From the metadata of a safetensors file, whoever wrote them."""
-        name, base, trigger, prompt = (_first(metadata, keys) for keys in (_NAMES, _BASES, _TRIGGERS, _PROMPTS))
+        name, base, trigger = (_first(metadata, keys) for keys in (_NAMES, _BASES, _TRIGGERS))
+        prompt = _first(metadata, _PROMPTS, MOST_PROMPT_CHARACTERS)
         guess = "" if trigger else _usual_tag(metadata.get(_TAG_FREQUENCY, ""))
         return cls(name, base, trigger or guess, prompt, bool(guess))
 
@@ -143,7 +148,7 @@ class Diagnosis:
         told = {
             "format": "; ".join((", ".join(self.kinds), *self.formats)) if self.formats else "",
             "values": ", ".join(self.dtypes),
-            "rank": _range(self.ranks) + (f", alpha {_range(self.alphas)}" if self.alphas else ""),
+            "rank": rank_words(self.ranks, self.alphas),
             "layers": _layers(self.modules),
             "keys": f"{self.keys:,}: {self.matched:,} matched, {len(self.dropped):,} left out, "
             f"{len(self.unmatched):,} unmatched"
@@ -163,13 +168,13 @@ class Diagnosis:
         return lines + [f"note: {note}" for note in self.notes]
 
 
-def _first(metadata: Mapping[str, str], keys: Iterable[str]) -> str:
-    return next((text for text in (_plain(metadata.get(key, "")) for key in keys) if text), "")
+def _first(metadata: Mapping[str, str], keys: Iterable[str], most_characters: int = MOST_CHARACTERS) -> str:
+    return next((text for text in (_plain(metadata.get(key, ""), most_characters) for key in keys) if text), "")
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, most_characters: int = MOST_CHARACTERS) -> str:
     """One printable line; what writers of metadata put for nothing is nothing."""
-    text = plain_line(text, MOST_CHARACTERS)
+    text = plain_line(text, most_characters)
     return "" if text in ("None", "null") else text
 
 
@@ -195,12 +200,6 @@ def _layers(modules: Mapping[str, int]) -> str:
     for kind, count in modules.items():
         counts[kind if kind.startswith(("attn.", "ff.")) else kind.split(".")[0]] += count
     return f"{counts.total()}: " + ", ".join(f"{kind} {count}" for kind, count in counts.items()) if counts else ""
-
-
-def _range(ends: tuple[float, float] | None) -> str:
-    if ends is None:
-        return ""
-    return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g} to {ends[1]:g}"
 
 
 def _effect(effect: Effect | None) -> str:

@@ -63,23 +63,31 @@ def weights_identity(path: Path) -> str:
     return digest.hexdigest()[:32]
 
 
+def stated(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself.
+
+    Raises InvalidRequest for what is no safetensors file, OSError where it cannot be read.
+    """
+    with path.open("rb") as file:
+        return _header(file, path).get("__metadata__", {})
+
+
 def shipped_card(path: Path) -> StyleCard:
     """The card of a file that ships with the studio, from what it says of itself.
 
     Raises InvalidRequest where it says no name or is no safetensors file, OSError where it cannot be read.
     """
-    with path.open("rb") as file:
-        stated = _header(file, path).get("__metadata__", {})
-    rank, alpha = stated.get("rank", ""), stated.get("alpha", "")
+    said = stated(path)
+    rank, alpha = said.get("rank", ""), said.get("alpha", "")
     return _valid(
         {
-            "name": plain_name(stated.get("name")),
+            "name": plain_name(said.get("name")),
             "identity": weights_identity(path),
             "bytes": path.stat().st_size,
-            "trigger": stated.get("trigger", ""),
-            "suggested_prompt": stated.get("suggested_prompt", ""),
-            "made_for": tuple(filter(None, stated.get(MADE_FOR, "").split(", "))),
-            "stated_base": stated.get("trained_on", ""),
+            "trigger": said.get("trigger", ""),
+            "suggested_prompt": said.get("suggested_prompt", ""),
+            "made_for": tuple(filter(None, said.get(MADE_FOR, "").split(", "))),
+            "stated_base": said.get("trained_on", ""),
             "rank": f"{rank}, alpha {alpha}" if alpha else rank,
             "source": SHIPPED,
         },

@@ -2,7 +2,8 @@
 
 A file is looked at once, and again when its size or its time of change is another. What was refused is remembered with
 the reason, so that nobody waits for it twice; what was taken in stays taken in, also when the person removed the style
-since. Only safetensors right in the folder count. Whether a file is a style is not known here.
+since. Which style a file became is remembered too, so that a changed file can change that style. Only safetensors right
+in the folder count. Whether a file is a style is not known here.
 """
 
 import json
@@ -33,15 +34,19 @@ class StyleFolder:
         seen = self._seen()
         return {path: stamp for path, stamp in self._files() if seen.get(str(path), {}).get("stamp") != stamp}
 
-    def remember(self, path: Path, stamp: str, refusal: str = "") -> None:
-        """That a file was looked at, as it was when `new` told of it, and why it was refused where it was.
+    def style_of(self, path: Path) -> str:
+        """The identity of the style that was last made of a file, changed since or not; empty where none was."""
+        return self._seen().get(str(path), {}).get("style", "")
+
+    def remember(self, path: Path, stamp: str, refusal: str = "", style: str = "") -> None:
+        """That a file was looked at, as it was when `new` told of it, why it was refused, or what style it became.
 
         Raises StorageError where that cannot be written.
         """
         with one_change(self._record.parent, "The styles"):
             here = {str(path) for path, _ in self._files()}
             seen = {name: entry for name, entry in self._seen().items() if name in here}
-            seen[str(path)] = {"stamp": stamp, "refusal": refusal}
+            seen[str(path)] = {"stamp": stamp, "refusal": refusal, "style": style}
             write_whole(self._record, json.dumps(seen, indent=1).encode())
 
     def refusals(self) -> dict[Path, str]:

@@ -42,6 +42,14 @@ COVER_SIDE_PX = 512
 logger = logging.getLogger(__name__)
 
 
+class AlreadyHere(InvalidRequest):
+    """Somebody gives weights that are in the library, as the style of `card`."""
+
+    def __init__(self, card: StyleCard):
+        super().__init__(f"This style is in the library already, as {shown(card.name)} — use that one")
+        self.card = card
+
+
 class Styles:
     """Styles in one folder, made with the first change. Upper and lower case make no difference to a name.
 
@@ -133,33 +141,37 @@ class Styles:
     def keep(self, weights: Path, name: str, facts: StyleFacts, numbered: bool = False) -> StyleCard:
         """Take in a sound file that was written to an `incoming` path; it is moved, not copied.
 
-        Raises InvalidRequest where the same weights are here already, whatever their name, and where another style has
-        the name, unless it is to be `numbered` then.
+        Raises AlreadyHere where the same weights are in the library, whatever their name, and InvalidRequest where
+        another style has the name, unless it is to be `numbered` then.
         """
         name = style_name(name)
-        try:
-            identity, size_bytes = weights_identity(weights), weights.stat().st_size
-        except OSError as error:
-            raise read_error(error, weights) from None
+        identity, size_bytes = _measured(weights)
         with self._changing():
-            cards = self.cards()
+            cards = self._without(identity)
             taken = {folded(card.name): card.name for card in cards}
-            for card in cards:
-                if card.identity == identity:
-                    raise already_here(card)
             if numbered:
                 name = _free(name, taken)
             elif folded(name) in taken:
                 raise _name_taken(taken[folded(name)])
-            card = StyleCard(**dict(facts), name=name, identity=identity, bytes=size_bytes)
-            # The card comes last: with it the style is there.
-            kept = self._file(identity, WEIGHTS_SUFFIX)
-            os.replace(weights, kept)
-            try:
-                return self._write(card)
-            except BaseException:
-                kept.unlink()
-                raise
+            return self._keep(weights, StyleCard(**dict(facts), name=name, identity=identity, bytes=size_bytes))
+
+    def renew(self, old: str, weights: Path, facts: StyleFacts) -> StyleCard:
+        """Put other weights, from a sound file as for `keep`, in the place of those of the identity `old`.
+
+        The style keeps its name, its cover, and whether it is a favourite. Raises AlreadyHere where the new weights are
+        in the library, and InvalidRequest where the old ones are not.
+        """
+        identity, size_bytes = _measured(weights)
+        with self._changing():
+            self._without(identity)
+            card = self.of(old)
+            kept = self._keep(
+                weights, card.model_copy(update={**dict(facts), "identity": identity, "bytes": size_bytes})
+            )
+            if (cover := self._file(old, ".png")).is_file():
+                os.replace(cover, self._file(identity, ".png"))
+            self._remove(old)
+            return kept
 
     def rename(self, name: str, new: str) -> StyleCard:
         """Give a style another name, which may differ in case only. Raises InvalidRequest where another has it."""
@@ -183,8 +195,7 @@ class Styles:
                 raise InvalidRequest(
                     f"Style {shown(card.name)} ships with the studio and cannot be removed — simply do not choose it"
                 )
-            for suffix in (".json", ".png", WEIGHTS_SUFFIX):
-                self._file(card.identity, suffix).unlink(missing_ok=True)
+            self._remove(card.identity)
 
     def set_favourite(self, name: str, on: bool = True) -> StyleCard:
         """Make a style a favourite, or no longer one."""
@@ -220,6 +231,28 @@ class Styles:
     def _changing(self) -> Iterator[None]:
         with one_change(self.folder, "The styles"):
             yield
+
+    def _without(self, identity: str) -> list[StyleCard]:
+        """All styles. Raises AlreadyHere where one of them has these weights."""
+        cards = self.cards()
+        for card in cards:
+            if card.identity == identity:
+                raise AlreadyHere(card)
+        return cards
+
+    def _keep(self, weights: Path, card: StyleCard) -> StyleCard:
+        # The card comes last: with it the style is there.
+        kept = self._file(card.identity, WEIGHTS_SUFFIX)
+        os.replace(weights, kept)
+        try:
+            return self._write(card)
+        except BaseException:
+            kept.unlink()
+            raise
+
+    def _remove(self, identity: str) -> None:
+        for suffix in (".json", ".png", WEIGHTS_SUFFIX):
+            self._file(identity, suffix).unlink(missing_ok=True)
 
     def _write(self, card: StyleCard) -> StyleCard:
         write_whole(self._file(card.identity, ".json"), card_bytes(card))
@@ -283,6 +316,14 @@ def _shipped_card(path: Path, changed_ns: int, size_bytes: int) -> StyleCard:
     return shipped_card(path)
 
 
+def _measured(weights: Path) -> tuple[str, int]:
+    """Identity and size in bytes. Raises StorageError where the file cannot be read."""
+    try:
+        return weights_identity(weights), weights.stat().st_size
+    except OSError as error:
+        raise read_error(error, weights) from None
+
+
 def _place(card: StyleCard) -> tuple[str, str]:
     return card.name.casefold(), card.identity
 
@@ -296,11 +337,6 @@ def _cover_bytes(picture: Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, format="PNG")
     return file.getvalue()
-
-
-def already_here(card: StyleCard) -> InvalidRequest:
-    """What to say where somebody gives a style that is in the library."""
-    return InvalidRequest(f"This style is in the library already, as {shown(card.name)} — use that one")
 
 
 def _name_taken(name: str) -> InvalidRequest:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -16,6 +16,7 @@ import torch
 from diffusers import Krea2Pipeline, Krea2Transformer2DModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -24,7 +25,7 @@ from krea_studio.engine.checkpoints import Checkpoint
 from krea_studio.engine.device import budget_bytes, choose_device, choose_precision
 from krea_studio.engine.manager import LoadedPipeline, PipelineManager
 from krea_studio.engine.prompts import count_tokens
-from krea_studio.errors import Unavailable
+from krea_studio.errors import StorageError, Unavailable
 from krea_studio.library.files import write_error
 from krea_studio.settings import Settings
 
@@ -101,11 +102,25 @@ def require_writable(folder: Path) -> None:
 
 
 def write(tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write an adapter with its metadata; the file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write an adapter with its metadata; the file is there whole or not at all.
+
+    Raises StorageError where it cannot be written, such as on a full disk.
+    """
     temporary = path.with_suffix(".part")
-    save_file(dict(tensors), temporary, {"format": "pt", **metadata})
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(dict(tensors), temporary, {"format": "pt", **metadata})
+        temporary.replace(path)
+    except OSError as error:
+        raise write_error(error, path, "The file") from None
+    except SafetensorError as error:
+        # Its own error for a full disk, without a number.
+        raise StorageError(
+            f"The file {path} cannot be written ({error}) — free some space, or name a file on another disk"
+        ) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def prompt_length(pipeline: Krea2Pipeline, prompts: Sequence[str]) -> int:

@@ -28,6 +28,7 @@ from krea_studio.engine.manager import LoadedPipeline
 from krea_studio.engine.prompts import require_fitting
 from krea_studio.engine.single_frame import SingleFrameEncoder
 from krea_studio.errors import InvalidRequest
+from krea_studio.recipe.request import bounds
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import load_settings
 from krea_studio.training import logbook, loop
@@ -301,6 +302,9 @@ def _task(chosen: argparse.Namespace, checkpoint: Checkpoint) -> Task:
         if not (0 < number <= most or (number == 0 and option == "sample_every")):
             allowed = "from 0" if option == "sample_every" else "above 0"
             raise InvalidRequest(f"--{option.replace('_', '-')} is {number} — give a number {allowed} up to {most:,}")
+    least, most = map(int, bounds("seed"))
+    if not least <= chosen.seed <= most:
+        raise InvalidRequest(f"--seed is {shown(chosen.seed)} — give a number from {least} up to {most:,}")
     if not 0 < rate < 1:
         raise InvalidRequest(f"--learning-rate is {rate} — give a number between 0 and 1, such as {RATE:g}")
     for option in ("name", "trigger"):

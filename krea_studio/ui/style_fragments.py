@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from krea_studio.direction.styles import OfficialStyle, StyleCard
+from krea_studio.direction.styles import OfficialStyle, StyleCard, size_words
 
 NOTHING_FOUND = """
 <div class="stage-empty"><p class="stage-title">No style is like this</p>
@@ -25,7 +25,8 @@ def caption(style: StyleCard | OfficialStyle) -> str:
     if isinstance(style, OfficialStyle):
         return "\n".join((style.label, style.trigger, "Krea 2 Turbo · not downloaded"))
     name = f"★ {style.name}" if style.favourite else style.name
-    return "\n".join((name, style.trigger or "no trigger words", f"{style.base} · {size(style.bytes)}", style.source))
+    base = f"{style.base} · {size_words(style.bytes)}"
+    return "\n".join((name, style.trigger or "no trigger words", base, style.source))
 
 
 def heading(style: StyleCard | OfficialStyle) -> str:
@@ -43,7 +44,7 @@ def report(style: StyleCard, found: Iterable[str] = ()) -> str:
     known = [
         ("Format", style.format),
         ("Rank", style.rank),
-        ("Size", size(style.bytes)),
+        ("Size", size_words(style.bytes)),
         ("Made for", ", ".join(style.made_for)),
         ("The file says", style.stated_base),
         ("Source", style.source),
@@ -72,14 +73,6 @@ def refused_files(reasons: Mapping[Path, str]) -> str:
 def deleting(style: StyleCard) -> str:
     """The question before a style goes."""
     return f"<p>Delete {escape(style.name)}? Pictures that it helped to make stay; making them again needs it.</p>"
-
-
-def size(count: int) -> str:
-    """A number of bytes in MB, kB or GB (powers of ten)."""
-    for unit, bytes_each in (("GB", 1e9), ("MB", 1e6)):
-        if count >= bytes_each:
-            return f"{count / bytes_each:.1f}\u00a0{unit}"
-    return f"{count / 1e3:.0f}\u00a0kB"
 
 
 def _rows(lines: Iterable[str]) -> list[tuple[str, str]]:

@@ -183,7 +183,7 @@ class StyleHandlers:
         path = Path(dropped)
         yield {"dropped": None, **_note(f"Examining {path.name} …")}
         try:
-            yield self._guarded(lambda: self._examined(visitor, path, search, show))
+            yield {**self._guarded(lambda: self._examined(visitor, path, search, show)), "dropped": None}
         finally:
             if path.is_relative_to(get_upload_folder()):
                 with suppress(OSError):
@@ -201,7 +201,9 @@ class StyleHandlers:
         yield {"download": gr.update(value="Downloading…", interactive=False), **_note("")}
         name = open_style.removeprefix(OFFICIAL_KEY)
         update = self._downloaded(visitor, search, show, lambda: self._intake.install(name))
-        yield {"download": gr.update(value="Download", interactive=True), **update}
+        ready = gr.update(value="Download", interactive=True)
+        # What came may show another style, whose view says whether the button is there at all.
+        yield {**update, "download": {**ready, **update.get("download", {})}}
 
     def folder_taken_in(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Update:
         """Take in what is new in the settings' folder of styles; who may change styles is told what was refused."""
@@ -214,9 +216,12 @@ class StyleHandlers:
                 **_problem("Files in the folder of styles are refused — see why, and replace or remove them"),
                 "refusal": shown(style_fragments.refused_files(found.refused)),
             }
+        elif found.renewed:
+            names = ", ".join(f"«{card.name}»" for card in found.renewed)
+            notice = _note(f"New weights, because the file in the folder of styles has changed: {names}.")
         else:
             notice = {"notice": gr.skip()}
-        if not found.taken:
+        if not (found.taken or found.renewed):
             return notice
         return {**self.refreshed(visitor, open_style, search, show), **self._list(), **notice}
 

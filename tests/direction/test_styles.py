@@ -7,13 +7,14 @@ from krea_studio.direction.styles import (
     OFFICIAL,
     SHIPPED,
     StyleCard,
-    bases,
     found,
     hub_source,
     matches,
     not_here,
     official_of,
     other_styles,
+    rank_words,
+    size_words,
     styles_text,
 )
 
@@ -49,9 +50,10 @@ def test_cards_are_found_by_what_people_know_of_them(asked: dict, names: list[st
     assert [each.name for each in found(CARDS, **asked)] == names
 
 
-def test_bases_are_what_finds_something() -> None:
-    assert bases(CARDS) == ["Krea 2 Raw", "Krea 2 Turbo", "krea-2-raw", "Mini Medium", "Mini Turbo"]
-    assert all(found(CARDS, base=base) for base in bases(CARDS))
+def test_ranks_and_sizes_in_words() -> None:
+    assert rank_words((4, 8), (4.0, 4.0)) == "4 to 8, alpha 4"
+    assert (rank_words((16, 16), None), rank_words(None, (4, 4))) == ("16", "")
+    assert [size_words(count) for count in (300, 12_340_000, 1_500_000_000)] == ["0.3 kB", "12.3 MB", "1.5 GB"]
 
 
 def test_the_official_ones_are_listed_until_they_are_here() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 
 from krea_studio.engine import adapters
@@ -60,3 +61,58 @@ def test_fewer_adapters_than_were_mixed_are_on_alone(layer: Any) -> None:
     before = answer({"first": 0.5, "third": 0.5})
     adapters.ensure_mixed(pipeline, NAMES)
     assert (answer({"first": 0.5, "third": 0.5}) == before).all()
+
+
+def test_an_adapter_that_could_not_be_loaded_leaves_the_others_off(
+    layer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after pictures of references, which switch adapters off and on again: the new one's layers were left on."""
+    answer, pipeline = layer
+    transformer = pipeline.transformer
+    before = answer({})
+    answer({"first": 1.0})
+    path = tmp_path / "new.safetensors"
+    name = f"{adapters.PREFIX}transformer_blocks.4.ff.up"
+    out, width = transformer.transformer_blocks[4].ff.up.weight.shape
+    save_file({f"{name}.lora_A.weight": torch.ones(2, width), f"{name}.lora_B.weight": torch.ones(out, 2)}, path)
+
+    def full(*given: Any, **options: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("peft.set_peft_model_state_dict", full)
+        with pytest.raises(RuntimeError):
+            adapters.ensure_loaded(pipeline, "new", path)
+    assert "new" not in transformer.peft_config
+    assert not any("new" in bent.lora_A for bent in transformer.modules() if isinstance(bent, LoraLayer))
+    with adapters.switched_off(transformer):
+        pass
+    assert (answer({}) == before).all()
+
+
+def test_what_was_on_is_on_again_and_nothing_else(layer: Any) -> None:
+    answer, pipeline = layer
+    before, bent = answer({}), answer({"first": 1.0})
+    chosen = pipeline.transformer.transformer_blocks[1].attn.to_q
+    tokens = torch.randn(1, 7, before.shape[-1])
+    with torch.no_grad(), adapters.weighted(pipeline.transformer, {"first": 1.0}):
+        on = chosen(tokens)
+        with adapters.switched_off(pipeline.transformer):
+            assert (chosen(tokens) == chosen.base_layer(tokens)).all()
+        assert (chosen(tokens) == on).all() and (on != chosen.base_layer(tokens)).any()
+    assert (answer({}) == before).all() and (bent != before).any()
+
+
+def test_weights_that_cannot_be_set_leave_everything_off(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, pipeline = layer
+    before = answer({})
+
+    def half_done(names: Any, weights: Any) -> None:
+        pipeline.transformer.enable_lora()
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline.transformer, "set_adapters", half_done)
+        with pytest.raises(RuntimeError):
+            answer({"first": 1.0})
+    assert (answer({}) == before).all()

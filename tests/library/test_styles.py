@@ -75,6 +75,19 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
+def test_other_weights_take_a_style_s_place_under_its_name(styles: Styles, tmp_path: Path) -> None:
+    old, other = taken_in(styles, "Fox"), taken_in(styles, "Owl", 2)
+    with styles.incoming() as path:
+        card = styles.renew(old.identity, write_style(path, 3), FACTS.model_copy(update={"trigger": "new"}))
+    assert (card.name, card.trigger) == ("Fox", "new") and styles.get("Fox") == card
+    assert old.identity not in [each.identity for each in styles.cards()]
+    before = tree(styles.folder)
+    for place, number, words in ((card, 2, "already, as 'Owl'"), (card, 3, "as 'Fox'"), (old, 4, "not in the")):
+        with styles.incoming() as path, pytest.raises(InvalidRequest, match=words):
+            styles.renew(place.identity, write_style(path, number), FACTS)
+    assert tree(styles.folder) == before and styles.get("Owl") == other
+
+
 def test_a_style_keeps_what_it_was_given(empty: Styles, tmp_path: Path) -> None:
     assert empty.cards() == [] and not empty.folder.exists()
     card = taken_in(empty, " Fox  prints ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch.nn import functional as F
 
 from krea_studio.engine import adapters
@@ -243,6 +244,8 @@ def test_a_spoiled_folder_is_told_before_a_model_is_loaded(
         (["--sample-every", "-1"], "--sample-every is -1 — give a number from 0 up to 1,000,000"),
         (["--strength", "0"], "--strength is 0.0 — give a number above 0 up to 4"),
         (["--learning-rate", "3"], "--learning-rate is 3.0 — give a number between 0 and 1"),
+        (["--seed", "-1"], "--seed is -1 — give a number from 0 up to 4,294,967,295"),
+        (["--seed", "99999999999999999999"], "--seed is 99999999999999999999 — give a number from 0 up to"),
         (["--trigger", " "], "--trigger is '' — give 1 to 100 characters"),
         (
             ["--checkpoint", "mini-turbo"],
@@ -266,6 +269,20 @@ def test_another_style_s_file_is_not_replaced(unloaded: None, folder: Path, tmp_
     adapter.write({"x": torch.zeros(1)}, tmp_path / "ink.safetensors", {"name": "Ink"})
     with pytest.raises(InvalidRequest, match="holds the style 'Ink' — name another file"):
         style.main([str(folder), *NAMES, "--out", str(tmp_path / "ink.safetensors")])
+
+
+@pytest.mark.parametrize("error", [SafetensorError("No space left on device"), OSError(errno.ENOSPC, "No space left")])
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(tensors: Any, path: Path, metadata: Any) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(adapter, "save_file", full)
+    with pytest.raises(StorageError, match="ink.safetensors.* free some space"):
+        adapter.write({"x": torch.zeros(1)}, tmp_path / "ink.safetensors", {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_names_of_all_scripts_have_files_of_their_own() -> None:

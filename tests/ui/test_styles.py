@@ -440,6 +440,26 @@ def test_krea_s_own_styles_are_listed_and_say_when_they_cannot_be_had(page: Visi
     assert "alert" in page.notice and page.values["repository"] == "someone/some-style"
 
 
+def test_a_download_that_is_done_leaves_the_button_ready_for_the_next(
+    page: Visitor, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = style_file(tmp_path / "retroanime.safetensors")
+    monkeypatch.setattr(services.intake, "install", lambda name: services.intake.import_file(file, name))
+    page.open("Retro anime")
+    page.do("downloaded")
+    assert "«retroanime» is in the library" in page.notice
+    button = page.shown["download"]
+    assert (button["visible"], button["value"], button["interactive"]) == (False, "Download", True)
+    page.open("Vintage tarot")
+    assert page.shown["download"]["visible"] and page.shown["download"]["value"] == "Download"
+
+
+def test_a_dropped_file_leaves_its_place_empty_at_the_end(page: Visitor, tmp_path: Path) -> None:
+    file = style_file(tmp_path / "etching.safetensors", name="Etching")
+    *_, last = page.tab.imported(STRANGER, str(file), "", ALL)
+    assert last["dropped"] is None
+
+
 CHANGES = {
     "favourite_switched": {}, "saved": {"trigger": "mine"}, "renamed": {"new_name": "Mine"}, "deleted": {},
     "ask_delete": {}, "cover_uploaded": {"cover_file": "teal.png"}, "cover_from_result": {},
@@ -490,6 +510,11 @@ def test_the_settings_folder_joins_the_library(
     (services.settings.styles / "broken.safetensors").write_bytes(b"nothing")
     page.do("folder_taken_in")
     assert "Etching" in page.names and "broken.safetensors" in page.shown["refusal"]["value"]
+    (services.settings.styles / "broken.safetensors").unlink()
+    style_file(services.settings.styles / "etching.safetensors", seed=8, name="Etching")
+    page.do("folder_taken_in")
+    assert "has changed: «Etching»" in page.notice and page.names.count("Etching") == 1
+    (services.settings.styles / "broken.safetensors").write_bytes(b"nothing")
     stranger = Visitor(services, wired, shared=True)
     stranger.do("folder_taken_in")
     assert "refusal" not in stranger.shown and not stranger.notice
