@@ -4,6 +4,7 @@ A phrasebook is always there. It speaks the words of an embedded checkpoint, and
 checkpoint whose text encoder writes needs nothing else; an endpoint is used where one is set up.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,15 +23,64 @@ class ResidentWriter:
     engine: Engine
     variant: str
     model: str
+    timeout_seconds: float
     writer: str = TEXT_ENCODER
 
-    def write(self, prompt: str, level: str, seed: int, check: Callable[[], None], again: bool = False) -> str:
-        """See Expander.write. Waits for its turn as a run does."""
+    def write(
+        self,
+        prompt: str,
+        level: str,
+        seed: int,
+        check: Callable[[], None],
+        again: bool = False,
+        fits: Callable[[str], bool] = lambda text: True,
+    ) -> str:
+        """See Expander.write. Waits for its turn as a run does, within its time.
+
+        Never raises Unfinished: an answer that reaches Chat's limit is longer than an expansion may be, and is cut.
+        """
         asked = asking(prompt, level, seed, again)
+        end = time.monotonic() + self.timeout_seconds
+
+        def in_time() -> None:
+            check()
+            if time.monotonic() > end:
+                raise Unavailable(
+                    f"{self.model} has not written it within {self.timeout_seconds:g} seconds — try again, or raise "
+                    f"{environment_variable('expander_timeout_seconds')}"
+                )
+
         chat = Chat(
             asked.message, system=asked.instruction, temperature=asked.temperature, top_p=asked.top_p, seed=seed
         )
-        return self.engine.write(self.variant, chat, check)
+        return self.engine.write(self.variant, chat, in_time)
+
+
+class ForOneRun:
+    """An Expander for the pictures of one run: what could not be reached for one of them is not asked again."""
+
+    def __init__(self, expander: Expander) -> None:
+        self.writer, self.model = expander.writer, expander.model
+        self._expander = expander
+        self._unavailable: Unavailable | None = None
+
+    def write(
+        self,
+        prompt: str,
+        level: str,
+        seed: int,
+        check: Callable[[], None],
+        again: bool = False,
+        fits: Callable[[str], bool] = lambda text: True,
+    ) -> str:
+        """See Expander.write."""
+        if self._unavailable:
+            raise self._unavailable
+        try:
+            return self._expander.write(prompt, level, seed, check, again, fits)
+        except Unavailable as error:
+            self._unavailable = error
+            raise
 
 
 class Expanders:
@@ -52,7 +102,7 @@ class Expanders:
                 f"auto, {PHRASEBOOK} or {ENDPOINT}"
             )
         if chosen in (TEXT_ENCODER, "auto") and resident is not None:
-            return ResidentWriter(self._engine, variant, resident)
+            return ResidentWriter(self._engine, variant, resident, self._settings.expander_timeout_seconds)
         return Phrasebook(self._engine.checkpoint_of(variant).vocabulary)
 
     def _endpoint(self) -> Endpoint:

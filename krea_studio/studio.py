@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from krea_studio.direction.analysis import measured_analysis
-from krea_studio.direction.creativity import expand
+from krea_studio.direction.creativity import Expander, expand
 from krea_studio.direction.moodboards import MEASURED, Analysis, Moodboard
 from krea_studio.direction.references import attended_pictures, board_words
 from krea_studio.direction.written import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
 from krea_studio.engine.base import Chat, Engine, Failed, ImageReady, Loading, Queued, Step
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
-from krea_studio.expanders import Expanders
+from krea_studio.expanders import Expanders, ForOneRun
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import GenerationPlan, Shot, plan, with_triggers
@@ -100,9 +100,9 @@ class Studio:
         if request.creativity == RAW:
             raise InvalidRequest("Creativity is raw, which draws the prompt as it is written — choose another one")
         shot = plan(self._with_styles(self._with_moodboard(request)), seed, 0).shots[0]
-        return shot.expansion or self._expansion(shot, check)
+        return shot.expansion or self._expansion(shot, self.expanders.of(shot.variant), check)
 
-    def _expansion(self, shot: Shot, check: Callable[[], None]) -> Expansion:
+    def _expansion(self, shot: Shot, expander: Expander, check: Callable[[], None]) -> Expansion:
         def tokens(text: str) -> int:
             return self.engine.count_tokens(shot.variant, text)[0]
 
@@ -110,7 +110,6 @@ class Studio:
         toward, _, _ = board_words(shot, self.engine.checkpoint_of(shot.variant).vocabulary)
         # Both are read beside it; a line's end between them is a token.
         most_tokens -= tokens(with_triggers("", shot.styles)) + (tokens(toward) + 1 if toward else 0)
-        expander = self.expanders.of(shot.variant)
         found = expand(shot.prompt, shot.creativity, shot.seed, expander, tokens, most_tokens, check)
         return Expansion(
             text=found.text,
@@ -123,6 +122,7 @@ class Studio:
     def _expanded(self, resolved: GenerationPlan) -> Generator[Expanding, None, GenerationPlan]:
         """The plan with every prompt written out that is to be; raises what stands in the way."""
         shots, left = [], threading.Event()
+        expander: Expander | None = None
 
         def check() -> None:
             if left.is_set():
@@ -132,7 +132,8 @@ class Studio:
             try:
                 for shot in resolved.shots:
                     if shot.creativity != RAW and shot.expansion is None:
-                        writing = writer.submit(self._expansion, shot, check)
+                        expander = expander or ForOneRun(self.expanders.of(shot.variant))
+                        writing = writer.submit(self._expansion, shot, expander, check)
                         while not wait((writing,), timeout=SILENCE_SECONDS).done:
                             yield Expanding(shot.index)
                         shot = replace(shot, expansion=writing.result())

@@ -28,7 +28,7 @@ from krea_studio.engine.base import (
     Step,
 )
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
-from krea_studio.expanders import Expanders
+from krea_studio.expanders import Expanders, ResidentWriter
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import plan
@@ -452,6 +452,31 @@ class TestExpansion:
         events.close()
         assert engine.plans == [] and library.recent(5) == []
 
+    def test_a_writer_that_is_late_is_told_once_for_all_pictures(self, library: Library) -> None:
+        engine = ThinkingEngine(endless=True)
+        studio = studio_of(engine, library, expander_timeout_seconds=0.1)
+        recipes = self.recipes(studio, request_of(batch=4, creativity="high"))
+        assert len(recipes) == 4 and len(engine.asked) == 1, "what is late for one picture is not asked for the next"
+        for recipe in recipes:
+            assert recipe["expansion"]["text"] == "a fox"
+            assert "has not written it within 0.1 seconds — " in recipe["expansion"]["notice"]
+            assert "KREA_STUDIO_EXPANDER_TIMEOUT_SECONDS" in recipe["expansion"]["notice"]
+        # The next run asks again, and so does a person who only wants the text.
+        expansion = studio.expand(request_of(creativity="high"), 3)
+        assert "within 0.1 seconds" in expansion.notice and len(engine.asked) == 2
+
+    def test_a_long_prompt_can_be_said_again(self) -> None:
+        engine = ThinkingEngine()
+        ResidentWriter(engine, "large", "a model", 60.0).write("a fox", "low", 3, lambda: None)
+        assert engine.asked[0].max_tokens > engine.count_tokens("large", "")[1]
+
+    def test_an_endless_answer_is_no_defect(self, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+        engine = ThinkingEngine()
+        monkeypatch.setattr(engine, "write", lambda variant, chat, check: f"a fox. A {'x' * 10_000}.")
+        engine.count_tokens = lambda variant, text: (1, 507)
+        (recipe,) = self.recipes(studio_of(engine, library), request_of(creativity="high"))
+        assert recipe["expansion"]["text"] == "a fox." and recipe["expansion"]["writer"] == "text encoder"
+
     def test_a_writer_that_is_not_there_is_a_failed_run(self, double: ScriptedEngine, library: Library) -> None:
         for expander, words in (("text encoder", "cannot write"), ("endpoint", "no address is set")):
             studio = studio_of(double, library, expander=expander)
@@ -465,7 +490,7 @@ class TestExpansion:
         shot = plan(request, 3).shots[0]
         double.count_tokens = lambda variant, text: (len(text.split()), 32)
         studio = studio_of(double, library)
-        expansion = studio._expansion(shot, lambda: None)
+        expansion = studio._expansion(shot, studio.expanders.of(shot.variant), lambda: None)
         assert len(replace(shot, expansion=expansion).conditioning_prompt.split()) <= 32
 
 

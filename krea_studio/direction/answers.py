@@ -16,17 +16,31 @@ from krea_studio.recipe.request import clean_text
 MOST_CHARACTERS = 20_000  # of an answer that are read, thoughts not counted; the longest prompt has half of them
 
 _THOUGHT = r"think|thinking|thoughts?|reasoning|analysis|reflection|scratchpad"
-_THOUGHT_END = re.compile(rf"</(?:{_THOUGHT})>|◁/think▷|<\|channel\|>final<\|message\|>", re.IGNORECASE)
-_THOUGHT_START = re.compile(rf"<(?:{_THOUGHT})>|◁think▷|<\|channel\|>", re.IGNORECASE)
-_TURN_START = re.compile(r"\A\s*(?:<\|[a-z_]{1,20}\|>\s*)?(?:assistant\s*:?\s*\n)?", re.IGNORECASE)
+# With a model's own prefix too, and in square brackets: <seed:think>, [think].
+_THOUGHT_END = re.compile(
+    rf"[<\[] ?/ ?(?:\w{{1,20}}:)?(?:{_THOUGHT}) ?[>\]]|◁/think▷|<\|end_of_thought\|>"
+    r"|<\|channel\|>final<\|message\|>",
+    re.IGNORECASE,
+)
+_THOUGHT_START = re.compile(
+    rf"[<\[] ?(?:\w{{1,20}}:)?(?:{_THOUGHT}) ?[>\]]|◁think▷|<\|begin_of_thought\|>|<\|channel\|>", re.IGNORECASE
+)
+_TURN_START = re.compile(
+    r"\A\s*(?:<\|[a-z_]{1,20}\|>\s*)?(?:assistant\s*:?\s*\n)?(?:/(?:no_?)?think\b\s*)?", re.IGNORECASE
+)
 _TURN_END = re.compile(r"<\|[a-z_]{1,20}\|>|</s>", re.IGNORECASE)
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_TAGGED = re.compile(
+    r"<(answer|output|prompt|result|response|final|(?:expanded|enhanced|rewritten)_prompt) ?>(.*?)(?:</\1 ?>|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
 _FIELDS = ("prompt", "expanded_prompt", "enhanced_prompt", "rewritten_prompt", "output", "description", "text")
 
 _BETTER = r"(?:final|expanded|enhanced|improved|rewritten|revised|refined|polished|detailed|updated)"
 _TEXT = r"(?:prompts?|version|description|rewrite|expansion|output|answer|result)"
 _FINAL = re.compile(
-    rf"^[ \t*_#]*(?:the |my )?{_BETTER} (?:image |text-to-image )?{_TEXT}[ \t*_]*:[ \t*_]*",
+    rf"^[ \t*_#]*(?:(?:the |my )?{_BETTER} (?:image |text-to-image )?{_TEXT}|(?:final )?(?:answer|output|response)"
+    r"|assistant)[ \t*_]*:[ \t*_]*",
     re.IGNORECASE | re.MULTILINE,
 )
 _GREETING = re.compile(
@@ -52,7 +66,8 @@ _ASPECT = re.compile(
     re.IGNORECASE,
 )
 _AFTERWORD = re.compile(
-    r"\(?(?:let me know|would you like|do you want|(?:i )?hope (?:this|that|it)|feel free|please note|note:|"
+    r"\(?(?:let me know|would you like|do you want|(?:would|does|is|how about) this\b|(?:i )?hope (?:this|that|it)|"
+    r"feel free|please note|note:|"
     r"if you(?:['’]d| would| want| need)|notes?\s*:|explanation\b|negative prompt|word count|\d+ words\b|"
     rf"(?:this|the) (?:{_BETTER} )?(?:prompt|version|expansion|rewrite)\b|changes made|key (?:changes|details)|"
     r"i(?: have|['’]ve)? (?:kept|added|preserved|expanded|changed|tried|made)\b|(?:tags|keywords|parameters)\s*:)",
@@ -60,7 +75,8 @@ _AFTERWORD = re.compile(
 )
 _THINKING_ALOUD = re.compile(
     r"(?:(?:okay|ok|alright|hmm|well|so|now|first|wait)\b,?\s*)*"
-    r"(?:the user\b|user (?:wants|asks)|we (?:need|have|must)|i (?:need|have|should|must|will|want)\b|i['’]ll\b|"
+    r"(?:(?:thoughts?|thinking|reasoning|analysis|plan)\s*:|here(?:['’]s| is) my (?:thinking|thoughts?|plan)\b|"
+    r"the user\b|user (?:wants|asks)|we (?:need|have|must)|i (?:need|have|should|must|will|want)\b|i['’]ll\b|"
     r"let me\b|let['’]s\b|(?:the|this) (?:(?:original|given) )?prompt (?:is|says|asks|has|mentions|already)|"
     r"(?:my|the) task\b|the instructions?\b)",
     re.IGNORECASE,
@@ -75,9 +91,12 @@ def cleaned(answer: str, prompt: str) -> str:
     Empty where nothing of that kind is left. What the person's `prompt` has of its own is not taken away.
     """
     text = answer.encode("utf-8", "ignore").decode("utf-8").replace("\r\n", "\n")
+    if "&lt;" not in prompt:
+        text = text.replace("&lt;", "<").replace("&gt;", ">")
     text = _said(_without_thoughts(text)[:MOST_CHARACTERS])
-    for label in list(_FINAL.finditer(text))[-1:]:
-        text = text[label.end() :]
+    if not _FINAL.search(prompt):
+        for label in list(_FINAL.finditer(text))[-1:]:
+            text = text[label.end() :]
     paragraphs = [found for part in _NEXT_OFFER.split(text) if (found := _paragraph(part, prompt))]
     while paragraphs and _THINKING_ALOUD.match(paragraphs[0]) and not _THINKING_ALOUD.match(prompt):
         paragraphs.pop(0)
@@ -86,27 +105,27 @@ def cleaned(answer: str, prompt: str) -> str:
         text = _without_afterword(text)
     if "--" not in prompt:
         text = _FLAG.sub("", text)
-    return _without_repeats(_unquoted(text, prompt))
+    return _without_repeats(_unquoted(" ".join(text.split()), prompt))
 
 
-def cut(text: str, most_words: int, fits: Callable[[str], bool]) -> str:
-    """A text, where it is too long its longest beginning that ends with a sentence, else with a clause.
+def finished(text: str) -> str:
+    """The whole sentences of a text that was cut off; empty where there is none."""
+    return text[: [0, *sentence_ends(text)][-1]].strip()
 
-    It fits where it has at most `most_words` words and `fits` says so. Never cut inside quoted text. Empty where not
-    even the first clause fits.
+
+def cut(text: str, fits: Callable[[str], bool]) -> str:
+    """A text, where it does not fit its longest beginning that ends with a sentence, else with a clause.
+
+    Never cut inside quoted text. Empty where not even the first clause fits.
     """
-
-    def fitting(part: str) -> bool:
-        return len(part.split()) <= most_words and fits(part)
-
-    if fitting(text):
+    if fits(text):
         return text
     for ends in (sentence_ends(text), [found.end() for found in _CLAUSE_END.finditer(masked(text))]):
         # The longest beginning is looked for by halves: counting tokens is the slow part.
         low, high = 0, len(ends)
         while low < high:
             middle = (low + high) // 2
-            if fitting(_ended(text[: ends[middle]])):
+            if fits(_ended(text[: ends[middle]])):
                 low = middle + 1
             else:
                 high = middle
@@ -131,8 +150,10 @@ def _without_thoughts(text: str) -> str:
 
 
 def _said(text: str) -> str:
-    """The text in a code fence or in a field of a JSON object, where the answer is one."""
+    """The text in a tag for answers, in a code fence or in a field of a JSON object, where there is one."""
     text = text.strip()
+    for tagged in list(_TAGGED.finditer(text))[-1:]:
+        text = tagged[2].strip()
     if fenced := _FENCE.search(text):
         text = fenced[1].strip()
     if text.startswith("{"):

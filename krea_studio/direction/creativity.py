@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from krea_studio.direction.answers import MOST_CHARACTERS, cleaned, cut
+from krea_studio.direction.answers import MOST_CHARACTERS, cleaned, cut, finished
 from krea_studio.direction.faithfulness import content_words, lost, restored, without_additions
-from krea_studio.direction.refusals import refused
+from krea_studio.direction.refusals import refused, talks
+from krea_studio.direction.wording import word_count
 from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.recipe.request import PROMPT_CHARACTERS
 from krea_studio.validation import shown
 
 PHRASEBOOK, TEXT_ENCODER, ENDPOINT = "phrasebook", "text encoder", "endpoint"
-WRITERS = (PHRASEBOOK, TEXT_ENCODER, ENDPOINT)
 RAW = "raw"
 DETAILED_WORDS = 120  # a prompt with more of them is only polished
 AGAIN_TEMPERATURE = 0.2
@@ -126,8 +127,16 @@ class Asking:
     top_p: float
 
 
+class Unfinished(Exception):
+    """A writer's answer was cut off at its limit; `text` is what there is of it."""
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        self.text = text
+
+
 class Expander(Protocol):
-    """Writes expansions; `writer` is one of WRITERS, `model` the name of what writes."""
+    """Writes expansions; `writer` is PHRASEBOOK, TEXT_ENCODER or ENDPOINT, `model` the name of what writes."""
 
     @property
     def writer(self) -> str: ...
@@ -135,11 +144,20 @@ class Expander(Protocol):
     @property
     def model(self) -> str: ...
 
-    def write(self, prompt: str, level: str, seed: int, check: Callable[[], None], again: bool = False) -> str:
+    def write(
+        self,
+        prompt: str,
+        level: str,
+        seed: int,
+        check: Callable[[], None],
+        again: bool = False,
+        fits: Callable[[str], bool] = lambda text: True,
+    ) -> str:
         """The raw answer for a prompt at a level other than raw, the same for the same seed where it can be.
 
-        `again` asks a second time, more strictly, because something was lost. `check` may raise to stop. Raises
-        InvalidRequest or Unavailable where nothing can be written.
+        `again` asks a second time, more strictly, because something was lost. `check` may raise to stop. `fits` tells
+        whether a text is short enough, for writers that can choose; the others' answers are cut. Raises
+        InvalidRequest or Unavailable where nothing can be written, Unfinished where that is cut off.
         """
         ...
 
@@ -170,8 +188,8 @@ def expand(
     """The prompt expanded by a writer at a level, or as it is written where that would do damage.
 
     raw calls nothing and returns the same string object. An expansion has at most `most_tokens` by `count_tokens` and
-    the level's number of words, half as many again as the prompt where that is more. What the writer's answer loses
-    costs a second try. InvalidRequest and Unavailable from the writer become notices; what `check` raises passes
+    the level's number of words, half as many again as the prompt where that is more. An answer that lost something, or
+    talks, costs a second try. InvalidRequest and Unavailable from the writer become notices; what `check` raises passes
     through. Raises InvalidRequest for a level that there is not.
     """
     if level not in LEVELS:
@@ -181,25 +199,40 @@ def expand(
     if reason := _unfit(prompt, count_tokens, most_tokens):
         return _as_written(prompt, seed, reason)
     level = level_in_force(prompt, level)
+
+    def fits(text: str) -> bool:
+        enough_words = word_count(text) <= most_words(prompt, level)
+        return enough_words and len(text) <= PROMPT_CHARACTERS and count_tokens(text) <= most_tokens
+
     reason = ""
     for again in (False, True):
         check()
+        whole = True
         try:
-            answer = expander.write(prompt, level, seed, check, again)
+            answer = expander.write(prompt, level, seed, check, again, fits)
+        except Unfinished as unfinished:
+            answer, whole = unfinished.text, False
         except (InvalidRequest, Unavailable) as error:
             return _as_written(prompt, seed, error.message)
-        # A phrasebook says the prompt as it is; only what a language model says needs to be found in its answer.
-        text = answer if expander.writer == PHRASEBOOK else cleaned(answer, prompt)
+        if expander.writer == PHRASEBOOK:
+            # It says the prompt as it is; only what a language model says needs to be looked through.
+            return Expanded(prompt if answer == prompt else answer, expander.writer, expander.model, seed)
+        text = cleaned(answer, prompt)
         if refused(text or answer[:MOST_CHARACTERS], prompt):
             return _as_written(prompt, seed, f"The {expander.writer} refused to expand it")
+        text = text if whole else finished(text)
         own, added = without_additions(restored(text, prompt), prompt)
-        short = cut(own, most_words(prompt, level), lambda part: count_tokens(part) <= most_tokens)
+        short = cut(own, fits)
         missing = lost(prompt, short, LEVELS[level].free)
-        if not missing:
+        talking = talks(short or text, prompt)
+        if not missing and not talking:
+            added += [] if whole else ["the end, where the answer was cut off"]
             notice = f"Left out of the expansion: {_listed(added)}." if added else ""
             return Expanded(prompt if short == prompt else short, expander.writer, expander.model, seed, notice)
         if not text:
-            reason = "was empty"
+            reason = "was empty" if whole else "was cut off before its first sentence ended"
+        elif talking:
+            reason = "talks instead of describing a picture"
         elif not own:
             reason = f"brought in {_listed(added)}"
         else:
@@ -209,12 +242,17 @@ def expand(
 
 def level_in_force(prompt: str, level: str) -> str:
     """The level at which a prompt is expanded: one that is detailed already is only polished, as at low."""
-    return "low" if level != RAW and len(prompt.split()) > DETAILED_WORDS else level
+    return "low" if level != RAW and is_detailed(prompt) else level
+
+
+def is_detailed(prompt: str) -> bool:
+    """Whether a prompt says so much that an expansion should add nothing."""
+    return word_count(prompt) > DETAILED_WORDS
 
 
 def most_words(prompt: str, level: str) -> int:
     """How many words an expansion may have: those of the level, or half as many again as the prompt has."""
-    return max(LEVELS[level].most_words, len(prompt.split()) * 3 // 2)
+    return max(LEVELS[level].most_words, word_count(prompt) * 3 // 2)
 
 
 def nudge(seed: int) -> str:
@@ -226,7 +264,7 @@ def asking(prompt: str, level: str, seed: int, again: bool = False) -> Asking:
     """What a language model is asked for a prompt at a level other than raw; `again` as for `Expander.write`."""
     chosen = LEVELS[level]
     parts = [_RULES, chosen.instruction, f"Write at most {most_words(prompt, level)} words."]
-    if len(prompt.split()) > DETAILED_WORDS:
+    if is_detailed(prompt):
         parts.append("This prompt is detailed already: add nothing, only smooth its wording.")
     if again:
         parts.append(_AGAIN)

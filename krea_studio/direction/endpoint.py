@@ -16,7 +16,7 @@ import httpx
 from anyio.from_thread import start_blocking_portal
 from pydantic import SecretStr
 
-from krea_studio.direction.creativity import ENDPOINT, Asking, asking
+from krea_studio.direction.creativity import ENDPOINT, Asking, Unfinished, asking
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.settings import environment_variable
 from krea_studio.validation import shown
@@ -52,11 +52,19 @@ class Endpoint:
         if any(not "!" <= character <= "~" for character in self._key.get_secret_value()):
             raise InvalidRequest(f"The endpoint's key has characters that no key has — copy it to {_KEY} again")
 
-    def write(self, prompt: str, level: str, seed: int, check: Callable[[], None], again: bool = False) -> str:
+    def write(
+        self,
+        prompt: str,
+        level: str,
+        seed: int,
+        check: Callable[[], None],
+        again: bool = False,
+        fits: Callable[[str], bool] = lambda text: True,
+    ) -> str:
         """The model's raw answer; `check` is called ten times a second while it is awaited.
 
-        Raises Unavailable where the server cannot be reached, fails or is too slow, and InvalidRequest where it
-        refuses the request or answers with something else than a completion.
+        Raises Unavailable where the server cannot be reached, fails or is too slow, InvalidRequest where it refuses
+        the request or answers with something else than a completion, and Unfinished where the server cut that off.
         """
         check()
         # A thread of its own, so that this also works where a loop is running, as in a notebook.
@@ -70,7 +78,10 @@ class Endpoint:
         status, body = request.result()
         if status != httpx.codes.OK:
             raise self._refusal(status, body)
-        return self._text(body)
+        text, whole = self._text(body)
+        if not whole:
+            raise Unfinished(text)
+        return text
 
     async def _requested(self, asked: Asking, seed: int) -> tuple[int, bytes]:
         content = {
@@ -142,8 +153,8 @@ class Endpoint:
         said = error.get("message") if isinstance(error, dict) else error
         return f": {self._masked(shown(said))}" if isinstance(said, str) and said else ""
 
-    def _text(self, body: bytes) -> str:
-        """The text of a completion."""
+    def _text(self, body: bytes) -> tuple[str, bool]:
+        """The text of a completion, and whether that is all of it."""
         try:
             found = json.loads(body)
         except (ValueError, RecursionError):
@@ -152,18 +163,23 @@ class Endpoint:
             raise InvalidRequest(
                 f"The endpoint {self.host} answers with {what}, not with JSON — check {_URL}, which usually ends in /v1"
             ) from None
-        message = _message(found)
+        message, whole = _message(found)
         if message is None:
             raise InvalidRequest(
                 f"The endpoint {self.host} answers without choices{self._told(body)} — check {_URL} and {_MODEL}"
             )
         text = _content(message.get("content"))
+        if not whole and not text.strip():
+            raise InvalidRequest(
+                f"The model {shown(self.model)} was cut off before it had written anything — give it more room on "
+                f"{self.host}, or choose another writer"
+            )
         if not text.strip():
             reason = "refuses to expand the prompt" if message.get("refusal") else "answers with an empty text"
             raise InvalidRequest(
                 f"The model {shown(self.model)} {reason} — change the prompt, or choose another writer"
             )
-        return text
+        return text, whole
 
     def _masked(self, text: str) -> str:
         key = self._key.get_secret_value()
@@ -187,12 +203,14 @@ def _checked_address(url: str) -> str:
     return parts._replace(path=path if path.endswith(_PATH) else path + _PATH, fragment="").geturl()
 
 
-def _message(found: Any) -> dict[str, Any] | None:
+def _message(found: Any) -> tuple[dict[str, Any] | None, bool]:
+    """The first message of a completion, and whether it came to its end."""
     try:
-        message = found["choices"][0]["message"]
+        choice = found["choices"][0]
+        message = choice["message"]
     except (KeyError, IndexError, TypeError):
-        return None
-    return message if isinstance(message, dict) else None
+        return None, True
+    return (message if isinstance(message, dict) else None), choice.get("finish_reason") != "length"
 
 
 def _content(content: Any) -> str:

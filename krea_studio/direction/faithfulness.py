@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from itertools import islice, pairwise, takewhile
 
 from krea_studio.direction.wording import (
+    FOREIGN_WORDS,
     FUNCTION_WORDS,
     MADE_BY,
     WORD,
@@ -20,6 +21,7 @@ from krea_studio.direction.wording import (
     quoted,
     root,
     sentences,
+    stem,
     word_set,
     words,
 )
@@ -29,10 +31,10 @@ KEPT_SHARE = 0.8  # of the words that say something, where a rewriting is to sta
 FREE_SHARE = 0.5  # and where it is free
 _SHOWN_WORDS = 4
 
-# Words of prompts that say nothing about the picture, and units.
+# Words of prompts that say nothing about the picture, units, and the number that may vanish.
 _EMPTY_WORDS = word_set(
     """amazing awesome beautiful best cool create depict depicting draw generate gorgeous great hd high highly hq image
-    images incredible make masterpiece nice picture pictures please pretty quality really render scene show showing
+    one images incredible make masterpiece nice picture pictures please pretty quality really render scene show showing
     shows stunning super trending ultra uhd very want wonderful px mm cm th st nd rd"""
 )
 # Before "of" they say how a picture is made, not what it shows.
@@ -60,13 +62,41 @@ _SAYS_NO_NAME = word_set(
 _NUMBER_WORDS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
     "twelve": 12, "dozen": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17,
-    "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "hundred": 100,
-    "thousand": 1000,
+    "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70,
+    "eighty": 80, "ninety": 90, "hundred": 100, "thousand": 1000,
 }  # fmt: skip
+# German, French, Spanish and Italian; read where the prompt is not English, which has some of them as other words.
+_FOREIGN_NUMBER_WORDS = {
+    word: number
+    for number, row in enumerate(
+        ("zwei deux dos due", "drei trois tres tre", "vier quatre cuatro quattro", "fünf cinq cinco cinque",
+         "sechs six seis sei", "sieben sept siete sette", "acht huit ocho otto", "neun neuf nueve nove",
+         "zehn dix diez dieci"), 2,
+    )
+    for word in row.split()
+}  # fmt: skip
+_HAN_NUMBERS = {"二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9, "十": 10}
+_HAN = "".join(_HAN_NUMBERS)
+# Before a word for what is counted, which comes after every such number.
+_HAN_NUMBER = re.compile(rf"(?<![{_HAN}])([{_HAN}])(?=[只隻个個条條头頭匹本张張朵棵位名座辆輛把片枚人つ])")
 _GROUPS = {"pair": 2, "couple": 2, "both": 2, "twin": 2, "twins": 2, "duo": 2, "trio": 3, "triplets": 3, "quartet": 4}
+_SINGLE = re.compile(r"\b(?:one|1|a single|single|a lone|lone) ", re.IGNORECASE)
+_MANY = word_set("dozens several many few hundreds thousands multiple numerous various countless")
+_UNITS = word_set("mm cm m km px k inch inches percent degrees")
+_NO = re.compile(r"\b(?:no|without|not)(?: (?:any|an?|the))? ", re.IGNORECASE)
+_DENIES = re.compile(
+    r"\b(?:no|not|none|nor|without|never|nobody|nothing|neither|free of|devoid|empty|absent|absence|lack\w*|missing|"
+    r"instead|rather|nowhere|deserted|\w+n['’]t)\b",
+    re.IGNORECASE,
+)
+_DENIED_WITHIN = 40  # characters after a thing: "people are nowhere to be seen"
 _COUNTED_WITHIN = 8  # words after a number in which what it counts is looked for
 # 4k and 8k are wishes for quality, and one of a kind may lose its number.
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*(?!\d*k\b)|\b[a-z]+\b", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"\d+(?:[.,]\d+)*(?!\d*k\b)|\b(?:twen|thir|for|fif|six|seven|eigh|nine)ty-(?:one|two|three|four|five|six|seven|"
+    r"eight|nine)\b|\b[^\W\d_]+\b",
+    re.IGNORECASE,
+)
 _CLAUSE_END = re.compile(r"[,.;:!?\n()]+(?!\d)")
 
 
@@ -108,20 +138,25 @@ def without_additions(text: str, prompt: str) -> tuple[str, list[str]]:
 def lost(prompt: str, text: str, free: bool) -> list[str]:
     """What of a prompt a rewritten text lacks, in words; nothing where it holds the prompt as it is.
 
-    Of all words that say something, KEPT_SHARE must be there, FREE_SHARE where it is `free`; of the subject, all.
+    Of all words that say something, KEPT_SHARE must be there, FREE_SHARE where it is `free`; of the subject, all. What
+    there is one of must not become many, and what is denied must not appear.
     """
     if prompt in text:
         return []
-    said = _Said(text)
+    english, said = is_english(prompt), _Said(text, is_english(prompt))
+    single, denied = (_after(_SINGLE, prompt), _after(_NO, prompt)) if english else ([], [])
+    content = [word for word in content_words(prompt) if word not in denied]  # an empty beach has no people
     found = [f"the text {shown(each)}" for each in _quotations(prompt) if each not in _quotations(text)]
-    found += [f"the number {number}" for number, counted in _numbers(prompt) if not said.counts(number, counted)]
-    english, content = is_english(prompt), content_words(prompt)
+    counts = _numbers(prompt, english)
+    found += [f"the number {number}" for number, counted in counts if not said.counts(number, counted)]
+    found += [f"the single {noun}" for noun in single if said.has_many(noun)]
+    found += [f"the words no {noun}" for noun in denied if said.affirms(noun)]
     named = [name for name in _own_names(prompt) if name.casefold() not in said.words] if english else []
     found += [f"the name {shown(' '.join(named))}"] if named else []
     joined = {word for pair in pairwise(words(prompt)) if "".join(pair) in said.words for word in pair}
     missing = [word for word in content if word not in joined and not said.says(word)]
     share = FREE_SHARE if free else KEPT_SHARE
-    subject = [word for word in _subject(prompt) if word in missing] if english else []
+    subject = [word for word in (_subject(prompt) if english else _first_words(prompt)) if word in missing]
     if len(content) - len(missing) < share * len(content):
         found += _told(missing, named)
     elif subject:
@@ -133,7 +168,8 @@ def lost(prompt: str, text: str, free: bool) -> list[str]:
 
 def content_words(text: str) -> list[str]:
     """The words of a text that say something about a picture, each once: no articles, no numbers, no praise."""
-    return list(dict.fromkeys(word for word in words(_parted(text)) if _says_something(word)))
+    empty = frozenset() if is_english(text) else FOREIGN_WORDS | _FOREIGN_NUMBER_WORDS.keys()
+    return list(dict.fromkeys(word for word in words(_parted(text)) if word not in empty and _says_something(word)))
 
 
 class _Additions:
@@ -168,20 +204,23 @@ class _Additions:
 
 
 class _Said:
-    """A rewritten text, prepared for being asked what it says."""
+    """A rewritten text of an English prompt or another, prepared for being asked what it says."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text.casefold()
+    def __init__(self, text: str, english: bool) -> None:
+        self.text, self._english = text.casefold(), english
         self.words = words(text)
         self._roots = {root(word) for word in words(_parted(text))}
         self._letters = "".join(self.words)
-        self._numbers = list(_numbers(text, groups=True))
+        self._numbers = _numbers(text, english, groups=True)
 
     def says(self, word: str) -> bool:
         """Whether a word is there: in another form, joined to another, or with a slip of the pen corrected."""
         if not word.isascii():
             pairs = [word[k : k + 2] for k in range(len(word) - 1)] or [word]
             return sum(pair in self.text for pair in pairs) >= 0.6 * len(pairs)
+        beginning = word[: max(3, len(word) - 2)]
+        if not self._english and len(word) > 3 and any(said.startswith(beginning) for said in self.words):
+            return True  # in another case
         if root(word) in self._roots or (len(word) >= 5 and word in self._letters):
             return True
         if len(word) >= 3 and any(said.endswith(word) and len(said) >= len(word) + 4 for said in self.words):
@@ -195,14 +234,52 @@ class _Said:
             return bool(after)
         return any(2 * len({*counted} & {*following}) > len({*counted}) for following in after)
 
+    def has_many(self, noun: str) -> bool:
+        """Whether more than one of a thing is counted, or said to be many, and nowhere a single one."""
+        if noun in _after(_SINGLE, self.text):
+            return False
+        for match in _NUMBER.finditer(self.text):
+            token = match[0]
+            if token in _NUMBER_WORDS or token in _MANY or (token.isdecimal() and int(token) > 1):
+                counted = _phrase(words(_CLAUSE_END.split(self.text[match.end() :][:200])[0]), one=True)
+                if any(word != noun and stem(word) == stem(noun) for word in counted):
+                    return True
+        return False
 
-def _numbers(text: str, groups: bool = False) -> list[tuple[str, list[str]]]:
+    def affirms(self, noun: str) -> bool:
+        """Whether a thing is said to be there: named in a sentence that does not deny it."""
+        for sentence in sentences(self.text):
+            found = [word for word in words(sentence) if root(word) == root(noun)]
+            for place in re.finditer(rf"\b{re.escape(found[0])}\b", sentence) if found else ():
+                around = sentence[: place.start()], sentence[place.end() :][:_DENIED_WITHIN]
+                if not any(map(_DENIES.search, around)):
+                    return True
+        return False
+
+
+def _after(marks: re.Pattern[str], prompt: str) -> list[str]:
+    """The last word of each noun phrase of a prompt that follows one of the marks, outside quoted text."""
+    plain = masked(prompt).casefold()
+    phrases = [_phrase(words(_CLAUSE_END.split(plain[found.end() :])[0]), one=True) for found in marks.finditer(plain)]
+    return [phrase[-1] for phrase in phrases if phrase]
+
+
+def _first_words(prompt: str) -> list[str]:
+    """The first words, two at most, that say something in a prompt of another language than English."""
+    said, content = words(prompt), content_words(prompt)
+    first = next((k for k, word in enumerate(said) if word in content), len(said))
+    return list(takewhile(content.__contains__, said[first : first + 2]))
+
+
+def _numbers(text: str, english: bool, groups: bool = False) -> list[tuple[str, list[str]]]:
     """The numbers of a text, digits and words alike, each with the roots of what it counts.
 
-    With `groups`, words such as pair count too, and the roots are those of all next words up to another number.
+    Number words of other languages are read where it is not `english`. With `groups`, words such as pair count too, and
+    the roots are those of all next words up to another number.
     """
-    values = _NUMBER_WORDS | (_GROUPS if groups else {})
-    found = []
+    values = _NUMBER_WORDS | (_GROUPS if groups else {}) | ({} if english else _FOREIGN_NUMBER_WORDS)
+    ends = _ENDS_PHRASE if english else _ENDS_PHRASE | FOREIGN_WORDS
+    found: list[tuple[str, list[str]]] = [(str(_HAN_NUMBERS[each[1]]), []) for each in _HAN_NUMBER.finditer(text)]
     for match in _NUMBER.finditer(text):
         token = match[0].casefold()
         if token[0].isdigit():
@@ -210,6 +287,9 @@ def _numbers(text: str, groups: bool = False) -> list[tuple[str, list[str]]]:
             number = str(int(digits)) if digits.isdecimal() else digits
         elif token in values:
             number = str(values[token])
+        elif "-" in token:
+            tens, ones = token.split("-")
+            number = str(_NUMBER_WORDS[tens] + _NUMBER_WORDS.get(ones, 1))
         else:
             continue
         rest = _parted(text[match.end() :][:200])
@@ -217,7 +297,10 @@ def _numbers(text: str, groups: bool = False) -> list[tuple[str, list[str]]]:
             following = takewhile(lambda word: not (word.isdecimal() or word in _NUMBER_WORDS), words(rest))
             found.append((number, [root(word) for word in islice(following, _COUNTED_WITHIN)]))
         elif number not in ("0", "1"):
-            counted = _phrase(words(_CLAUSE_END.split(rest)[0]), one=True)
+            said = words(_CLAUSE_END.split(rest)[0])
+            # What is measured may be said with any words, and other alphabets are not read.
+            plain = said and said[0] not in _UNITS and "." not in number and not _is_foreign(said[0][0])
+            counted = _phrase(said, one=True, ends=ends) if plain else []
             found.append((number, [root(word) for word in counted[:3]]))
     return found
 
@@ -233,15 +316,15 @@ def _subject(prompt: str) -> list[str]:
     return []
 
 
-def _phrase(said: list[str], one: bool = False) -> list[str]:
+def _phrase(said: list[str], one: bool = False, ends: frozenset[str] = _ENDS_PHRASE) -> list[str]:
     """The words of a noun phrase that say something: up to a preposition, a relative clause or a verb in -ing.
 
     With `one`, it also ends at `and`, at the next number, and at any such verb.
     """
     found: list[str] = []
     for word, following in zip(said, [*said[1:], "in"], strict=False):
-        ends = word in _ENDS_PHRASE or (one and (word in _JOINS or word in _NUMBER_WORDS or word.isdecimal()))
-        if ends or (found and word.endswith("ing") and (one or following in FUNCTION_WORDS)):
+        over = word in ends or (one and (word in _JOINS or word in _NUMBER_WORDS or word.isdecimal()))
+        if over or (found and word.endswith("ing") and (one or following in FUNCTION_WORDS)):
             break
         if _says_something(word):
             found.append(word)

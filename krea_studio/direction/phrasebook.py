@@ -3,7 +3,8 @@
 What the person wrote stays as it is, letter for letter; phrases come before or after it. A group of things, such as
 light, that the prompt names already is left alone, and no phrase opposes a fact that the prompt or another phrase
 states. What is added depends on prompt, level and seed alone, and neighbouring seeds get different things. It reads
-words, not sentences: "no moon" names the sky too, and nothing is added to it then.
+words, not sentences: "no moon" names the sky too, so that nothing is added to it, and denies what a moon would say.
+A prompt that is detailed already gets nothing.
 """
 
 import random
@@ -11,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from krea_studio.direction.creativity import PHRASEBOOK
+from krea_studio.direction.creativity import PHRASEBOOK, is_detailed
 from krea_studio.direction.phrases import (
     AFLOAT,
     AT_SEA,
@@ -24,7 +25,7 @@ from krea_studio.direction.phrases import (
     Phrase,
 )
 from krea_studio.direction.sliders import Vocabulary
-from krea_studio.direction.wording import is_english, sentence_ends
+from krea_studio.direction.wording import is_english, sentence_ends, words
 from krea_studio.errors import InvalidRequest
 
 # How many things are added at least and at most, where so many are missing.
@@ -46,16 +47,22 @@ _PLACE = re.compile(
     r"\b(?:in|on|at|inside|under|beneath|beside|near|over|above|across|among|through|behind|before|by|along|atop|within)"
     rf"(?: (?:a|an|the|his|her|its|their|some|my|this|that))*+ (?!{_MARK})\w"
 )
+# Before a cue, up to what ends the reach of the "no".
+_DENIED = re.compile(
+    r"\b(?:no|not|without|never|nor|neither|isn't|aren't|doesn't|don't|free of|instead of|rather than)"
+    r"(?: (?:in|on|at|by|of))?(?: (?!(?:in|on|at|by|of|with|under|and|but|just|only|from|over|near)\b)[\w']+){0,3} $"
+)
 # What begins with an article, and not with a word for pictures, may have its medium before it.
 _TAKES_MEDIUM = re.compile(r"(?:an?|the) (?!(?:[\w-]+ ){0,2}(?:picture|image|poster|view|shot|portrait|scene) of\b)\S")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a prompt names: groups of things, and facts that hold across groups."""
+    """What a prompt names: groups of things, and facts that hold across groups, or that it says do not."""
 
     groups: frozenset[str]
     facts: frozenset[str]
+    denied: frozenset[str] = frozenset()
 
 
 class Phrasebook:
@@ -82,30 +89,43 @@ class Phrasebook:
         """What a prompt names already, in the groups of this phrasebook's world."""
         return self._reader.read(prompt)
 
-    def write(self, prompt: str, level: str, seed: int, check: Callable[[], None], again: bool = False) -> str:
-        """The prompt with phrases before and after it; itself where nothing is missing.
+    def write(
+        self,
+        prompt: str,
+        level: str,
+        seed: int,
+        check: Callable[[], None],
+        again: bool = False,
+        fits: Callable[[str], bool] = lambda text: True,
+    ) -> str:
+        """The prompt with as many phrases before and after it as fit; itself where nothing is missing.
 
         `again` changes nothing: nothing can have been lost. Raises InvalidRequest for a prompt that is not English.
         """
         check()
         if not is_english(prompt):
             raise InvalidRequest("The phrasebook knows English only — write in English, or choose another writer")
-        return _joined(prompt, self.additions(prompt, level, seed))
+        added = self.additions(prompt, level, seed)
+        while added and not fits(_joined(prompt, added)):
+            added.popitem()
+        return _joined(prompt, added)
 
     def additions(self, prompt: str, level: str, seed: int) -> dict[str, str]:
-        """What is added to an English prompt: group → phrase."""
+        """What is added to an English prompt: group → phrase, the most telling one first."""
+        if is_detailed(prompt):
+            return {}
         reading = self._reader.read(prompt)
         draw = random.Random(f"phrasebook-{level}-{seed}-{prompt}")
         facts = set(reading.facts)
         open_groups = {
             group: found
             for group in (self._gaps if level == "low" else self._order)
-            if group not in reading.groups and (found := self._fitting(group, level, facts, prompt))
+            if group not in reading.groups and (found := self._fitting(group, level, facts, reading.denied, prompt))
         }
         most = draw.randint(*ADDED[level])
         added: dict[str, str] = {}
         for group in _drawn(open_groups, level, draw):
-            fitting = self._fitting(group, level, facts, prompt)
+            fitting = self._fitting(group, level, facts, reading.denied, prompt)
             if len(added) == most or not fitting:
                 continue
             if added:
@@ -119,17 +139,24 @@ class Phrasebook:
             facts |= phrase.facts
         return added
 
-    def _fitting(self, group: str, level: str, facts: Iterable[str], prompt: str) -> list[Phrase]:
-        """The phrases of a group that a level may add and that oppose no fact."""
+    def _fitting(
+        self, group: str, level: str, facts: Iterable[str], denied: frozenset[str], prompt: str
+    ) -> list[Phrase]:
+        """The phrases of a group that a level may add, that oppose no fact and say nothing that is denied."""
         phrases = self._phrases[group]
+        if group in _MEDIA:
+            said = words(prompt)  # no neon sign of a sign
+            phrases = [each for each in phrases if words(each.text)[-1] not in said]
+        if level == "low":
+            phrases = [each for each in phrases if each.neutral] or phrases
         if group.startswith("how "):
             # From least to most: what is usual lies between the ends, and the middle says nothing.
             phrases = [*phrases[:2], *phrases[-2:]] if level == "high" else phrases[1:-1]
         if group == "setting" and level != "high":
             afloat = bool(re.search(rf"\b(?:{'|'.join(AFLOAT)})", prompt.casefold()))
             phrases = [each for each in phrases if (each.text == AT_SEA) == afloat]
-        opposed = {opposite for fact in facts for opposite in _OPPOSITES.get(fact, ())}
-        return [each for each in phrases if not each.facts & opposed and (level == "high" or not each.bold)]
+        barred = denied.union(*(_OPPOSITES.get(fact, ()) for fact in facts))
+        return [each for each in phrases if not each.facts & barred and (level == "high" or not each.bold)]
 
 
 def _drawn(groups: Mapping[str, Sequence[Phrase]], level: str, draw: random.Random) -> list[str]:
@@ -161,13 +188,18 @@ class _Reader:
 
     def read(self, prompt: str) -> Reading:
         text = _normalized(prompt)
-        found = [cue for match in self._pattern.finditer(text) for cue in self._cues[match[1]]]
-        groups = {cue.group for cue in found}
+        found, missing = [], []
+        for match in self._pattern.finditer(text):
+            (missing if _DENIED.search(text[: match.start()]) else found).extend(self._cues[match[1]])
+        groups = {cue.group for cue in (*found, *missing)}
         if self._small_world:
             if _PLACE.search(self._pattern.sub(_MARK, text)):
                 groups.add("setting")
             groups = {group for group, same in SMALL_WORLD_GROUPS.items() if same in groups}
-        return Reading(frozenset(groups - {""}), frozenset(fact for cue in found for fact in cue.facts))
+        facts = frozenset(fact for cue in found for fact in cue.facts)
+        # A thing that is not there, such as a mountain, denies nothing else.
+        denied = frozenset(fact for cue in missing if cue.group for fact in cue.facts)
+        return Reading(frozenset(groups - {""}), facts, denied - facts)
 
 
 def _normalized(text: str) -> str:

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Phrase:
-    """Words to add; `facts` are what they say besides their group, a `bold` one is for high creativity only."""
+    """Words to add; `facts` are what they say besides their group.
+
+    A `bold` one is for high creativity only, a `neutral` one sets no mood and suits any prompt, also at low.
+    """
 
     text: str
     facts: frozenset[str] = frozenset()
     bold: bool = False
+    neutral: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,16 @@ class Cue:
     words: tuple[str, ...]
 
 
-def _phrases(*rows: str) -> tuple[Phrase, ...]:
-    """Rows of the form `text | facts`; a row that begins with ! is bold."""
+def _phrases(*rows: str, common: str = "") -> tuple[Phrase, ...]:
+    """Rows of the form `text | facts`, to which `common` ones are added.
+
+    A row that begins with ! is bold, one with = neutral.
+    """
     found = []
     for row in rows:
         text, _, facts = row.partition("|")
-        found.append(Phrase(text.strip("! "), frozenset(facts.split()), row.startswith("!")))
+        said = frozenset(f"{facts} {common}".split())
+        found.append(Phrase(text.strip("!= "), said, row.startswith("!"), row.startswith("=")))
     return tuple(found)
 
 
@@ -49,12 +57,13 @@ OPPOSED = (
     ("day", "night"), ("day", "dusk"), ("night", "dusk"), ("day", "stars"), ("colourless", "coloured"),
     ("colourless", "vivid"), ("muted", "vivid"), ("sparse", "dense"), ("still", "moving"), ("photographic", "drawn"),
     ("warm", "cool"), ("dark", "bright"), ("soft", "hard"), ("sharp", "blurred"), ("wide", "close"),
-    ("indoors", "outdoors"), ("storm", "clear"), ("above", "below"), ("centred", "aside"),
+    ("indoors", "outdoors"), ("storm", "clear"), ("above", "below"), ("centred", "aside"), ("toned", "coloured"),
+    ("toned", "colourless"), ("airless", "airy"), ("graphic", "scenic"),
 )  # fmt: skip
 
 PHRASES: dict[str, tuple[Phrase, ...]] = {
     "medium": _phrases(
-        "photograph | photographic",
+        "=photograph | photographic",
         "film photograph | photographic",
         "documentary photograph | photographic",
         "studio photograph | photographic indoors",
@@ -62,16 +71,17 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
         "watercolor painting | drawn coloured",
         "gouache painting | drawn coloured",
         "pastel drawing | drawn coloured",
-        "pencil drawing | drawn",
+        "=pencil drawing | drawn",
         "ink drawing | drawn",
         "flat vector illustration | drawn",
         "screen print | drawn",
         "storybook illustration | drawn",
         "3D render | drawn",
-        "digital painting | drawn coloured",
+        "=illustration | drawn",
+        "=digital painting | drawn coloured",
         "!paper collage | drawn",
         "!linocut | drawn",
-        "!blueprint | drawn",
+        "!blueprint | drawn cool toned graphic",
         "!stained glass window | drawn coloured",
         "!embroidery | drawn coloured",
         "!mosaic | drawn",
@@ -79,33 +89,35 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
         "!double exposure photograph | photographic",
         "!pinhole photograph | photographic",
         "!woven tapestry | drawn coloured",
-        "!scratchboard drawing | drawn",
+        "!scratchboard drawing | drawn colourless",
     ),
     "light": _phrases(
-        "soft diffuse light | soft",
-        "overcast daylight | day soft outdoors",
-        "clear morning light | day clear",
-        "bright midday sun | day hard bright clear outdoors",
-        "low evening sun | dusk warm outdoors",
-        "golden hour light | dusk warm coloured outdoors",
+        "=natural light",
+        "=soft diffuse light | soft",
+        "overcast daylight | day soft outdoors airy",
+        "clear morning light | day clear airy",
+        "bright midday sun | day hard bright clear outdoors airy",
+        "low evening sun | dusk warm outdoors airy",
+        "golden hour light | dusk warm coloured outdoors airy",
         "soft window light | day soft indoors",
         "warm lamplight | warm indoors",
-        "candlelight | warm dark indoors",
-        "moonlight | night cool dark",
-        "blue hour light | dusk cool coloured outdoors",
-        "gentle side light | soft",
-        "soft backlight | soft",
-        "dappled shade | day outdoors",
+        "candlelight | warm dark indoors airy",
+        "moonlight | night cool dark airy",
+        "blue hour light | dusk cool coloured outdoors airy",
+        "=gentle side light | soft",
+        "=soft backlight | soft",
+        "dappled shade | day clear outdoors airy",
         "even studio light | indoors",
         "!a single shaft of light | dark hard",
         "!light from below | hard",
         "!a hard flash | hard",
         "!neon glow | night coloured vivid",
-        "!firelight | warm dark",
+        "!firelight | warm dark airy",
         "!rim light from both sides | hard dark",
-        "!shadows of unseen leaves | day outdoors",
+        "!shadows of unseen leaves | day clear outdoors airy",
         "!light through colored glass | coloured indoors",
-        "!a lightning flash | night storm hard cool outdoors",
+        "!a lightning flash | night storm hard cool outdoors airy",
+        common="scenic",
     ),
     "palette": _phrases(
         "muted earth tones | muted coloured warm",
@@ -126,10 +138,10 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
         "navy and gold | coloured",
         "!acid green and magenta | vivid coloured",
         "!ultraviolet and gold | vivid coloured",
-        "!one bright accent among grays | coloured",
+        "!grays with one bright accent | coloured",
         "!iridescent colors | coloured vivid",
-        "!inverted colors | coloured",
-        "!only shades of red | coloured vivid warm",
+        "!two clashing colors | coloured",
+        "!shades of red alone | coloured vivid warm",
         "!candy colors | coloured vivid",
     ),
     "density": _phrases(
@@ -156,25 +168,26 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
     ),
     "motion": _phrases(
         "perfectly still | still",
-        "a held pose | still",
-        "calm air | still clear",
+        "a quiet pause | still",
+        "calm air | still clear airy",
         "a moment of calm | still",
         "a moment of rest | still",
-        "a slight breeze",
-        "a gentle drift",
-        "the beginning of a movement",
-        "soft ripples in the air",
+        "a slight breeze | airy outdoors",
+        "a gentle drift | moving",
+        "the beginning of a movement | moving",
+        "the air barely stirring | airy",
         "an unhurried rhythm",
         "caught in mid-motion | moving",
-        "windblown | moving",
+        "windblown | moving airy outdoors",
         "a sweeping movement | moving",
-        "a lively gesture | moving",
-        "a strong gust of wind | moving storm",
-        "!swirling air | moving storm",
-        "!a whirlwind of motion | moving storm",
+        "lively movement | moving",
+        "a strong gust of wind | moving storm airy outdoors",
+        "!swirling air | moving storm airy",
+        "!a whirlwind of motion | moving storm airy",
         "!streaks of motion blur | moving blurred",
         "!floating weightless | moving",
-        "!frozen like a statue | still",
+        "!frozen in time | still",
+        common="scenic",
     ),
     "lens": _phrases(
         "35mm lens | photographic",
@@ -197,31 +210,32 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
         "!lens flare | photographic bright",
         "!coarse film grain | photographic",
         "!vintage lens swirl | photographic blurred",
+        common="scenic",
     ),
     "composition": _phrases(
         "centered composition | centred",
         "off-center composition | aside",
         "symmetrical composition | centred",
-        "eye-level view",
-        "three-quarter view",
-        "profile view",
-        "close-up | close",
-        "medium shot",
-        "wide shot | wide",
-        "low angle | below",
-        "high angle | above",
+        "eye-level view | scenic",
+        "three-quarter view | scenic",
+        "seen from the side | scenic",
+        "close-up | close scenic",
+        "medium shot | scenic",
+        "wide shot | wide scenic",
+        "low angle | below scenic",
+        "high angle | above scenic",
         "strong diagonals",
-        "framed by the foreground",
-        "layers of depth",
+        "framed by the foreground | scenic",
+        "layers of depth | scenic",
         "generous margins",
-        "!seen from straight above | above",
-        "!seen from the ground | below",
-        "!extreme close-up | close",
-        "!tiny in a vast frame | wide",
-        "!half hidden by the frame's edge | aside",
-        "!seen as a reflection",
-        "!seen through an opening",
-        "!tilted horizon",
+        "!seen from straight above | above scenic",
+        "!seen from the ground | below scenic",
+        "!extreme close-up | close scenic",
+        "!tiny in a vast frame | wide scenic",
+        "!half hidden by the frame's edge | aside scenic",
+        "!seen as a reflection | scenic",
+        "!seen through an opening | scenic",
+        "!tilted horizon | scenic",
     ),
 }
 
@@ -229,7 +243,7 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
 CUES: tuple[Cue, ...] = (
     *_cues(
         "",
-        "still life, vending machine, hot air balloon, ice cream, clean shaven",
+        "vending machine, hot air balloon, ice cream, clean shaven",
         "night, nighttime, nocturnal, after dark, night sky | night",
         "star, starry, starlit, milky way, galaxy, aurora, northern lights | night stars",
         "day, daytime, noon, midday, morning, afternoon, blue sky | day",
@@ -237,14 +251,21 @@ CUES: tuple[Cue, ...] = (
         "indoors, indoor, inside, interior, room, kitchen, bedroom, bathroom, living room, studio, office, hall, "
         "corridor, library, museum, church, cathedral, cafe, bar, shop, classroom, attic, cellar, basement | indoors",
         "outdoors, outdoor, outside, mountain, forest, field, meadow, beach, sea, ocean, desert, street, city, "
-        "garden, park, river, lake, hill, sky, snow, jungle, harbor, cliff, valley | outdoors",
+        "garden, park, river, lake, hill, sky, skyline, snow, jungle, harbor, cliff, valley, road, bridge, "
+        "lighthouse, tower, castle, village, town, ship, boat, sailboat, tree, skyscraper | outdoors",
         "hot, summer, desert, fire, lava, autumn, fall | warm",
         "cold, winter, snow, snowy, ice, icy, frozen lake, arctic | cool",
         "dark, gloomy, shadowy | dark",
         "bright, light, luminous | bright",
         "blur, blurry, blurred, hazy, misty, foggy, fog, mist | blurred soft",
         "sharp, crisp | sharp",
-        "rain, rainy, raining, storm, thunderstorm, lightning, blizzard | storm",
+        "rain, rainy, raining, storm, thunderstorm, lightning, blizzard | storm outdoors",
+        "empty, bare, plate, dish, bowl, cup, glass, bottle, vase, cake, food, fruit, chair, table, sofa, shoe, book, "
+        "sign, ring, watch, bread, pizza, sushi, dessert | still",
+        # Signs for the eye, not views.
+        "logo, icon, emoji, map, floor plan, diagram, infographic, chart, flowchart, pictogram, "
+        "qr code | drawn graphic",
+        "underwater, under water, seabed, ocean floor, outer space, in space, deep space, spacewalk | airless outdoors",
     ),
     *_cues(
         "medium",
@@ -260,7 +281,10 @@ CUES: tuple[Cue, ...] = (
         "print, poster, mosaic, stained glass, embroidery, tapestry, felt, quilt, knitted, blueprint, diagram, "
         "infographic, map, graffiti, stencil, concept art, digital art, artwork, art, storybook, diorama, neon sign, "
         "ukiyo e, art nouveau, art deco, bauhaus, impressionist, impressionism, cubist, cubism, surrealist, "
-        "watercolors, painted, drawn, illustrated, embroidered, carved, icons, wallpaper, tattoo, mural | drawn",
+        "watercolors, painted, drawn, illustrated, embroidered, carved, icons, wallpaper, tattoo, mural, "
+        "just lines, only lines | drawn",
+        "cyanotype | cool toned",
+        "blueprint | cool toned graphic",
     ),
     *_cues(
         "light",
@@ -272,13 +296,14 @@ CUES: tuple[Cue, ...] = (
         "candle, candlelight, candlelit, lamp, lamplight, lantern, firelight, campfire, fire | warm",
         "neon, neon lights | night coloured vivid",
         "empty sky, clear sky | clear",
+        "on the moon | airless outdoors",
     ),
     *_cues(
         "palette",
         "color, colour, colored, coloured, palette, tone, hue, duotone, gradient, iridescent, rainbow | coloured",
         "colorful, colourful, multicolored, vivid colors, bright colors, saturated colors | coloured vivid",
         "black and white, black & white, monochrome, monochromatic, grayscale, greyscale, noir, sepia, shades of "
-        "gray, shades of grey, b&w | colourless",
+        "gray, shades of grey, b&w, colorless, colourless, uncolored, uncoloured | colourless",
         "pastel, pastels, muted colors, faded colors | coloured muted",
         "red, orange, yellow, green, blue, purple, violet, pink, brown, teal, turquoise, cyan, magenta, crimson, "
         "scarlet, gold, golden, ochre, amber, beige, cream, olive, navy, indigo, lavender, emerald, maroon, mint, "
@@ -293,7 +318,8 @@ CUES: tuple[Cue, ...] = (
     *_cues(
         "density",
         "minimal, minimalist, minimalism, simple, very simple, empty, sparse, clean, uncluttered, plain background, "
-        "white background, negative space, isolated, lone, bare, blank | sparse",
+        "white background, negative space, isolated, lone, bare, blank, nothing but, nothing else, undecorated, "
+        "unadorned | sparse",
         "detailed, highly detailed, intricate, ornate, busy, rich, crowded, crowd, dense, packed, packed with detail, "
         "cluttered, complex, elaborate, chaotic, overflowing, lush, teeming, maximalist | dense",
         "balanced, background, detail",
@@ -301,7 +327,7 @@ CUES: tuple[Cue, ...] = (
     *_cues(
         "motion",
         "still, static, calm, quiet, motionless, frozen, at rest, resting, sleeping, asleep, sitting, seated, "
-        "standing, lying, posing, serene, peaceful, tranquil, stationary | still",
+        "standing, lying, posing, serene, peaceful, tranquil, stationary, still life, windless | still",
         "moving, motion, movement, dynamic, action, running, jumping, leaping, flying, dancing, rushing, racing, "
         "falling, swirling, spinning, galloping, chasing, swimming, walking, riding, climbing, fighting, diving, "
         "skating, surfing, exploding, explosion, splashing, windy, wind, strong wind, windswept, windblown, breeze, "

@@ -8,7 +8,11 @@ dictionary: every answer here is a heuristic that its callers may lean on only w
 import re
 import unicodedata
 from itertools import pairwise
+from math import ceil
 
+_SPELLINGS = {"cosy": "cozy", "grey": "gray", "centre": "center", "theatre": "theater", "jewellery": "jewelry",
+              "pyjamas": "pajamas", "moustache": "mustache", "tyre": "tire", "tyres": "tires"}  # fmt: skip
+_OUR = re.compile(r"(?<=\w\w)our")  # colour, harbour; longer than the words where it is no spelling, such as hour
 _IRREGULAR = {"people": "person", "children": "child", "mice": "mous", "feet": "foot", "teeth": "tooth"}
 
 
@@ -48,8 +52,8 @@ _BEGINNING = re.compile(r"[:;–—(]")  # a capital letter may follow it as it 
 
 # An apostrophe is no quotation mark, and neither is the sign for inches.
 _QUOTED = re.compile(
-    r'(?<!\d)"([^"\n]+)"|“([^“”\n]{1,400})”|„([^“”„\n]{1,400})[“”]|«([^«»\n]{1,400})»|»([^«»\n]{1,400})«'
-    r"|「([^」\n]{1,400})」|『([^』\n]{1,400})』"
+    r'(?<!\d)"([^"\n]+(?:\n[^"\n]+){0,3})"|“([^“”]{1,400})”|„([^“”„]{1,400})[“”]|«([^«»]{1,400})»'
+    r"|»([^«»\n]{1,400})«|「([^」]{1,400})」|『([^』]{1,400})』"
     r"|(?<!\w)'([^\n]{1,200}?)'(?!\w)|(?<!\w)‘([^\n]{1,200}?)’(?!\w)"
 )
 
@@ -61,20 +65,42 @@ FUNCTION_WORDS = word_set(
     has have had do does did can could will would should may might must i me my we us our you your if also more most"""
 )
 # Of the languages with Latin letters in which prompts are written most; words that English has too are left out.
-_FOREIGN_WORDS = word_set(
+FOREIGN_WORDS = word_set(
     """der das und ein eine einen einem einer eines mit im ist auf dem den von vom zum zur unter über bei für nicht auch
     le les un une des du dans avec sur sous et est au aux pour chez vers qui que où ses
     el los las una unos unas con del y por para sobre bajo hacia entre sus
     il lo gli uno della dello delle dei degli nel nella sul sulla sotto di che ed
     um uma uns umas do dos da das no na nos nas em com ao sob
+    am beim ins ans aufs
     het een van voor onder naar bij niet
-    na w z ze pod nad przez jest oraz och ett av på under med för och som"""
-) - word_set("a an no do her for at in on over under com")
+    na w z ze pod nad przez jest oraz och ett av på under med för och som
+    в во на с со под над и у из к за по от до без для о около"""
+) - word_set("a an no do her for at on over under com")
+_SHARED_WORDS = word_set("in")  # by English and others: they tell nothing
+# Articles and particles of proper names, which say nothing about the language around them.
+_IN_NAMES = re.compile(
+    r"\b(?:Los|Las|Le|La|Les|El|Il)(?= [A-ZÀ-Þ])"
+    r"|(\b[A-ZÀ-Þ][\w'’-]+)(?: (?:van|von|del|della|di|da|do|dos|das|du)(?: de[rn])?)(?= [A-ZÀ-Þ])"
+)
+# Scripts that put no spaces between words, and how many of their characters make one, about.
+_UNSPACED = (
+    (re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"), 2),
+    (re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"), 5),
+)
 
 
 def words(text: str) -> list[str]:
     """The words of a text in lower case, without the possessive 's; hyphens part words."""
     return [word.removesuffix("'s").removesuffix("’s") for word in WORD.findall(text.casefold())]
+
+
+def word_count(text: str) -> int:
+    """How many words a text has between its spaces; about as many, where its script has none."""
+    count = 0
+    for script, length in _UNSPACED:
+        text, characters = script.subn(" ", text)
+        count += ceil(characters / length)
+    return count + sum(any(map(str.isalnum, part)) for part in text.split()) if count else len(text.split())
 
 
 def stem(word: str) -> str:
@@ -91,7 +117,7 @@ def stem(word: str) -> str:
 
 def root(word: str) -> str:
     """What the forms of an English noun or verb have in common, in either spelling: `run`, `danc`, `color`, `gray`."""
-    found = stem(word.replace("colour", "color").replace("grey", "gray"))
+    found = stem(_OUR.sub("or", _SPELLINGS.get(word, word)))
     for ending in ("ing", "ed"):
         if found.endswith(ending) and len(found) >= len(ending) + 3:
             found = found.removesuffix(ending).removesuffix("e")
@@ -115,15 +141,16 @@ def quoted(text: str) -> list[tuple[int, int]]:
 
 
 def is_english(text: str) -> bool:
-    """Whether a text may be read as English: Latin letters, and no more function words of other languages than own.
+    """Whether a text may be read as English: Latin letters, and more function words of its own than of others.
 
-    A text without any function word, such as tags or a single noun, counts as English.
+    A text without any function word, such as tags or a single noun, counts as English; articles in names are none.
     """
     letters = [c for c in text if c.isalpha()]
     if sum(not unicodedata.name(c, "").startswith("LATIN") for c in letters) > 0.1 * len(letters):
         return False
-    found = words(text)
-    return sum(w in _FOREIGN_WORDS for w in found) <= sum(w in FUNCTION_WORDS for w in found)
+    found = [word for word in words(_IN_NAMES.sub(r"\1", text)) if word not in _SHARED_WORDS]
+    foreign = sum(word in FOREIGN_WORDS for word in found)
+    return not foreign or foreign < sum(word in FUNCTION_WORDS for word in found)
 
 
 def masked(text: str) -> str:

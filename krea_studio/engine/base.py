@@ -93,7 +93,8 @@ class Chat:
     """What a language model is asked: an instruction, with pictures (the bytes of PNGs) and a system message or without.
 
     At `temperature` 0 the likeliest word is always taken; above it words are drawn with `seed`, from the likeliest ones
-    that together have the probability `top_p`. The answer is cut off after `max_tokens`.
+    that together have the probability `top_p`. The answer is cut off after `max_tokens`, by
+    default half as many again as a prompt may have.
     """
 
     instruction: str
@@ -102,7 +103,7 @@ class Chat:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
-    max_tokens: int = 448
+    max_tokens: int = 768
 
 
 @dataclass(frozen=True)

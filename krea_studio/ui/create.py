@@ -270,8 +270,14 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
 
 def _wire_creativity(wiring: Wiring, handlers: CreateHandlers) -> None:
     parts = wiring.parts
+    changed = functools.partial(
+        wiring.at_once,
+        handler=handlers.creativity.changed,
+        reads=creativity.READ,
+        writes=(*creativity.PARTS, "expand"),
+    )
     # A language model takes seconds: it waits in the queue, and the button says that it works.
-    wiring.on(
+    written = wiring.on(
         parts["expand"].click,
         handlers.creativity.expanded,
         reads=(
@@ -282,14 +288,10 @@ def _wire_creativity(wiring: Wiring, handlers: CreateHandlers) -> None:
         writes=(*creativity.PARTS, "stage", "expand"),
         trigger_mode="once",
     )
+    # Prompt and level may have been changed meanwhile.
+    for event in (written.then, parts["prompt"].change, parts["creativity"].change):
+        changed(event)
     wiring.at_once(parts["clear_expansion"].click, handlers.creativity.cleared, reads=(), writes=creativity.PARTS)
-    for name in ("prompt", "creativity"):
-        wiring.at_once(
-            parts[name].change,
-            handlers.creativity.changed,
-            reads=creativity.READ,
-            writes=(*creativity.PARTS, "expand"),
-        )
 
 
 def _wire_references(wiring: Wiring, handlers: CreateHandlers) -> None:

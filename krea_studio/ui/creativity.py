@@ -75,6 +75,10 @@ def _outdated(prompt: str, creativity: str, expansion: dict[str, Any]) -> bool:
     return (prompt.strip(), creativity) != (expansion["prompt"].strip(), expansion["creativity"])
 
 
+def _written_note(expansion: dict[str, Any]) -> str:
+    return fragments.expansion_note(Expansion.model_validate(expansion["written"]))
+
+
 class CreativityHandlers:
     """The behaviour of level, button and box, over one studio."""
 
@@ -118,7 +122,8 @@ class CreativityHandlers:
     def changed(self, prompt: str, creativity: str, expanded_prompt: str, expansion: dict[str, Any] | None) -> Update:
         """Another prompt or level: what was written for the former one leaves the box, unless a person edited it.
 
-        Box and button are shown where the level has a use for them.
+        What was edited says so, until prompt and level are again what it was written for. Box and button are shown
+        where the level has a use for them.
         """
         used = creativity != RAW
         if used and expansion is not None and _outdated(prompt, creativity, expansion):
@@ -130,7 +135,9 @@ class CreativityHandlers:
                 "expansion_note": note,
                 "expansion_group": gr.update(visible=used),
             }
+        note = {"expansion_note": _written_note(expansion)} if expansion is not None else {}
         return {
+            **note,
             "expand": gr.update(visible=used),
             "expansion_group": gr.update(visible=used and bool((expanded_prompt or "").strip())),
         }

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from krea_studio.direction.answers import MOST_CHARACTERS, cleaned, cut
 from krea_studio.direction.creativity import (
     DETAILED_WORDS,
+    ENDPOINT,
     LEVELS,
     NUDGES,
-    WRITERS,
+    PHRASEBOOK,
+    TEXT_ENCODER,
     Expanded,
+    Unfinished,
     asking,
     expand,
     level_in_force,
@@ -43,7 +46,9 @@ class Model:
         self.answers = list(answers)
         self.asked: list[tuple[str, str, int, bool]] = []
 
-    def write(self, prompt: str, level: str, seed: int, check: Callable[[], None], again: bool = False) -> str:
+    def write(
+        self, prompt: str, level: str, seed: int, check: Callable[[], None], again: bool = False, fits: object = None
+    ) -> str:
         check()
         self.asked.append((prompt, level, seed, again))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -71,7 +76,7 @@ def test_levels_are_those_of_the_request_and_grow_bolder() -> None:
     for less, more in pairwise(others):
         assert less.temperature < more.temperature and less.most_words < more.most_words
     assert [level.free for level in LEVELS.values()] == [False, False, False, True]
-    assert set(WRITERS) | {"auto"} == set(Settings.model_fields["expander"].annotation.__args__)
+    assert {PHRASEBOOK, TEXT_ENCODER, ENDPOINT, "auto"} == set(Settings.model_fields["expander"].annotation.__args__)
 
 
 def test_raw_is_the_same_string_and_calls_nothing() -> None:
@@ -136,6 +141,23 @@ WRAPPED = {
     "end of thoughts only": (FOX, f"so I will write a fox.\n</think>\n\n{GOOD}", GOOD),
     "thoughts after": (FOX, f"{GOOD}\n<think>Is that all? Let me see", GOOD),
     "other thoughts": (FOX, f"<reasoning>foxes</reasoning><thinking>hm</thinking>{GOOD}", GOOD),
+    "spaced thoughts": (FOX, f"<Think >hm</Think > {GOOD}", GOOD),
+    "thoughts in brackets": (FOX, f"[think]The user wants a fox.[/think] {GOOD}", GOOD),
+    "a model's own thoughts": (FOX, f"<seed:think>foxes</seed:think>{GOOD}", GOOD),
+    "escaped thoughts": (FOX, f"&lt;think&gt;hm&lt;/think&gt; {GOOD}", GOOD),
+    "thought and solution": (
+        FOX,
+        f"<|begin_of_thought|>fox<|end_of_thought|><|begin_of_solution|>{GOOD}<|end_of_solution|>",
+        GOOD,
+    ),
+    "answer tag": (FOX, f"<thought>fox</thought>\n<answer>{GOOD}</answer>", GOOD),
+    "output tag": (FOX, f"<output>{GOOD}", GOOD),
+    "thought and answer": (FOX, f"Thought: a fox, red, in the snow.\nAnswer: {GOOD}", GOOD),
+    "thinking label": (FOX, f"**Thinking:** the user wants a fox.\n\n{GOOD}", GOOD),
+    "here is my thinking": (FOX, f"Alright, here's my thinking: a fox.\n\n{GOOD}", GOOD),
+    "a switch": (FOX, f"/no_think {GOOD}", GOOD),
+    "asks whether it works": (FOX, f"{GOOD} Would this work for you?", GOOD),
+    "many spaces": (FOX, GOOD.replace("fox ", "fox" + " " * 11_000), GOOD),
     "channels": (FOX, f"<|channel|>analysis<|message|>fox<|end|><|channel|>final<|message|>{GOOD}<|return|>", GOOD),
     "next turn": (FOX, f"{GOOD}<|im_end|>\n<|im_start|>user\nNow a wolf", GOOD),
     "role": (FOX, f"assistant\n{GOOD}", GOOD),
@@ -187,6 +209,7 @@ def test_an_expansion_is_found_in_its_wrapping(name: str) -> None:
 
 # Answers that must not be drawn: prompt, answer, what the notice says.
 REFUSED = "refused to expand it."
+TALKS = "talks instead of describing a picture."
 NASTY = {
     "sorry": (FOX, "I'm sorry, but I can't help with that.", REFUSED),
     "sorry, curly": (FOX, "I’m sorry, but I can’t assist with this request.", REFUSED),
@@ -194,10 +217,10 @@ NASTY = {
     "as an AI": (FOX, "As an AI language model, I do not draw a red fox in the snow.", REFUSED),
     "policy": (FOX, "A red fox in the snow goes against the content policy.", REFUSED),
     "polite": (FOX, "Unfortunately, a red fox in the snow is beyond what I may describe.", REFUSED),
-    "late": (FOX, "A red fox in the snow. However, I must decline to go on.", REFUSED),
-    "not comfortable": (FOX, "I am not comfortable describing a red fox in the snow.", REFUSED),
-    "asks back": (FOX, "Could you please clarify what kind of red fox in the snow you want?", REFUSED),
-    "offers help": (FOX, "How can I help you with a red fox in the snow?", REFUSED),
+    "late": (FOX, "A red fox in the snow. However, I must decline to go on.", TALKS),
+    "not comfortable": (FOX, "I am not comfortable describing a red fox in the snow.", TALKS),
+    "asks back": (FOX, "Could you please clarify what kind of red fox in the snow you want?", TALKS),
+    "offers help": (FOX, "How can I help you with a red fox in the snow?", TALKS),
     "after thoughts": (FOX, "<think>A fox?</think>I'm unable to help with that.", REFUSED),
     "German": (FOX, "Es tut mir leid, das kann ich nicht beschreiben.", REFUSED),
     "German, later": (FOX, "Ein roter Fuchs. Ich kann diese Anfrage leider nicht erfüllen.", REFUSED),
@@ -206,6 +229,18 @@ NASTY = {
     "Chinese": (FOX, "抱歉，我无法满足您的请求。", REFUSED),
     "Japanese": (FOX, "申し訳ありませんが、お手伝いできません。", REFUSED),
     "Russian": (FOX, "Извините, я не могу помочь.", REFUSED),
+    "not possible": (FOX, "It is not possible for me to describe a red fox in the snow.", REFUSED),
+    "denied": (FOX, "Request denied: a red fox in the snow.", REFUSED),
+    "rather not": (FOX, "I'd rather not describe a red fox in the snow.", TALKS),
+    "contracted": (FOX, "This isn't something I'm able to do, a red fox in the snow.", TALKS),
+    "going to": (FOX, "I’m not going to write about a red fox in the snow.", TALKS),
+    "programmed": (FOX, "I am programmed to be harmless, so no red fox in the snow.", TALKS),
+    "thanks": (FOX, "Thank you for a red fox in the snow, a topic to avoid.", TALKS),
+    "praise": (FOX, "Your prompt is already clear: a red fox in the snow.", TALKS),
+    "loud thoughts": (FOX, "Hmm, a red fox in the snow. I could add light. Maybe: A red fox in the snow.", TALKS),
+    "about the user": (FOX, "A red fox in the snow, as the user wants it, at dusk.", TALKS),
+    "a tag": (FOX, "<scene> A red fox in the snow at dusk. </scene>", TALKS),
+    "an address": (FOX, "A red fox in the snow at dusk. https://example.com", TALKS),
     "nothing": (FOX, "", "was empty."),
     "white space": (FOX, " \n\t ", "was empty."),
     "only thoughts": (FOX, "<think>A red fox in the snow, that is easy", "was empty."),
@@ -228,6 +263,26 @@ NASTY = {
     "changed number": ("seven candles on a table", "Six candles burn on a table.", "lost the number 7."),
     "changed digits": ("a clock at 10:15", "A clock that shows 10:51.", "lost the number 15."),
     "swapped counts": ("two dogs and three cats", "Three dogs and two cats on a sofa.", "lost the number 2, "),
+    "many for one": ("one cat", "Three cats sit on a wall.", "lost the single cat."),
+    "many for 1": ("1 dog", "Two dogs and a dog house.", "lost the single dog."),
+    "dozens for one": ("a single red balloon", "Dozens of red balloons, a single cloud.", "lost the single balloon."),
+    "denied": ("a beach with no people", "A beach with people walking along the water.", "lost the words no people."),
+    "denied, in": ("a man without a hat", "A man in a hat that is wide.", "lost the words no hat."),
+    "German subject": (
+        "ein Fuchs im Wald mit einem Hut auf dem Kopf",
+        "Ein Wolf im Wald mit einem Hut auf dem Kopf, weiches Licht.",
+        "lost the word fuchs.",
+    ),
+    "German number": ("drei Hunde auf dem Sofa", "Vier Hunde auf dem Sofa, weiches Licht.", "lost the number 3."),
+    "French name": (
+        "Marie Curie dans son laboratoire avec un chat noir",
+        "Une scientifique dans son laboratoire avec un chat noir, Marie.",
+        "lost the word curie.",
+    ),
+    "Italian number": ("due gatti sul tetto", "Tre gatti sul tetto.", "lost the number 2."),
+    "Chinese number": ("三只猫坐在红色沙发上", "五只猫坐在红色沙发上，柔和的光线。", "lost the number 3."),
+    "Russian subject": ("красная лиса в снегу под луной", "Серый волк в снегу под луной, красная луна.", "лиса."),
+    "half of a quote": ('a poster that says "HELLO\nWORLD"', 'A poster that says "HELLO" on a map.', "text 'HELLO"),
     "decade": ("a 1920s ballroom", "A ballroom of the 1930s.", "lost the number 1920."),
     "dropped name": ("Frida Kahlo in her garden", "A painter in her garden.", "lost the name 'Frida Kahlo'"),
     "changed name": ("a statue of Ganesha in Pune", "A statue of Ganesha in Paris.", "brought in the name 'Paris'."),
@@ -324,6 +379,28 @@ def test_what_nobody_asked_for_is_left_out_and_told(answer: str, text: str, told
         ("two kids building a sandcastle", "Two young kids kneel in the sun, building a tall sandcastle with shells."),
         ("a poster for Lisbon", "A poster for Lisbon in the style of mid-century lithography, inspired by old maps."),
         ("A fox. It sleeps. Snow falls", "A fox sleeps while snow falls."),
+        ("one cat", "One cat with two cat toys and three kittens."),
+        ("one man in the rain", "A man walks in the rain past two women."),
+        ("a beach with no people", "A beach with no people on it. The sand is smooth."),
+        ("a beach without people", "An empty beach, with people nowhere in sight."),
+        ("a beach with no people", "An empty beach in the evening light."),
+        ("not a photo, a drawing of a cat", "A drawing of a cat in ink."),
+        ("one red rose among white roses", "One red rose among dozens of white roses."),
+        ("a map of the coast", "A map of the coast with the road I-95 in red."),
+        ("a man without a hat", "A man without a hat sits in a park that is green."),
+        ("a 35mm photo of a cat", "A 35mm film photograph of a cat."),
+        ("a tag with the price $1.99", "A paper tag with the price of $1.99."),
+        ("twenty-one candles", "21 candles burn on a cake."),
+        ("a cosy grey theatre", "A cozy gray theater with velvet seats."),
+        ("drei Hunde auf dem Sofa", "Drei Hunde liegen auf dem Sofa, weiches Licht."),
+        ("3 gatti sul tetto", "Tre gatti dormono sul tetto."),
+        ("三只猫坐在红色沙发上", "三只猫坐在红色的沙发上，柔和的光线。"),
+        ("rote Katze auf dem Dach", "Eine rote Katze auf dem Dach im Abendlicht."),
+        ("a crowd in fog", "A crowd in dense fog, faces we cannot make out, grey coats."),
+        ("птицы в саду", "Птицы в саду, пингвины, которые не могут летать, стоят у воды."),
+        ("an office worker", "An office worker reads the safety guidelines on a wall."),
+        ("an unfortunate clown", "Unfortunately dressed, an unfortunate clown sits on a bench."),
+        ("my cat and I", "My cat and I sit on a bench, drawn in ink."),
     ],
 )  # fmt: skip
 def test_faithful_expansions_of_all_kinds_of_prompts_are_taken(prompt: str, answer: str) -> None:
@@ -397,15 +474,31 @@ def test_one_endless_sentence_ends_with_a_clause() -> None:
 def test_quoted_text_is_never_cut() -> None:
     verse = "Stop. All the clocks, cut off the telephone. Prevent the dog from barking."
     text = f'A page that reads "{verse}" in ink, {"and more ink, " * 50}'
-    found = cut(text, 20, lambda _: True)
+    found = cut(text, lambda part: len(part.split()) <= 20)
     assert found == f'A page that reads "{verse}" in ink' or '"' not in found
     for limit in range(1, 40):
-        assert verse in cut(text, limit, lambda _: True) or '"' not in cut(text, limit, lambda _: True)
+        found = cut(text, lambda part: len(part.split()) <= limit)  # noqa: B023
+        assert verse in found or '"' not in found
 
 
 def test_what_the_cut_would_lose_is_not_lost() -> None:
     answer = " ".join([*(f"Snow falls on roof {k}." for k in range(60)), "A red fox watches."])
     assert "lost the words red, fox" in expanded(FOX, answer, level="low").notice
+
+
+def test_what_was_cut_off_ends_with_its_last_whole_sentence() -> None:
+    found = expanded(FOX, Unfinished(f"{GOOD} Behind it the fore"))
+    assert (found.text, found.writer) == (GOOD, "endpoint")
+    assert found.notice == "Left out of the expansion: the end, where the answer was cut off."
+    for cut_off in ("A red fox in the snow and behind it the fore", "<think>A red fox. In the sn"):
+        found = expanded(FOX, Unfinished(cut_off))
+        assert found.text is FOX and "was cut off before its first sentence ended" in found.notice
+
+
+def test_an_expansion_is_held_to_the_characters_of_a_prompt() -> None:
+    answer = f"A red fox in the snow. A {'long' * PROMPT_CHARACTERS}."[: MOST_CHARACTERS - 1] + "."
+    found = expand(FOX, "high", 7, Model(answer), lambda text: 1, MOST_TOKENS, lambda: None)
+    assert found.text == "A red fox in the snow."
 
 
 # ——— writers that fail ———
@@ -458,6 +551,25 @@ def test_the_phrasebook_passes_every_guard_as_it_is() -> None:
                 assert (found.writer, found.model, found.notice) == ("phrasebook", "plain English", "")
 
 
+def test_the_phrasebook_never_cuts_the_prompt() -> None:
+    prompt = ", beside ".join(["a fisherman mends a net on a pier", *(f"a basket of object{k}" for k in range(22))])
+    least, book = count(prompt), Phrasebook()
+    for room in range(12):
+        for seed in range(6):
+            found = expand(prompt, "high", seed, book, count, least + room, lambda: None)
+            assert prompt in found.text and count(found.text) <= least + room and not found.notice
+    assert expand(prompt, "high", 0, book, count, least, lambda: None).text is prompt
+
+
+def test_a_long_prompt_without_spaces_is_detailed_too() -> None:
+    long = "一只红狐狸在雪地里，" + "旁边有红色的石头和小河，" * 24
+    assert level_in_force(long, "high") == "low" and level_in_force(long[:100], "high") == "high"
+    assert most_words(long, "low") > LEVELS["low"].most_words
+    endless = "一只红狐狸站在雪地里。" + "".join(f"柔和的光线从{each}边照来，远处有松树。" for each in "左右东西南北上下")
+    found = expanded("一只红狐狸在雪地里", endless, level="low")
+    assert endless.startswith(found.text) and 60 < len(found.text) <= 130
+
+
 def test_the_phrasebook_leaves_other_languages_as_they_are() -> None:
     prompt = "ein Fuchs im Wald mit einem Hut"
     found = expand(prompt, "high", 7, Phrasebook(), count, MOST_TOKENS, lambda: None)
@@ -502,7 +614,7 @@ def test_cleaning_is_done_once(answer: str, prompt: str) -> None:
 
 @given(fragments | anything, st.integers(1, 30))
 def test_a_cut_is_a_beginning(text: str, most: int) -> None:
-    found = cut(text, most, lambda part: count(part) <= 3 * most)
+    found = cut(text, lambda part: len(part.split()) <= most and count(part) <= 3 * most)
     assert text.startswith(found) and len(found.split()) <= most and count(found) <= 3 * most
 
 

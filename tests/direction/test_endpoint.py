@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from krea_studio.direction.creativity import LEVELS, asking, expand
+from krea_studio.direction.creativity import LEVELS, Unfinished, asking, expand
 from krea_studio.direction.endpoint import ANSWER_TOKENS, MOST_BYTES, Endpoint
 from krea_studio.errors import InvalidRequest, Stopped, StudioError, Unavailable
 from krea_studio.recipe.request import SEED_LIMIT
@@ -307,6 +307,20 @@ def test_a_whole_expansion_over_http(server: Server) -> None:
     found = expand(PROMPT, "medium", 1, endpoint(server), lambda text: len(text.split()), 400, lambda: None)
     assert (found.text, found.writer, found.model) == ("A red fox trots through snow.", "endpoint", "small-model")
     assert found.notice == ""
+
+
+def test_an_answer_that_was_cut_off_is_told(server: Server) -> None:
+    def cut_off(content: Any) -> Answer:
+        return sends({"choices": [{"message": {"content": content}, "finish_reason": "length"}]})
+
+    server.answer = cut_off(f"{PROMPT.capitalize()} at dusk. Behind it the fore")
+    with pytest.raises(Unfinished, match="fore$"):
+        write(endpoint(server))
+    found = expand(PROMPT, "medium", 7, endpoint(server), lambda text: len(text.split()), 480, lambda: None)
+    assert found.text == "A red fox in the snow at dusk." and "the answer was cut off" in found.notice
+    server.answer = cut_off("")
+    with pytest.raises(InvalidRequest, match="was cut off before it had written anything — "):
+        write(endpoint(server))
 
 
 def test_it_works_where_a_loop_is_running(server: Server) -> None:

@@ -151,7 +151,39 @@ def test_low_fills_gaps_and_never_sets_a_mood() -> None:
         assert set(SMALL_WORLD.additions("mosaic of a fox", "low", seed)) == {"setting"}
         assert set(PLAIN.additions("a fox", "low", seed)) == {"medium"}
         assert set(PLAIN.additions("an oil painting of a fox", "low", seed)) == {"light"}
-        assert write(PLAIN, "a photo of a fox in soft light", "low", seed) == "a photo of a fox in soft light"
+        for prompt in ("a photo of a fox in soft light", "logo for a tea brand", "a map of Rome", "an infographic"):
+            assert write(PLAIN, prompt, "low", seed) == prompt
+
+
+def test_low_is_neutral() -> None:
+    for prompt in ("New York skyline", "an explosion in a warehouse", "an oil painting of a fox"):
+        found = {phrase for seed in range(60) for phrase in PLAIN.additions(prompt, "low", seed).values()}
+        assert found <= {"photograph", "illustration", "digital painting", "pencil drawing"} | {
+            "natural light", "soft diffuse light", "gentle side light", "soft backlight"
+        }, found  # fmt: skip
+
+
+def test_a_denied_thing_denies_nothing_else() -> None:
+    assert PLAIN.read("a boat, no mountains").denied == frozenset()
+    assert PLAIN.read("a fox with no hat at night").facts == {"night"}
+    assert PLAIN.read("no bright colors, not in a photo").facts == frozenset()
+    assert PLAIN.read("a photo, not a photo of a crowd").denied.isdisjoint({"photographic"})
+
+
+def test_a_detailed_prompt_stays_as_it_is() -> None:
+    long = "an old fisherman mends a net" + " and beside him lies one more small basket" * 15
+    for book in BOOKS.values():
+        for level in EXPANDING:
+            assert write(book, long, level, 3) == long
+
+
+@given(small_world_prompts(), levels, seeds, st.integers(0, 12))
+def test_only_what_fits_is_added(made: tuple[str, dict[str, str]], level: str, seed: int, room: int) -> None:
+    prompt, _ = made
+    for book in BOOKS.values():
+        most = len(prompt.split()) + room
+        found = book.write(prompt, level, seed, lambda: None, fits=lambda text: len(text.split()) <= most)  # noqa: B023
+        assert prompt in found and len(found.split()) <= most
 
 
 def test_high_adds_something_unexpected() -> None:
@@ -205,6 +237,26 @@ PLAIN_CASES = {
     "a frozen moment in a storm": ("motion", "clear morning|calm air"),
     "a lone tree in the snow": ("density", "every corner|intricate"),
     "AN ANIME GIRL": ("medium", "photograph|lens"),
+    # What is denied is named too, and what it would say is not said.
+    "a fox without any color": ("palette", "golden hour|blue hour|neon|painting|pastel|stained|embroidery|tapestry"),
+    "no color, just lines": ("palette medium", "golden hour|blue hour|neon|color"),
+    "a portrait, not a photo": ("medium composition", "lens|focus|grain|vignetting|photograph"),
+    "a fox in a photo, not a painting": ("medium", "painting|drawing|illustration"),
+    "a street, not crowded": ("density", "rich|layered|overflowing|every corner"),
+    "a landscape, no sun and no moon": ("light composition", "moonlight|sun|daylight"),
+    "a colorless room": ("palette", "colored|golden hour|neon|painting"),
+    "a windless lake": ("motion", r"\bwind\b|breeze|gust"),
+    "still life with three lemons": ("motion", r"\bwind\b|breeze|gust"),
+    "nothing but a chair": ("density", r"rich|overflowing|\bwind\b|gust|motion|drift"),
+    "a single apple, nothing else": ("density", "rich|overflowing"),
+    "a plate of pasta": ("", "moving|windblown|gust|motion|drift"),
+    "a blueprint of a chair": ("medium", r"amber|of red|earth|candy|colors|light|sun|lens|gust"),
+    "an underwater view of a diver": ("composition", r"candle|fire|leaves|shade|breeze|\bwind\b|gust|sun|moon|\bair"),
+    "two astronauts on the moon": ("light", r"breeze|\bwind\b|gust|\bair"),
+    "logo for a coffee brand": ("medium", "light|sun|lens|breeze|motion|view|angle|shot"),
+    "a map of an island": ("medium", "light|sun|lens|breeze|motion|view|angle|shot"),
+    "a boy in the rain": ("", "candle|dappled|leaves|studio|midday|lamplight"),
+    "New York skyline": ("", "candlelight|studio|lamplight|window light"),
 }
 
 
@@ -257,6 +309,7 @@ def test_other_languages_are_left_to_others(prompt: str) -> None:
         ("fox, vivid", "fox, vivid, papercut, in the mountains, autumn colors, minimal, still"),
         ("A fox sleeps.", None),
         ("A poster of a fox", None),
+        ("a sign in a field", None),
     ],
 )
 def test_it_reads_well(prompt: str, text: str | None) -> None:
@@ -268,8 +321,16 @@ def test_it_reads_well(prompt: str, text: str | None) -> None:
         assert found.startswith(prompt)
 
 
+def test_phrases_read_well_after_in_and_repeat_no_noun() -> None:
+    for seed in range(400):
+        text = write(PLAIN, "a fox", "high", seed)
+        assert not re.search(r"\bin (?:one|only|inverted)\b", text), text
+        assert "neon sign" not in write(SMALL_WORLD, 'a sign that says "OPEN"', "high", seed)
+        assert "window of" not in write(PLAIN, "a window in a wall", "high", seed)
+
+
 def test_the_medium_has_its_article() -> None:
-    found = {write(PLAIN, "a fox", "low", seed) for seed in range(40)}
+    found = {write(PLAIN, "a fox", "medium", seed) for seed in range(40)}
     assert any(text.startswith("an ink drawing of a fox") for text in found)
     assert all(re.match(r"(an [aeiou]|a [^aeiou])", text) for text in found)
 

@@ -4,13 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from krea_studio.direction.wording import is_english, masked, names, quoted, root, sentence_ends, sentences, words
+from krea_studio.direction.wording import (
+    is_english,
+    masked,
+    names,
+    quoted,
+    root,
+    sentence_ends,
+    sentences,
+    word_count,
+    words,
+)
 
 
 @pytest.mark.parametrize(
     "forms",
     ["run runs running", "dance dances danced dancing", "fly flies flying", "city cities", "leaf leaves", "box boxes",
-     "glass glasses", "colour color colours colored", "grey gray", "hop hops hopping hopped", "chase chasing chases",
+     "glass glasses", "cosy cozy", "harbour harbors", "colour color colours colored", "grey gray",
+     "hop hops hopping hopped", "chase chasing chases",
      "child children", "paint painting painted", "woman women", "candle candles"],
 )  # fmt: skip
 def test_forms_of_a_word_have_one_root(forms: str) -> None:
@@ -34,6 +45,7 @@ def test_different_words_have_different_roots(pair: str) -> None:
         ("a 'small' dog's bowl and the dogs' house", ["small"]),
         ("'don't stop' she said", ["don't stop"]),
         ('a board 12" x 14" says "SALE"', ["SALE"]),
+        ('it says "HELLO\nWORLD" and “one\ntwo”', ["HELLO\nWORLD", "one\ntwo"]),
         ("rock'n'roll in the '90s", []),
         ('an open " mark', []),
         ("“She said ‘no’ twice”", ["She said ‘no’ twice"]),
@@ -89,6 +101,14 @@ def test_names_are_told_by_capitals(text: str, found: list[str]) -> None:
         "",
         "7",
         "die-cut paper",
+        "Los Angeles",
+        "Las Vegas strip",
+        "Le Mans",
+        "El Greco",
+        "Vincent van Gogh",
+        "a portrait of Ludwig van Beethoven",
+        "Rio de Janeiro carnival",
+        "a cat in Berlin",
     ],
 )
 def test_english_is_english(text: str) -> None:
@@ -102,6 +122,11 @@ def test_english_is_english(text: str) -> None:
         "un renard dans la neige",
         "un zorro en el bosque",
         "een vos in het bos",
+        "eine Katze in Rom",
+        "un gatto in cucina",
+        "Katze am Fenster",
+        "Hund in der Stadt",
+        "una gata",
         "лиса",
         "狐狸",
         "שועל",
@@ -109,6 +134,14 @@ def test_english_is_english(text: str) -> None:
 )
 def test_other_languages_are_not(text: str) -> None:
     assert not is_english(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("", 0), ("a fox - in snow", 5), ("雪地里的狐狸", 3), ("三只猫, two cats", 4), ("แมวในสวน", 2), ("  ", 0)],
+)
+def test_words_are_counted_in_scripts_without_spaces_too(text: str, count: int) -> None:
+    assert word_count(text) == count
 
 
 @given(st.text("ab .,!?\"'“”‘’«»「」\n", max_size=80) | st.text(max_size=60))

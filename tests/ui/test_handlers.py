@@ -19,6 +19,7 @@ from krea_studio.ui import fragments, moodboard_choice, style_choice
 from krea_studio.ui.create import LOCKS, RUN_CONTROLS
 from krea_studio.ui.fragments import DEFECT
 from krea_studio.ui.handlers import NEAR_SPREAD, NOT_FIELDS, CreateHandlers
+from krea_studio.ui.launch import build_demo
 from krea_studio.ui.references import STRENGTHS, USUAL_STRENGTH
 from krea_studio.ui.style_choice import TRIGGERS, USUAL_WEIGHT, WEIGHTS
 from tests.doubles import drawn, picture
@@ -313,6 +314,13 @@ class TestCreativity:
             assert engine.plans[-1].shots[0].conditioning_prompt == "a fox in oil"
         same = handlers.creativity.changed("a fox ", "medium", **box)
         assert "expanded_prompt" not in same and same["expansion_group"]["visible"] is True
+        assert same["expansion_note"] == shown["expansion_note"], "what was told of another prompt is told no longer"
+
+    def test_what_was_changed_while_the_writer_wrote_is_looked_at_afterwards(self, services: Services) -> None:
+        dependencies = build_demo(services).config["dependencies"]
+        (expand,) = (each for each in dependencies if each["api_name"] == "expanded")
+        after = [each for each in dependencies if each["trigger_after"] == expand["id"]]
+        assert [each["api_name"].startswith("changed") for each in after] == [True]
 
     def test_a_defect_gives_the_button_back(self, handlers: CreateHandlers, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(handlers.services.studio, "expand", lambda *arguments: 1 / 0)
