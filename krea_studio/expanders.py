@@ -4,7 +4,6 @@ A phrasebook is always there. It speaks the words of an embedded checkpoint, and
 checkpoint whose text encoder writes needs nothing else; an endpoint is used where one is set up.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,25 +34,20 @@ class ResidentWriter:
         again: bool = False,
         fits: Callable[[str], bool] = lambda text: True,
     ) -> str:
-        """See Expander.write. Waits for its turn as a run does, within its time.
+        """See Expander.write. Waits for its turn as a run does; its time begins when it writes.
 
         Never raises Unfinished: an answer that reaches Chat's limit is longer than an expansion may be, and is cut.
         """
         asked = asking(prompt, level, seed, again)
-        end = time.monotonic() + self.timeout_seconds
-
-        def in_time() -> None:
-            check()
-            if time.monotonic() > end:
-                raise Unavailable(
-                    f"{self.model} has not written it within {self.timeout_seconds:g} seconds — try again, or raise "
-                    f"{environment_variable('expander_timeout_seconds')}"
-                )
-
         chat = Chat(
-            asked.message, system=asked.instruction, temperature=asked.temperature, top_p=asked.top_p, seed=seed
+            asked.message,
+            system=asked.instruction,
+            temperature=asked.temperature,
+            top_p=asked.top_p,
+            seed=seed,
+            timeout_seconds=self.timeout_seconds,
         )
-        return self.engine.write(self.variant, chat, in_time)
+        return self.engine.write(self.variant, chat, check)
 
 
 class ForOneRun:

@@ -28,7 +28,7 @@ from krea_studio.expanders import Expanders, ForOneRun
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import GenerationPlan, Shot, plan, with_triggers
-from krea_studio.recipe.request import RAW, SEED_LIMIT, Expansion, GenerationRequest, bounds
+from krea_studio.recipe.request import RAW, SEED_LIMIT, Expansion, GenerationRequest, MoodboardChoice, bounds
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.validation import shown
 
@@ -86,10 +86,23 @@ class Studio:
         request = self._with_styles(self._with_moodboard(request))
         resolved = plan(request, draw_seed() if request.seed is None else request.seed, draw_seed())
         wanted = {each.image for shot in resolved.shots for each in attended_pictures(shot)}
-        pictures = {image: self.library.references.read(image) for image in sorted(wanted)}
+        pictures = {image: self._picture(image, request.moodboard) for image in sorted(wanted)}
         self.library.check_writable()
         styles = {style: self.library.styles.path(style) for style in resolved.shots[0].style_weights}
         return self._run(replace(resolved, pictures=pictures, styles=styles), owner)
+
+    def _picture(self, image: str, board: MoodboardChoice | None) -> bytes:
+        """The PNG of a picture that is attended to; of a board's the board is told where it is lost."""
+        try:
+            return self.library.references.read(image)
+        except InvalidRequest:
+            content = board.content if board else None
+            if content is None or image not in (each.image for each in content.representatives):
+                raise
+            raise InvalidRequest(
+                f"A picture that stands for moodboard {shown(board.name)} is not in the library any more — add it to "
+                "the board again, or remove it there and analyze the board"
+            ) from None
 
     def expand(self, request: GenerationRequest, seed: int, check: Callable[[], None] = lambda: None) -> Expansion:
         """The request's prompt written out as it will be for the picture of `seed`, unless it brings its own text.
@@ -160,14 +173,14 @@ class Studio:
             return board
         if not board.images:
             raise InvalidRequest(f"Moodboard {shown(name)} has no pictures — add some and analyze it then")
-        pictures = {image: _opened(self.library.references.read(image)) for image in board.images}
+        pictures = {image: _opened(content) for image, content in boards.read(board).items()}
         variant, writer = self._writer()
         if not writer:
-            return boards.keep_analysis(name, measured_analysis(pictures, report, check))
+            return boards.keep_analysis(name, measured_analysis(pictures, report, check), board.analysis)
         measured = measured_analysis(pictures, lambda share: report(share / 2), check)
         written = self._written(board.model_copy(update={"analysis": measured}), variant, writer, report, check)
         report(1.0)
-        return boards.keep_analysis(name, written or measured)
+        return boards.keep_analysis(name, written or measured, board.analysis)
 
     def analysis_due(self, board: Moodboard) -> bool:
         """Whether analyzing a board finds more: other pictures, or a language model that was not there before."""

@@ -6,6 +6,7 @@ is plain data that could cross a process border. How a picture is made is no par
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -93,8 +94,8 @@ class Chat:
     """What a language model is asked: an instruction, with pictures (the bytes of PNGs) and a system message or without.
 
     At `temperature` 0 the likeliest word is always taken; above it words are drawn with `seed`, from the likeliest ones
-    that together have the probability `top_p`. The answer is cut off after `max_tokens`, by
-    default half as many again as a prompt may have.
+    that together have the probability `top_p`. The answer is cut off after `max_tokens`, by default half as many again
+    as a prompt may have, and given up after `timeout_seconds` of writing; waiting and loading do not count.
     """
 
     instruction: str
@@ -104,6 +105,7 @@ class Chat:
     top_p: float = 1.0
     seed: int = 0
     max_tokens: int = 768
+    timeout_seconds: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ answer and no picture's noise depends on it. Afterwards the encoder is as it was
 """
 
 import io
+import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from math import sqrt
@@ -19,6 +20,8 @@ from PIL import Image
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
 from krea_studio.engine.base import Chat
+from krea_studio.errors import Unavailable
+from krea_studio.settings import environment_variable
 
 PICTURE_PIXELS = 384 * 384
 # Against going round in circles, which a model that always takes the likeliest word is prone to.
@@ -31,8 +34,12 @@ _END_TOKENS = ("<|im_end|>", "<|endoftext|>")
 
 
 def write(pipeline: Krea2Pipeline, device: str, chat: Chat, check: Callable[[], None]) -> str:
-    """The answer of the pipeline's language model. `check` is called before every token and may raise to stop."""
+    """The answer of the pipeline's language model. `check` is called before every token and may raise to stop.
+
+    Raises Unavailable where the answer takes longer than the chat's timeout.
+    """
     check()
+    end = time.monotonic() + chat.timeout_seconds
     encoder, tokenizer = pipeline.text_encoder, pipeline.tokenizer
     seen = [patchified(fitted(_opened(png))) for png in chat.pictures]
     counts = [rows * columns // _MERGED**2 for _, (_, rows, columns) in seen]
@@ -48,6 +55,11 @@ def write(pipeline: Krea2Pipeline, device: str, chat: Chat, check: Callable[[], 
 
     def stops(ids: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         check()
+        if time.monotonic() > end:
+            raise Unavailable(
+                f"The language model has not answered within {chat.timeout_seconds:g} seconds — try again, or raise "
+                f"{environment_variable('expander_timeout_seconds')}"
+            )
         return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
 
     try:

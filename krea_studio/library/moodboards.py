@@ -151,6 +151,19 @@ class Moodboards:
                 raise InvalidRequest(f"Moodboard {shown(board.name)} was not analyzed — analyze it first")
             return self._write(board.model_copy(update={"analysis": change(board.analysis)}))
 
+    def read(self, board: Moodboard) -> dict[str, bytes]:
+        """The PNG of each picture of a board. Raises what `References.read` raises, telling which picture it is."""
+        found = {}
+        for place, image in enumerate(board.images, start=1):
+            try:
+                found[image] = self.references.read(image)
+            except InvalidRequest:
+                raise InvalidRequest(
+                    f"Picture {place} of moodboard {shown(board.name)} is not in the library any more — remove it from "
+                    "the board, or add it again"
+                ) from None
+        return found
+
     def export(self, name: str, path: Path | str) -> None:
         """Write a board and its pictures as a zip that `import_` reads; the same board gives the same bytes."""
         path = Path(path)

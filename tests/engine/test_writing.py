@@ -125,6 +125,12 @@ class TestWriting:
         assert len(asked) == 4 and pipeline.text_encoder.rope_deltas is None
 
 
+    def test_it_is_given_up_when_its_time_is_over(self, pipeline: Any) -> None:
+        with pytest.raises(Unavailable, match=r"within 0 seconds — .*KREA_STUDIO_EXPANDER_TIMEOUT_SECONDS"):
+            describe(pipeline, timeout_seconds=0.0)
+        assert pipeline.text_encoder.rope_deltas is None and describe(pipeline)
+
+
 def processor() -> Qwen2VLImageProcessorPil:
     """As Qwen3-VL is published, but for the largest size, which is the studio's."""
     limits = {"shortest_edge": 32 * 32, "longest_edge": writing.PICTURE_PIXELS}

@@ -103,6 +103,14 @@ def test_an_analysis_leaves_what_was_done_meanwhile(boards: Moodboards, tmp_path
     assert boards.keep_analysis("Foxes", found, kept).analysis.keywords == ("found",)
 
 
+def test_a_lost_picture_is_called_by_its_place(boards: Moodboards, tmp_path: Path) -> None:
+    board = filled(boards, tmp_path)
+    assert list(boards.read(board)) == list(board.images)
+    boards.references.path(board.images[1]).unlink()
+    with pytest.raises(InvalidRequest, match="^Picture 2 of moodboard 'Foxes' is not in the library any more — "):
+        boards.read(board)
+
+
 def test_names_are_sorted_and_blind_to_case(boards: Moodboards) -> None:
     assert boards.names() == [] and not boards.folder.exists()
     for name in ("pears", "Äpfel", "Zebras", "apples"):
