@@ -312,7 +312,7 @@ def _wire_references(wiring: Wiring, handlers: CreateHandlers) -> None:
         parts["as_reference"].click,
         handlers.used_as_reference,
         reads=("shown_ids", "selected", *places),
-        writes=(*filled, "reference_file"),
+        writes=filled,
     )
     for place, name in enumerate(references.REMOVES):
         at_once(parts[name].click, functools.partial(handlers.references.removed, place), reads=places, writes=filled)

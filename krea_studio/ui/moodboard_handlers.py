@@ -27,7 +27,7 @@ from krea_studio.ui import fragments, moodboard_fragments
 from krea_studio.ui.moodboard_choice import choices_of
 from krea_studio.ui.moodboard_words import NO_WORDS, WORDS, agrees, edited, texts_of, touched
 from krea_studio.ui.presenter import Update, shown
-from krea_studio.ui.references import kept_picture
+from krea_studio.ui.references import NOTHING_CAME, kept_picture
 
 logger = logging.getLogger(__name__)
 
@@ -129,9 +129,11 @@ class MoodboardHandlers:
 
     def add(self, open_board: str, dropped: list[str] | None) -> Iterator[Update]:
         """Add pictures that were dropped, all or none; `refreshed` shows them."""
-        files = dropped or []
-        yield {"dropped": None, **_note(f"Adding {moodboard_fragments.pictures(len(files))} …" if files else "")}
-        yield self._guarded(open_board, lambda: self._added(open_board, files))
+        if not dropped:
+            yield {"dropped": None, **self._problem(open_board, NOTHING_CAME)}
+            return
+        yield {"dropped": None, **_note(f"Adding {moodboard_fragments.pictures(len(dropped))} …")}
+        yield self._guarded(open_board, lambda: self._added(open_board, dropped))
 
     def picture_chosen(self, choice: gr.SelectData, image_ids: list[str]) -> Update:
         """A picture was clicked: it can be removed now."""

@@ -27,6 +27,7 @@ STRENGTHS = tuple(f"reference_{place}_strength" for place in range(PLACES))
 CARDS = tuple(f"reference_{place}_card" for place in range(PLACES))
 PICTURES = tuple(f"reference_{place}_picture" for place in range(PLACES))
 REMOVES = tuple(f"reference_{place}_remove" for place in range(PLACES))
+NOTHING_CAME = "Nothing arrived — drop the picture again"
 # What handlers here write to, beside the stage.
 REFERENCES = ("references", *STRENGTHS, *CARDS, *PICTURES)
 
@@ -110,12 +111,13 @@ class ReferenceHandlers:
     def added(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Update:
         """Pictures were dropped, pasted or chosen: they take the next free places."""
         files = [files] if isinstance(files, str) else list(files or ())
-        return {**self._guarded(lambda: self._with(files, references, places)), "reference_file": None}
+        return self._guarded(lambda: self._with(files, references, places))
 
     def dropped(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Iterator[Update]:
-        """`added` for the drop zone, which is emptied first: what is dropped meanwhile is not to bring these again."""
+        """`added` for the drop zone, which is emptied first, and only then: what is dropped meanwhile stays."""
         yield {"reference_file": None}
-        yield self.added(files, references, **places)
+        # The page can still empty it between a drop and its event.
+        yield self.added(files, references, **places) if files else {"stage": shown(fragments.notice(NOTHING_CAME))}
 
     def removed(self, place: int, references: list[str], **places: Any) -> Update:
         """A place was emptied: those after it move up."""

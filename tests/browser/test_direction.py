@@ -82,13 +82,19 @@ def test_references_are_dropped_weighed_and_dragged_from_the_results(visit: Visi
     expect(strength(page, 3)).to_be_hidden()
 
 
+def drop_before_it_is_read(page: Page, zone: str, path: Path) -> None:
+    """Drop a file as soon as the zone is free, which it is while what was dropped before is being read."""
+    with page.expect_response(re.compile("/queue/join")):
+        drop(page, zone, path)
+    page.wait_for_timeout(500)
+
+
 def test_what_is_dropped_while_another_is_read_is_not_lost(visit: Visit, looks: list[Path], tmp_path: Path) -> None:
     large = tmp_path / "large.jpg"
     render(random_scene(9), 256, 192).resize((4000, 3000)).save(large)
     page = visit()
     for path in (large, looks[0], looks[1]):
-        drop(page, "#reference-file", path)
-        page.wait_for_timeout(300)
+        drop_before_it_is_read(page, "#reference-file", path)
     expect(strength(page, 3)).to_be_visible()
     expect(strength(page, 4)).to_be_hidden()
 
@@ -97,8 +103,7 @@ def test_what_is_dropped_while_another_is_read_is_not_lost(visit: Visit, looks: 
     page.get_by_role("button", name="Create board").click()
     expect(page.locator("#board-facts")).to_contain_text("Dropped")
     for path in (large, looks[0], looks[1]):
-        drop(page, "#board-drop", path)
-        page.wait_for_timeout(300)
+        drop_before_it_is_read(page, "#board-drop", path)
     expect(page.locator("#board-pictures img")).to_have_count(3)
 
 

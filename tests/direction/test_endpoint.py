@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -327,4 +328,6 @@ def test_it_works_where_a_loop_is_running(server: Server) -> None:
     async def notebook() -> str:
         return write(endpoint(server))
 
-    assert asyncio.run(notebook()) == "A red fox in deep snow."
+    # In a thread: the browser's tests leave a loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(asyncio.run, notebook()).result() == "A red fox in deep snow."

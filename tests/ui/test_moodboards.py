@@ -419,7 +419,7 @@ def test_a_board_deleted_elsewhere_is_told_and_leaves_the_list(board: Tab, other
     assert "Dusk" in other.values["confirm_text"]
     other.do("delete")
     for event in ("rename", "ask_delete", "delete", "remove", "switch_looks", "use", "export", "analyze", "add"):
-        board.do(event, board_name="New", dropped=[])
+        board.do(event, board_name="New", dropped=["a.png"])
         assert "There is no moodboard" in board.notice, event
         assert (board.names, board.values["boards"]) == (["Dawn"], None)
     board.do("save", keywords="still here")

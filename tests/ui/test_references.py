@@ -34,7 +34,7 @@ def visible(update: dict[str, Any]) -> list[bool]:
 
 def test_pictures_fill_the_places_in_order(handlers: ReferenceHandlers, services: Services, files: list[str]) -> None:
     first = handlers.added(files[:2], [], **USUAL)
-    assert visible(first) == [True, True, False, False] and first["reference_file"] is None
+    assert visible(first) == [True, True, False, False]
     assert [Path(first[name]).is_file() for name in PICTURES[:2]] == [True, True]
     strengths = {**USUAL, STRENGTHS[0]: 80}
     then = handlers.added(files[2], first["references"], **strengths)
@@ -47,7 +47,13 @@ def test_a_fifth_reference_is_refused_and_the_four_stay(handlers: ReferenceHandl
     four = handlers.added(files[:4], [], **USUAL)["references"]
     refused = handlers.added(files[4:], four, **USUAL)
     assert "4 are taken" in refused["stage"]["value"] and "references" not in refused
-    assert refused["reference_file"] is None
+
+
+def test_the_drop_zone_is_emptied_first_and_only_then(handlers: ReferenceHandlers, files: list[str]) -> None:
+    emptied, added = handlers.dropped(files[:1], [], **USUAL)
+    assert emptied == {"reference_file": None} and "reference_file" not in added and visible(added)[0]
+    _, told = handlers.dropped(None, [], **USUAL)
+    assert "Nothing arrived" in told["stage"]["value"]
 
 
 def test_five_at_once_are_told_the_most(handlers: ReferenceHandlers, files: list[str]) -> None:
