@@ -1,4 +1,5 @@
-// Stands between the server's stream of events and Gradio's client, which mistakes its end and order in three ways (Gradio 6.31).
+// Stands between the server's stream of events and Gradio's client, which mistakes its end, its order and its updates
+// (Gradio 6.31).
 //
 // The server ends a session's stream when no event is waiting any more. A client that has sent a new event by then, but
 // has not read the end yet, believes that its stream is open and waits for ever, or takes the end for a broken
