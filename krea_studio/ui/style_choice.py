@@ -128,7 +128,7 @@ class StyleChoiceHandlers:
         return self.filled([chosen_styles[k] for k in kept], values, variant)
 
     def refreshed(self, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
-        """List and places as the library has the styles now; what was chosen stays."""
+        """List and places as the library has the styles now; weights and chips stay, also those set meanwhile."""
         cards = self._by_identity()
         chosen = []
         for each in chosen_styles:
@@ -136,7 +136,10 @@ class StyleChoiceHandlers:
             own = {"words": card.trigger} if card and each["own"] else {}
             chosen.append({**each, "name": card.name, **own} if card else each)
         values = [_value(places, place) for place in range(len(chosen))]
-        return {"add_style": gr.update(choices=self.names()), **self.filled(chosen, values, variant)}
+        filled = self.filled(chosen, values, variant)
+        for name in (*WEIGHTS, *TRIGGERS):
+            filled[name].pop("value")
+        return {"add_style": gr.update(choices=self.names()), **filled}
 
     def noted(self, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
         """What to know of each style before a run, with this variant and these weights."""

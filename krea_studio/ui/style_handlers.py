@@ -71,11 +71,12 @@ class StyleHandlers:
         """Words or filter changed: the cards that are meant."""
         return self._guarded(lambda: self._looked_for(open_style, search, show))
 
-    def chosen(self, choice: gr.SelectData, visitor: gr.Request, shown_styles: list[str]) -> Update:
-        """A card was clicked: open its style."""
+    def chosen(self, choice: gr.SelectData, visitor: gr.Request) -> Update:
+        """A card was clicked: open its style, which is told by the card, since others may be shown by now."""
 
         def chosen() -> Update:
-            key = shown_styles[choice.index] if 0 <= choice.index < len(shown_styles) else ""
+            caption = choice.value["caption"]
+            key = next((key for key, style in self._all().items() if style_fragments.caption(style) == caption), "")
             # The browser has marked one already; of two clicks in a hurry it may be another one.
             return {**self._shown(visitor, self._get(key)), "cards": gr.update(selected_index=choice.index)}
 
@@ -305,7 +306,6 @@ class StyleHandlers:
                 visible=bool(styles),
                 selected_index=list(styles).index(open_style) if open_style in styles else None,
             ),
-            "shown_styles": list(styles),
             "nothing": _visible(not styles),
         }
 

@@ -18,7 +18,7 @@ from krea_studio.ui.wiring import Parts, Wiring, any_of
 LOOKING = ("search", "show")
 PLACES = (*style_choice.CHOICE, "variant")
 NOTICE = ("notice", "refusal")
-GRID = ("cards", "shown_styles", "nothing")
+GRID = ("cards", "nothing")
 VIEW = (
     "open_style", "heading", "cover", "report", "use", "favourite", "download", "texts", "manage",
     "delete", "confirm",
@@ -41,7 +41,6 @@ def build_styles_tab(services: Services, shared: bool, tabs: gr.Tabs, create: Pa
     with gr.Tab("Styles", id="styles") as parts["tab"]:
         # In the page, not on the server: it comes with the texts that it belongs to, however late they come.
         parts["open_style"] = gr.Textbox("", visible=False)
-        parts["shown_styles"] = gr.State([])
         with gr.Row(elem_id="styles"):
             with gr.Column(elem_id="style-panel", min_width=0):
                 _open(parts)
@@ -172,7 +171,7 @@ def _wire_looking(wiring: Wiring, handlers: StyleHandlers) -> None:
     at_once(
         parts["cards"].select,
         handlers.chosen,
-        reads=("shown_styles",),
+        reads=(),
         writes=OPENED,
         trigger_mode="multiple",
     )

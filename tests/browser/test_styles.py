@@ -67,10 +67,13 @@ def choose_creativity(page: Page, level: str) -> None:
     page.locator("#creativity").get_by_text(level, exact=True).click()
 
 
-def add_style(page: Page, name: str) -> None:
+def add_style(page: Page, name: str, place: int) -> None:
+    """Take a style from the list; Gradio fills a place just after it shows it, sooner than a person types."""
     page.locator("#add-style input").click()
     page.get_by_role("option", name=name, exact=True).click()
     expect(page.locator("#add-style input")).to_have_value("")
+    expect(weight(page, place)).to_have_value("100")
+    page.wait_for_timeout(500)
 
 
 def weight(page: Page, place: int) -> Locator:
@@ -139,7 +142,7 @@ def test_styles_are_imported_used_together_removed_and_leave_nothing_behind(
 
     expect(weight(page, 1)).to_have_value("100")
     expect(page.get_by_role("textbox", name="Prompt", exact=True)).to_have_value(PROMPT)
-    add_style(page, "Charcoal")
+    add_style(page, "Charcoal", 2)
     weight(page, 2).fill("-40")
     weight(page, 2).press("Tab")
     page.get_by_label("charcoal drawing").uncheck()
@@ -173,7 +176,7 @@ def test_styles_are_imported_used_together_removed_and_leave_nothing_behind(
     generate(page)
     assert np.array_equal(pixels(page), both)
 
-    add_style(page, "Etching")
+    add_style(page, "Etching", 1)
     expect(page.get_by_role("alert")).to_contain_text("chosen already")
     page.get_by_role("button", name="Try its prompt").click()
     expect(page.get_by_role("textbox", name="Prompt", exact=True)).to_have_value("a fox, etched lines")

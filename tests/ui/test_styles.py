@@ -60,7 +60,7 @@ class Visitor:
         self.services, self.choice = services, StyleChoiceHandlers(services)
         self.wired, self.who = wired, who
         self.values: dict[str, Any] = {
-            "chosen_styles": [], "variant": "turbo", "shown_styles": [], "open_style": "", "search": "", "show": ALL,
+            "chosen_styles": [], "variant": "turbo", "open_style": "", "search": "", "show": ALL,
             "add_style": None, "trigger": "", "suggested_prompt": "", "new_name": "", "shown_ids": [], "selected": 0,
             **dict.fromkeys(WEIGHTS, USUAL_WEIGHT), **dict.fromkeys(TRIGGERS, True),
         }  # fmt: skip
@@ -99,7 +99,8 @@ class Visitor:
     def open(self, name: str) -> None:
         self.do("refreshed", search="", show=ALL)
         index = next(index for index, caption in enumerate(self.captions) if caption.startswith(name))
-        self.do("chosen", SimpleNamespace(index=index))
+        _, caption = self.shown["cards"]["value"][index]
+        self.do("chosen", SimpleNamespace(index=index, value={"caption": caption}))
 
     @property
     def captions(self) -> list[str]:
