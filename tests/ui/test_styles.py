@@ -217,6 +217,12 @@ def test_a_style_that_is_deleted_meanwhile_stays_in_its_place_and_says_so(
     assert wished(page.values["chosen_styles"], page.values)[0]["name"] == "Woodcut"
 
 
+def test_reading_the_styles_again_sets_no_weight_and_no_chip(page: Visitor) -> None:
+    page.add("Woodcut")
+    update = page.choice.refreshed(**page.given())
+    assert all("value" not in update[name] for name in (*WEIGHTS, *TRIGGERS))
+
+
 def test_a_place_holds_the_weights_whatever_their_name_is_now(page: Visitor, library_of_styles: Styles) -> None:
     page.add("Woodcut")
     chosen = library_of_styles.get("Woodcut").identity
