@@ -241,6 +241,18 @@ class TestReferences:
             studio.generate(request_of(style_references=[{"image": looks[0]}]))
         assert double.plans == []
 
+    def test_a_picture_of_a_moodboard_that_is_gone_is_told_by_the_board(
+        self, studio: Studio, double: ScriptedEngine, looks: list[str]
+    ) -> None:
+        boards = studio.library.moodboards
+        boards.create("Dusk")
+        boards.add_references("Dusk", looks)
+        studio.analyze("Dusk")
+        studio.library.references.path(boards.get("Dusk").content().representatives[0].image).unlink()
+        with pytest.raises(InvalidRequest, match="^A picture that stands for moodboard 'Dusk' is not in the library"):
+            studio.generate(request_of(moodboard={"name": "Dusk"}))
+        assert double.plans == []
+
     def test_a_moodboard_brings_what_it_steers_by_and_records_it(
         self, studio: Studio, double: ScriptedEngine, looks: list[str]
     ) -> None:
