@@ -237,7 +237,7 @@ class Studio:
         return request.model_copy(update={"moodboard": choice.model_copy(update={"content": content})})
 
     def _with_styles(self, request: GenerationRequest) -> GenerationRequest:
-        """The request with the weights and trigger words of its styles, as the library has them where it does not say."""
+        """The request with the weights and trigger words of its styles, the library's where it does not say."""
         known = []
         for choice in request.styles:
             if choice.weight:
@@ -289,7 +289,7 @@ class Studio:
         return self.library.save(
             shot,
             ready.image,
-            shot.recipe(ready.checkpoint, ready.slider_mechanisms, ready.reference_mechanism),
+            shot.recipe(ready.checkpoint, ready.slider_mechanisms, ready.reference_mechanism, ready.weights),
             ready.seconds,
             owner,
         )

@@ -21,12 +21,14 @@ Script = list[Event | BaseException | Callable[[], None]]
 
 class ScriptedEngine:
     """Each run takes the next script: events are yielded, exceptions raised, functions called. `plans` and `ended`
-    tell what was run and how often a run came to an end, by itself or by being closed."""
+    tell what was run and how often a run came to an end, by itself or by being closed. `identities` are the weights
+    of variants, which are not known until a test says so."""
 
     def __init__(self, *scripts: Script):
         self.scripts = list(scripts)
         self.plans: list[GenerationPlan] = []
         self.ended = 0
+        self.identities: dict[str, str] = {}
 
     def run(self, plan: GenerationPlan) -> Generator[Event, None, None]:
         self.plans.append(plan)
@@ -53,6 +55,9 @@ class ScriptedEngine:
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded=True)
+
+    def weights(self, variant: str) -> str | None:
+        return self.identities.get(variant)
 
     def writer(self, variant: str, seeing: bool = False) -> str | None:
         return None

@@ -50,6 +50,7 @@ class Step:
 class ImageReady:
     """The picture of shot `shot`, the seconds it took, and the name of the checkpoint that drew it.
 
+    `weights` is the identity of the weights that it was drawn by, None where the engine cannot tell.
     `slider_mechanisms` says by what each slider that was not at 0 worked, with the identity of its data,
     `reference_mechanism` by what references and moodboard did, None without any.
     """
@@ -60,6 +61,7 @@ class ImageReady:
     checkpoint: str
     slider_mechanisms: Mapping[str, str] = field(default_factory=dict)
     reference_mechanism: str | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ Event = Queued | Loading | Step | ImageReady | Failed
 class CheckpointInfo:
     """What runs a variant; `vocabulary` is known for embedded checkpoints only.
 
-    `sliders` names the mechanism of each generative slider, in words for the page.
+    `sliders` names the mechanism of each generative slider, in words for the page, `slider_loras` the identity of the
+    LoRA by which one works.
     """
 
     name: str
@@ -87,11 +90,12 @@ class CheckpointInfo:
     embedded: bool
     vocabulary: Vocabulary | None = None
     sliders: Mapping[str, str] = field(default_factory=dict)
+    slider_loras: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Chat:
-    """What a language model is asked: an instruction, with pictures (the bytes of PNGs) and a system message or without.
+    """What a language model is asked: an instruction, pictures (the bytes of PNGs) and a system message or without.
 
     At `temperature` 0 the likeliest word is always taken; above it words are drawn with `seed`, from the likeliest ones
     that together have the probability `top_p`. The answer is cut off after `max_tokens`, by default half as many again
@@ -110,11 +114,12 @@ class Chat:
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """A checkpoint in memory: its own size in bytes, and the names of its parts."""
+    """A checkpoint in memory: its own size in bytes, the names of its parts, and the identity of its weights."""
 
     name: str
     bytes: int
     parts: tuple[str, ...]
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,13 @@ class Engine(Protocol):
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         """The checkpoint that runs `variant` with the present settings."""
+        ...
+
+    def weights(self, variant: str) -> str | None:
+        """The identity of the weights that would draw `variant` now; None where it is not known yet.
+
+        Pictures of one identity were drawn by the same weights, wherever these lay. The first answer reads files.
+        """
         ...
 
     def writer(self, variant: str, seeing: bool = False) -> str | None:

@@ -17,6 +17,7 @@ from krea_studio.errors import Unavailable
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "checkpoints"
 INDEX_FILE = "model_index.json"
+PREVIEW_FILE = "preview.safetensors"  # may lie beside the VAE; no picture depends on it
 
 # In the order in which they are loaded: what is quickly checked first, the largest last.
 PARTS = ("scheduler", "tokenizer", "vae", "text_encoder", "transformer")
@@ -115,10 +116,8 @@ def supplier(checkpoint: Checkpoint, part: str) -> Checkpoint:
     """The checkpoint whose source holds `part`: itself, or its base where it has one and lacks the part."""
     if checkpoint.base is None:
         return checkpoint
-    if checkpoint.folder is None:
-        own = part not in SHARED_PARTS
-    else:
-        own = (checkpoint.folder / part).is_dir()
+    folder = checkpoint.folder
+    own = part not in SHARED_PARTS if folder is None else (folder / part).is_dir()
     return checkpoint if own else supplier(CHECKPOINTS[checkpoint.base], part)
 
 
@@ -127,7 +126,7 @@ def writer(checkpoint: Checkpoint, seeing: bool = False) -> str | None:
 
     Only a text encoder that is on this machine counts: nobody who wants some words asked for a download.
     """
-    folder = _text_encoder_folder(supplier(checkpoint, "text_encoder"))
+    folder = part_folder(supplier(checkpoint, "text_encoder"), "text_encoder")
     name = checkpoint.source if checkpoint.folder is None else checkpoint.label
     able = folder and (sees(folder) if seeing else writes(folder))
     return f"Qwen3-VL of {name}"[:_WRITERS_NAME] if able else None
@@ -180,13 +179,13 @@ def missing(checkpoint: Checkpoint) -> str | None:
     return None
 
 
-def _text_encoder_folder(holder: Checkpoint) -> Path | None:
-    """Where the text encoder is on this machine; None while it is on the Hub only."""
+def part_folder(holder: Checkpoint, part: str) -> Path | None:
+    """Where a weighted part of its supplier is on this machine; None while it is on the Hub only."""
     if holder.folder is not None:
-        return holder.folder / "text_encoder"
+        return holder.folder / part
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(holder.source, "text_encoder/config.json")
+    config = try_to_load_from_cache(holder.source, f"{part}/config.json")
     return Path(config).parent if isinstance(config, str) else None
 
 

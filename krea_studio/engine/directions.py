@@ -23,7 +23,6 @@ from krea_studio.direction.sliders import Contrast
 from krea_studio.engine.prompts import PromptEmbedding, count_tokens
 
 BATCH = 8
-SAMPLED_BYTES = 2**20
 
 log = logging.getLogger(__name__)
 
@@ -75,19 +74,6 @@ def find(
     direction = Direction(total / total.norm(dim=-1, keepdim=True).clamp_min(1e-12))
     _keep(direction, cached)
     return direction
-
-
-def encoder_hash(folder: Path) -> str:
-    """Names a text encoder by its files: their names, sizes, and the first and last megabyte of each."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(SAMPLED_BYTES))
-            file.seek(max(0, size - SAMPLED_BYTES))
-            digest.update(file.read(SAMPLED_BYTES))
-    return digest.hexdigest()[:16]
 
 
 def contrasts_hash(contrasts: Sequence[Contrast]) -> str:

@@ -90,7 +90,7 @@ class Drawing:
                 seconds = time.perf_counter() - started
                 used = {slider: mechanisms[slider] for slider in shot.sliders}
                 attended = MECHANISM if attended_pictures(shot) else None
-                run.emit(ImageReady(shot.index, image, seconds, checkpoint.name, used, attended))
+                run.emit(ImageReady(shot.index, image, seconds, checkpoint.name, used, attended, loaded.weights))
 
     def picture(
         self, loaded: LoadedPipeline, shot: Shot, run: Run, pictures: Mapping[str, bytes] = MappingProxyType({})

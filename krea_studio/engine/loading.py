@@ -24,6 +24,7 @@ from transformers import AutoTokenizer, Qwen3VLModel
 
 from krea_studio.engine.base import Loading
 from krea_studio.engine.checkpoints import INDEX_FILE, PARTS, WEIGHTED_PARTS, Checkpoint, missing, supplier
+from krea_studio.engine.weights import joined, part_weights
 from krea_studio.errors import Unavailable
 
 MODEL_CLASSES = {"vae": AutoencoderKLQwenImage, "text_encoder": Qwen3VLModel, "transformer": Krea2Transformer2DModel}
@@ -48,11 +49,15 @@ transformers.utils.logging.disable_progress_bar()
 
 @dataclass(frozen=True)
 class PartSource:
-    """Where a part is: its identity (equal means the same weights), its folder, and its size in memory in bytes."""
+    """Where a part is: its identity (equal means the same weights), its folder, and its size in memory in bytes.
+
+    `weights` names its weights by their content; empty for a part without any.
+    """
 
     identity: Hashable
     folder: Path
     bytes: int
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,11 @@ class Located:
     checkpoint: Checkpoint
     index: dict[str, Any]
     parts: Mapping[str, PartSource]
+
+    @property
+    def weights(self) -> str:
+        """The identity of the checkpoint's weights."""
+        return joined({part: source.weights for part, source in self.parts.items()})
 
 
 def locate(
@@ -85,8 +95,13 @@ def locate(
         check()
         holder = supplier(checkpoint, part)
         folder = _part_folder(holder, part, report)
-        identity = (part, str(folder.resolve()))
-        parts[part] = PartSource(identity, folder, _checked_bytes(part, folder, precision))
+        size_bytes = _checked_bytes(part, folder, precision)
+        weights = ""
+        if part in WEIGHTED_PARTS:
+            with _readable(folder):
+                weights = part_weights(folder)
+        # With the weights: a folder may get others while those that it had are in memory.
+        parts[part] = PartSource((part, str(folder.resolve()), weights), folder, size_bytes, weights)
     return Located(checkpoint, index, parts)
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Loading
 from krea_studio.engine.bridge import Line, Run, stream, turn
 from krea_studio.engine.checkpoints import missing, resolve, writer
-from krea_studio.engine.slider_files import described
+from krea_studio.engine.slider_files import described, identities
+from krea_studio.engine.weights import weights_of
 from krea_studio.errors import Unavailable
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.settings import Settings
@@ -87,9 +88,21 @@ class LocalEngine:
         name = self._settings.checkpoint_for(variant)
         try:
             checkpoint = resolve(name)
-            return replace(checkpoint.info, sliders=described(checkpoint, self._settings.sliders))
+            folder = self._settings.sliders
+            return replace(
+                checkpoint.info, sliders=described(checkpoint, folder), slider_loras=identities(checkpoint, folder)
+            )
         except Unavailable as error:
             return CheckpointInfo(name, name, name, error.message, embedded=False)
+
+    def weights(self, variant: str) -> str | None:
+        """See Engine.weights. What is loaded draws on, whatever has become of its files."""
+        try:
+            checkpoint = resolve(self._settings.checkpoint_for(variant))
+        except Unavailable:
+            return None
+        loaded = (each.weights for each in self.status().loaded if each.name == checkpoint.name)
+        return next(loaded, None) or weights_of(checkpoint)
 
     def writer(self, variant: str, seeing: bool = False) -> str | None:
         """See Engine.writer. The embedded checkpoints have a text encoder that was never taught to write."""

@@ -53,13 +53,18 @@ class Part:
 
 @dataclass(frozen=True)
 class LoadedPipeline:
-    """A stock pipeline that is ready, with what the studio adds beside it; the pipeline itself is unchanged."""
+    """A stock pipeline that is ready, with what the studio adds beside it; the pipeline itself is unchanged.
+
+    `weights` names the checkpoint's weights as they were loaded, `encoder_weights` those of its text encoder.
+    """
 
     checkpoint: Checkpoint
     pipeline: Krea2Pipeline
     parts: Mapping[str, Part]
     offloaded: bool
     text_encoder_folder: Path
+    weights: str
+    encoder_weights: str
 
     @property
     def decoder(self) -> SingleFrameDecoder:
@@ -117,7 +122,7 @@ class PipelineManager:
         """What is loaded, least recently used first, and the bytes of it all with shared parts counted once."""
         with self._lock:
             loaded = list(self._loaded.values())
-        rows = (LoadedCheckpoint(each.checkpoint.name, total(each.sizes), PARTS) for each in loaded)
+        rows = (LoadedCheckpoint(each.checkpoint.name, total(each.sizes), PARTS, each.weights) for each in loaded)
         return tuple(rows), total(*(each.sizes for each in loaded))
 
     def _make_room(self, checkpoint: Checkpoint, wanted: dict[Hashable, int], device: str) -> Decision:
@@ -180,7 +185,10 @@ class PipelineManager:
                 shared[identity] = Part(identity, value, _bytes(value))
             parts[name] = shared[identity]
         pipeline.maybe_free_model_hooks()
-        return LoadedPipeline(located.checkpoint, pipeline, parts, offload, located.parts["text_encoder"].folder)
+        encoder = located.parts["text_encoder"]
+        return LoadedPipeline(
+            located.checkpoint, pipeline, parts, offload, encoder.folder, located.weights, encoder.weights
+        )
 
 
 def _identity(located: Located, part: str, key: PipelineKey) -> Hashable:

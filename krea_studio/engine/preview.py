@@ -16,9 +16,9 @@ from diffusers import Krea2Pipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from krea_studio.engine.checkpoints import PREVIEW_FILE
 from krea_studio.engine.single_frame import SingleFrameDecoder
 
-FILE_NAME = "preview.safetensors"
 JPEG_QUALITY = 80
 SHRINK = 4  # a preview has a quarter of the picture's width and height
 
@@ -66,7 +66,7 @@ def predicted_clean(before: torch.Tensor, after: torch.Tensor, sigma: float, nex
 
 def load_or_fit(pipeline: Krea2Pipeline, decoder: SingleFrameDecoder, vae_folder: Path) -> PreviewMap:
     """The map beside the VAE when it was made for this patch size, otherwise a fitted one; on the decoder's device."""
-    path = vae_folder / FILE_NAME
+    path = vae_folder / PREVIEW_FILE
     if path.is_file():
         weight = load_file(path)["weight"]
         if weight.shape == _weight_shape(pipeline):
@@ -76,7 +76,7 @@ def load_or_fit(pipeline: Krea2Pipeline, decoder: SingleFrameDecoder, vae_folder
 
 def save(preview: PreviewMap, vae_folder: Path) -> None:
     """Write the map beside the VAE that it was fitted to."""
-    save_file({"weight": preview.weight.cpu().contiguous()}, vae_folder / FILE_NAME)
+    save_file({"weight": preview.weight.cpu().contiguous()}, vae_folder / PREVIEW_FILE)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ torch: the page tells by what a slider works before any model is loaded.
 import hashlib
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -60,6 +61,16 @@ def described(checkpoint: Checkpoint, own_folder: Path) -> dict[str, str]:
         except StudioError as error:
             words[slider] = error.message
     return words
+
+
+def identities(checkpoint: Checkpoint, own_folder: Path) -> dict[str, str]:
+    """For each slider that works by a LoRA on this checkpoint, the identity of that; none for a file that is wrong."""
+    found = {}
+    for slider in SLIDERS:
+        if (path := find(checkpoint, slider, own_folder)) is not None:
+            with suppress(StudioError):
+                found[slider] = read(path, slider).identity
+    return found
 
 
 def read(path: Path, slider: str) -> SliderFile:

@@ -98,7 +98,7 @@ class Sliders:
         check: Callable[[], None],
     ) -> str:
         contrasts = meaning.contrasts(slider, loaded.checkpoint.info.vocabulary, CONTRASTS)
-        identity = f"{directions.encoder_hash(loaded.text_encoder_folder)}-{directions.contrasts_hash(contrasts)}"
+        identity = f"{loaded.encoder_weights}-{directions.contrasts_hash(contrasts)}"
         key = loaded.encoder_identity, slider
         if key not in self._directions:
             self._directions[key] = directions.find(

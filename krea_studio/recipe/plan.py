@@ -78,13 +78,15 @@ class Shot:
         checkpoint: str,
         slider_mechanisms: Mapping[str, str] = MappingProxyType({}),
         reference_mechanism: str | None = None,
+        weights: str | None = None,
     ) -> dict[str, Any]:
         """All that is needed to draw this shot again, ready for JSON, under the request's own field names.
 
         `GenerationRequest.from_recipe` reads it back. The place in the batch is not part of it: a seed is a picture.
         Random mode is not either: the values that it drew are, and how it drew them is told beside them.
         `slider_mechanisms` says by what each slider that is not at 0 worked, `reference_mechanism` by what references
-        and moodboard did, None where there were none.
+        and moodboard did, None where there were none. `weights` names the checkpoint's weights by their content, None
+        where that is not known.
         """
         return {
             "schema_version": RECIPE_SCHEMA_VERSION,
@@ -93,6 +95,7 @@ class Shot:
             "negative_prompt": self.negative_prompt,
             "variant": self.variant,
             "checkpoint": checkpoint,
+            "weights": weights,
             "aspect_ratio": self.aspect_ratio,
             "resolution": self.resolution,
             "width": self.width,

@@ -24,7 +24,8 @@ RECIPE_SCHEMA_VERSION = 1
 
 # What a recipe holds beyond the request's own fields: facts about the picture that was made, not wishes.
 RECIPE_FACTS = (
-    "width", "height", "checkpoint", "slider_mechanisms", "reference_mechanism", "exploration", "schema_version",
+    "width", "height", "checkpoint", "weights", "slider_mechanisms", "reference_mechanism", "exploration",
+    "schema_version",
 )  # fmt: skip
 RAW = "raw"
 
@@ -256,7 +257,8 @@ class GenerationRequest(Frozen):
         default=(),
         max_length=4,
         title="Style references",
-        description="Up to four pictures whose look is taken over; beyond 200 % in all, moodboard included, they share it",
+        description="Up to four pictures whose look is taken over; beyond 200 % in all, moodboard included, "
+        "they share it",
     )
     moodboard: MoodboardChoice | None = Field(
         default=None, title="Moodboard", description="A saved collection of pictures that gives the direction"

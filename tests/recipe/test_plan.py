@@ -37,11 +37,11 @@ def test_each_shot_of_a_batch_is_that_seed_alone(data: dict[str, Any], seed: int
 @given(ready_data, seeds)
 def test_a_recipe_leads_back_to_its_shot(data: dict[str, Any], seed: int) -> None:
     for shot in plan(parse_request(data), seed, EXPLORATION_SEED).shots:
-        recipe = json.loads(json.dumps(shot.recipe("mini-turbo", dict.fromkeys(shot.sliders, "by"))))
+        recipe = json.loads(json.dumps(shot.recipe("mini-turbo", dict.fromkeys(shot.sliders, "by"), weights="12ab")))
         request = GenerationRequest.from_recipe(recipe)
         assert plan(request, request.seed).shots == (replace(shot, index=0, exploration=None),)
         assert recipe["slider_mechanisms"].keys() == {slider for slider in SLIDERS if recipe[slider]}
-        assert recipe["checkpoint"] == "mini-turbo"
+        assert (recipe["checkpoint"], recipe["weights"]) == ("mini-turbo", "12ab")
         assert set(recipe) == {
             *(set(GenerationRequest.model_fields) - {"batch", "random_mode", *RANDOM_FIELDS}),
             *RECIPE_FACTS,
