@@ -21,8 +21,8 @@ from krea_studio.cli_moodboards import add_moodboard_command
 from krea_studio.cli_parts import Progress, as_json, plain, with_number
 from krea_studio.cli_style_doctor import add_inspect_style_command
 from krea_studio.cli_styles import STYLE_FLAG, add_styles_command, chosen_styles, take_in_folder
-from krea_studio.direction.references import other_mechanism, references_text
-from krea_studio.direction.sliders import other_mechanisms, values_text
+from krea_studio.direction.references import references_text
+from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import chosen_card, made_for_another, other_styles, styles_text
 from krea_studio.engine.base import Failed
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
@@ -44,7 +44,8 @@ from krea_studio.recipe.request import (
     help_text,
     parse_request,
 )
-from krea_studio.services import Services, build_services
+from krea_studio.redrawing import differences
+from krea_studio.services import Services, build_engine, build_services
 from krea_studio.settings import Settings, environment_variable, load_settings
 from krea_studio.studio import Saved
 from krea_studio.validation import allowed, field_schema, shown
@@ -119,7 +120,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_generate(commands)
 
-    inspect = commands.add_parser("inspect", help="print the recipe of a picture as JSON", allow_abbrev=False)
+    inspect = commands.add_parser(
+        "inspect",
+        help="print the recipe of a picture as JSON",
+        description="Print the recipe of a picture as JSON, and on standard error what draws otherwise here today.",
+        allow_abbrev=False,
+    )
     inspect.add_argument("file", type=Path, metavar="FILE.png", help="a picture that this studio made")
     inspect.set_defaults(run=_inspect, parser=inspect)
 
@@ -314,8 +320,8 @@ def _generate(options: argparse.Namespace) -> int:
         take_in_folder(services)
     for picture, _ in references:
         services.library.references.keep(picture)
-    for note in _differences(recipe or {}, request, services):
-        print(f"note: {note}", file=sys.stderr)
+    for note in _notes(recipe, request, services):
+        print(f"note: {plain(note)}", file=sys.stderr)
     with closing(services.library), closing(services.studio.generate(request)) as events, Progress() as progress:
         for event in events:
             if isinstance(event, Failed):
@@ -342,18 +348,13 @@ def _require_folder(out: Path) -> None:
         raise InvalidRequest(f"--out is {shown(str(out))}, which you may not write — name a folder that you may write")
 
 
-def _differences(recipe: dict[str, Any], request: GenerationRequest, services: Services) -> Iterator[str]:
-    """What a person should know before a run: how it differs from that of a recipe, styles made for another checkpoint."""
+def _notes(recipe: dict[str, Any] | None, request: GenerationRequest, services: Services) -> Iterator[str]:
+    """What a person should know before a run: how it differs from a recipe's, styles made for another checkpoint."""
     checkpoint, cards = services.engine.checkpoint_of(request.variant), services.library.styles.cards()
-    if (recorded := recipe.get("checkpoint", checkpoint.name)) != checkpoint.name:
-        yield (
-            f"{shown(recorded)} drew this picture, {shown(checkpoint.name)} runs {request.variant} here — "
-            f"expect a different picture, or set KREA_STUDIO_CHECKPOINT_{request.variant.upper()}"
-        )
-    if recipe:
-        used = recipe | {"styles": [style.model_dump() for style in request.styles]}
-        told = other_mechanisms(recipe, checkpoint.sliders), other_mechanism(recipe), other_styles(used, cards)
-        yield from filter(None, told)
+    if recipe is not None:
+        yield from differences(recipe, services.engine, request.variant)
+        if other := other_styles({"styles": [style.model_dump() for style in request.styles]}, cards):
+            yield other
     for style in request.styles:
         card = chosen_card(style, cards)
         if card is not None and (other := made_for_another(card, request.variant, checkpoint.label)):
@@ -386,7 +387,10 @@ def _line(record: Record) -> str:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    print(as_json(read_recipe(options.file), indent=2))
+    recipe = read_recipe(options.file)
+    for note in differences(recipe, build_engine(load_settings())):
+        print(f"note: {plain(note)}", file=sys.stderr)
+    print(as_json(recipe, indent=2))
     return 0
 
 

@@ -58,9 +58,15 @@ class StyleDoctor:
 def build_services(settings: Settings, pictures: Path | None = None) -> Services:
     """Build a studio; its library's folder is made when it does not exist.
 
-    `pictures` is where new pictures go, where that is not the library. Raises StorageError where the library cannot be used.
+    `pictures` is where new pictures go, where that is not the library. Raises StorageError where the library cannot be
+    used.
     """
-    return services_over(settings, Library(pictures or settings.library, settings.library), LocalEngine(settings))
+    return services_over(settings, Library(pictures or settings.library, settings.library), build_engine(settings))
+
+
+def build_engine(settings: Settings) -> Engine:
+    """The engine alone, for what touches no library."""
+    return LocalEngine(settings)
 
 
 def services_over(settings: Settings, library: Library, engine: Engine) -> Services:

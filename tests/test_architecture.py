@@ -18,7 +18,7 @@ LEVELS = [
     {"settings", "recipe"},
     {"direction"},
     {"engine", "library", "safety"},
-    {"expanders", "style_intake"},
+    {"expanders", "redrawing", "style_intake"},
     {"studio"},
     {"services"},
     {"ui", "api", "training"},

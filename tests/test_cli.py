@@ -243,6 +243,14 @@ def test_inspect_prints_the_recipe(capsys: pytest.CaptureFixture[str], library: 
     code, out, errors = run(capsys, f"inspect {record.path}")
     assert (code, errors) == (0, [])
     assert json.loads(out) == record.recipe == recipe_of(prompt="a fox 🦊", resolution="512")
+    assert not Path("outputs").exists()
+
+
+def test_inspect_tells_of_other_weights_beside_the_recipe(capsys: pytest.CaptureFixture[str], library: Library) -> None:
+    record = save(library, shot_of(), weights="0123456789abcdef")
+    code, out, errors = run(capsys, f"inspect {record.path}")
+    assert code == 0 and json.loads(out) == record.recipe
+    assert len(errors) == 1 and errors[0].startswith("note: Another Mini Turbo (weights 01234567) drew this picture")
 
 
 class TestReferences:
@@ -346,8 +354,20 @@ class TestFrom:
         assert code == 0 and out
         assert errors == [
             "note: 'mini-turbo' drew this picture, 'mini-medium' runs medium here — "
-            "expect a different picture, or set KREA_STUDIO_CHECKPOINT_MEDIUM"
+            "expect a different picture, or set KREA_STUDIO_CHECKPOINT_MEDIUM."
         ]
+
+    def test_other_weights_are_told_before_anything_is_drawn(
+        self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, library: Library
+    ) -> None:
+        path = save(library, shot_of(), weights="0123456789abcdef").path
+        double.identities["turbo"] = "0123456789abcdef"
+        assert run(capsys, f"generate --from {path}")[::2] == (0, [])
+        double.identities["turbo"] = "fedcba9876543210"
+        double.scripts = [[lambda: print("drawing", file=sys.stderr), *drawn(shot_of())]]
+        code, out, (note, drawing) = run(capsys, f"generate --from {path}")
+        assert code == 0 and out and drawing == "drawing"
+        assert note.startswith("note: Another Mini turbo (weights 01234567) drew this picture")
 
     def test_a_recipe_that_was_tampered_with_is_refused(
         self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, library: Library

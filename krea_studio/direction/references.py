@@ -86,7 +86,7 @@ def board_words(shot: Shot, vocabulary: Mapping[str, Sequence[str]] | None) -> t
 def other_mechanism(recipe: Mapping[str, Any]) -> str:
     """What a person should know when a recipe's references worked otherwise than they do here; empty if not."""
     there = recipe.get("reference_mechanism")
-    if there in (None, MECHANISM):
+    if not isinstance(there, str) or there == MECHANISM:
         return ""
     return f"References worked by {there} there, by {MECHANISM} here: expect a different picture."
 

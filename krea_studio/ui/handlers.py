@@ -232,13 +232,12 @@ class CreateHandlers:
 
     def _recalled(self, recipe: dict[str, Any]) -> Update:
         request = GenerationRequest.from_recipe(recipe)
-        checkpoint = self.services.engine.checkpoint_of(request.variant)
         strengths = [percent(reference.strength) for reference in request.style_references]
         wide = any(not 0 <= strength <= 100 for strength in strengths)
         filled = self.references.filled([each.image for each in request.style_references], strengths, wide)
         lost = self.references.lost(request.style_references)
         styles, missing_styles = self.styles.recalled(request)
-        told = f"{remark(request, recipe, checkpoint, lost)} {missing_styles}".strip()
+        told = f"{remark(request, recipe, self.services.engine, lost)} {missing_styles}".strip()
         note = fragments.notice(told, "quiet")
         return {
             **control_values(request),

@@ -28,9 +28,9 @@ def shot_of(seed: int = 7, **fields: object) -> Shot:
     return plan(parse_request({"prompt": "a fox", "resolution": "512", **fields}), seed).shots[0]
 
 
-def save(library: Library, shot: Shot | None = None, owner: str = "local") -> Record:
+def save(library: Library, shot: Shot | None = None, owner: str = "local", weights: str | None = None) -> Record:
     shot = shot or shot_of()
-    return library.save(shot, picture(shot), shot.recipe("mini-turbo"), 1.25, owner)
+    return library.save(shot, picture(shot), shot.recipe("mini-turbo", weights=weights), 1.25, owner)
 
 
 def files(folder: Path) -> set[str]:

@@ -14,6 +14,7 @@ from krea_studio.errors import Stopped, Unavailable
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, parse_request
+from krea_studio.redrawing import drawn_by
 from krea_studio.services import Services
 from krea_studio.ui import fragments, moodboard_choice, style_choice
 from krea_studio.ui.create import LOCKS, RUN_CONTROLS
@@ -271,7 +272,25 @@ def test_a_recipe_of_another_checkpoint_is_told(handlers: CreateHandlers, librar
     shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 7).shots[0]
     record = library.save(shot, picture(shot), shot.recipe("krea-2-turbo"), 1.0)
     note = handlers.reuse([record.id], 0)["stage"]["value"]
-    assert "made with krea-2-turbo" in note
+    assert "krea-2-turbo&#x27; drew this picture" in note
+
+
+@pytest.mark.parametrize(("fact", "told"), [({"weights": "a" * 16}, "Another"), ({}, "An earlier")])
+def test_a_recipe_of_other_weights_is_told(
+    handlers: CreateHandlers, engine: PageEngine, library: Library, fact: dict[str, str], told: str
+) -> None:
+    shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 7).shots[0]
+    recipe = {key: value for key, value in shot.recipe("mini-turbo").items() if key != "weights"} | fact
+    record = library.save(shot, picture(shot), recipe, 1.0)
+
+    def notes() -> list[str]:
+        updates = (handlers.reuse([record.id], 0), handlers.settings_dropped(str(record.path)))
+        return [update["stage"]["value"] for update in updates]
+
+    engine.identities = {"turbo": drawn_by(recipe)}
+    assert not any("drew this picture" in note for note in notes())
+    engine.identities = {"turbo": "b" * 16}
+    assert all(f"{told} Mini turbo (weights {drawn_by(recipe)[:8]}) drew this picture" in note for note in notes())
 
 
 class TestCreativity:
