@@ -1,4 +1,4 @@
-"""The page's public endpoints for the Gradio clients, plain HTTP and agents: `generate` and `add_reference`.
+"""The page's public endpoints for the Gradio clients, plain HTTP and agents: `generate`, `add_reference`, `inspect`.
 
 The parameters of `generate`, their defaults and its documentation are made from the fields of GenerationRequest.
 Everything else that the page can do is private to it.
@@ -8,14 +8,17 @@ import html
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from krea_studio.engine.base import Failed
 from krea_studio.errors import InvalidRequest, StudioError
+from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.recipe.request import GenerationRequest, default, help_text, parse_request
+from krea_studio.redrawing import differences
 from krea_studio.services import Services
 from krea_studio.studio import Saved
 from krea_studio.ui.create import GPU_QUEUE
@@ -25,7 +28,7 @@ Pictures = list[dict[str, Any]]
 
 
 def add_endpoints(services: Services) -> None:
-    """Add `/generate` and `/add_reference` to the Blocks that is being built."""
+    """Add `/generate`, `/add_reference` and `/inspect` to the Blocks that is being built."""
     gr.api(
         generate_function(services),
         api_name="generate",
@@ -33,14 +36,18 @@ def add_endpoints(services: Services) -> None:
         concurrency_limit=services.settings.queue_size,
     )
     # A file's component and not a type of `gr.api`: only the former refuses a path that was not uploaded.
-    gr.on(
-        [gr.Button(visible=False).click],
-        reference_function(services),
-        gr.File(label="Picture", visible=False),
-        gr.Textbox(label="Its id", visible=False),
-        api_name="add_reference",
-        queue=False,
-    )
+    for function, answer in (
+        (reference_function(services), gr.Textbox(label="Its id", visible=False)),
+        (inspect_function(services), gr.JSON(label="Its recipe", visible=False)),
+    ):
+        gr.on(
+            [gr.Button(visible=False).click],
+            function,
+            gr.File(label="Picture", visible=False),
+            answer,
+            api_name=function.__name__,
+            queue=False,
+        )
 
 
 def reference_function(services: Services) -> Callable[[str], str]:
@@ -61,6 +68,28 @@ def reference_function(services: Services) -> Callable[[str], str]:
             return services.library.references.add(image)
 
     return add_reference
+
+
+def inspect_function(services: Services) -> Callable[[str], dict[str, Any]]:
+    """A function that reads the recipe inside a picture file, and says what draws otherwise here today."""
+
+    def inspect(image: str | None) -> dict[str, Any]:
+        """Read the recipe inside a PNG that this studio made.
+
+        Parameters:
+            image: the PNG.
+
+        Returns:
+            `recipe`, whose fields `/generate` takes, beside facts on the picture, and `notes`: what to know before it
+            is drawn again, such as other weights than those that drew it; empty where all is as it was.
+        """
+        with _told():
+            if image is None:
+                raise InvalidRequest("No picture was given — upload a PNG that this studio made")
+            recipe = read_recipe(Path(image))
+            return {"recipe": recipe, "notes": differences(recipe, services.engine)}
+
+    return inspect
 
 
 @contextmanager

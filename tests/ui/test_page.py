@@ -19,6 +19,8 @@ from krea_studio.services import Services
 from krea_studio.settings import Settings
 from krea_studio.ui.launch import address, build_demo, is_loopback, launch_options
 from krea_studio.ui.protection import MAX_BODY_BYTES
+from tests.library.test_store import save
+from tests.ui.conftest import PageEngine
 
 
 @pytest.fixture
@@ -40,9 +42,9 @@ def http(server: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_two_endpoints_are_public(demo: gr.Blocks) -> None:
+def test_three_endpoints_are_public(demo: gr.Blocks) -> None:
     info = demo.get_api_info()
-    assert sorted(info["named_endpoints"]) == ["/add_reference", "/generate"]
+    assert sorted(info["named_endpoints"]) == ["/add_reference", "/generate", "/inspect"]
     assert info["unnamed_endpoints"] == {}
 
 
@@ -91,6 +93,24 @@ def test_a_program_s_reference_is_a_picture_that_it_uploaded(server: str, servic
     answer = httpx.post(f"{server}gradio_api/run/add_reference", json={"data": [kept]})
     assert answer.status_code >= 400
     assert not services.library.references.folder.exists()
+
+
+def test_a_program_reads_a_recipe_and_what_draws_otherwise_today(
+    server: str, services: Services, engine: PageEngine, tmp_path: Path
+) -> None:
+    client = Client(server, verbose=False)
+    engine.identities["turbo"] = "b" * 16
+    for weights, notes in (("b" * 16, 0), ("a" * 16, 1)):
+        record = save(services.library, weights=weights)
+        found = client.predict(handle_file(record.path), api_name="/inspect")
+        assert found["recipe"] == record.recipe
+        assert len(found["notes"]) == notes
+    assert "Another Mini turbo (weights aaaaaaaa) drew this picture" in found["notes"][0]
+    Image.new("RGB", (96, 64), "teal").save(tmp_path / "stranger.png")
+    with pytest.raises(Exception, match=r"holds no recipe"):
+        client.predict(handle_file(tmp_path / "stranger.png"), api_name="/inspect")
+    with pytest.raises(Exception, match="No picture was given"):
+        client.predict(None, api_name="/inspect")
 
 
 def test_the_server_is_healthy_and_keeps_its_own_counsel(http: httpx.Client) -> None:
