@@ -343,7 +343,7 @@ def _require_folder(out: Path) -> None:
 
 
 def _differences(recipe: dict[str, Any], request: GenerationRequest, services: Services) -> Iterator[str]:
-    """What a person should know before a run: how it differs from that of a recipe, styles made for another checkpoint."""
+    """What a person should know before a run: how it differs from a recipe, styles made for another checkpoint."""
     checkpoint, cards = services.engine.checkpoint_of(request.variant), services.library.styles.cards()
     if (recorded := recipe.get("checkpoint", checkpoint.name)) != checkpoint.name:
         yield (

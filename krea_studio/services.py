@@ -58,7 +58,8 @@ class StyleDoctor:
 def build_services(settings: Settings, pictures: Path | None = None) -> Services:
     """Build a studio; its library's folder is made when it does not exist.
 
-    `pictures` is where new pictures go, where that is not the library. Raises StorageError where the library cannot be used.
+    `pictures` is where new pictures go, where that is not the library. Raises StorageError where the library cannot be
+    used.
     """
     return services_over(settings, Library(pictures or settings.library, settings.library), LocalEngine(settings))
 

@@ -96,8 +96,11 @@ class Studio:
         try:
             return self.library.references.read(image)
         except InvalidRequest:
-            content = board.content if board else None
-            if content is None or image not in (each.image for each in content.representatives):
+            if (
+                board is None
+                or board.content is None
+                or image not in (each.image for each in board.content.representatives)
+            ):
                 raise
             raise InvalidRequest(
                 f"A picture that stands for moodboard {shown(board.name)} is not in the library any more — add it to "
@@ -225,7 +228,7 @@ class Studio:
                 log.warning("%s: %s", writer, error.message)
             else:
                 words = {"taste_profile": found.taste_profile, "keywords": found.keywords, "avoids": found.avoids}
-                return Analysis.model_validate(dict(measured.analysis) | words | {"written_by": writer})
+                return Analysis.model_validate(dict(measured.analysis or ()) | words | {"written_by": writer})
         return None
 
     def _with_moodboard(self, request: GenerationRequest) -> GenerationRequest:
@@ -237,7 +240,7 @@ class Studio:
         return request.model_copy(update={"moodboard": choice.model_copy(update={"content": content})})
 
     def _with_styles(self, request: GenerationRequest) -> GenerationRequest:
-        """The request with the weights and trigger words of its styles, as the library has them where it does not say."""
+        """The request with the weights and trigger words of its styles, the library's where it does not say."""
         known = []
         for choice in request.styles:
             if choice.weight:

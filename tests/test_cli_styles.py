@@ -197,7 +197,7 @@ def test_styles_are_those_of_the_library_wherever_the_pictures_go(
     capsys: pytest.CaptureFixture[str], chosen: list[Any]
 ) -> None:
     run(capsys, "styles add fox.safetensors --name Ink")
-    code, _, errors = run(capsys, "generate 'a fox' --style ink --out elsewhere")
+    code, _, _ = run(capsys, "generate 'a fox' --style ink --out elsewhere")
     assert (code, chosen[-1].styles[0].name) == (0, "ink")
     assert not list(Path("elsewhere").rglob("*.safetensors"))
 

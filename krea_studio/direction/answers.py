@@ -140,8 +140,8 @@ def _ended(text: str) -> str:
 
 def _without_thoughts(text: str) -> str:
     """What comes after the last thought, before one that does not end, and before a further turn."""
-    for found in list(_THOUGHT_END.finditer(text))[-1:]:
-        text = text[found.end() :]
+    for thought in list(_THOUGHT_END.finditer(text))[-1:]:
+        text = text[thought.end() :]
     text = _TURN_START.sub("", text)
     for boundary in (_THOUGHT_START, _TURN_END):
         if found := boundary.search(text):

@@ -186,8 +186,8 @@ class _Additions:
         new = [f"the text {shown(said)}" for said in _quotations(clause) if _loose(said) not in self._asked]
         plain = masked(clause)
         if self._capitals_tell:
-            found = [name for name in names(plain, int(first)) if not all(map(self._is_known, words(name)))]
-            new += [f"the name {shown(' '.join(found))}"] if found else []
+            called = [name for name in names(plain, int(first)) if not all(map(self._is_known, words(name)))]
+            new += [f"the name {shown(' '.join(called))}"] if called else []
         for found in MADE_BY.finditer(plain):
             then = WORD.search(plain, found.end())
             named = then[0].casefold() if then else ""

@@ -76,7 +76,8 @@ class Phrasebook:
     def __init__(self, vocabulary: Vocabulary | None = None) -> None:
         self.model = "plain English" if vocabulary is None else "small world"
         self._reader = _Reader(vocabulary is not None)
-        self._order, self._gaps = _ORDER, _GAPS
+        self._order: tuple[str, ...] = _ORDER
+        self._gaps: tuple[str, ...] = _GAPS
         self._phrases: Mapping[str, Sequence[Phrase]] = PHRASES
         if vocabulary is not None:
             self._order, self._gaps = _SMALL_WORLD_ORDER, _SMALL_WORLD_GAPS
@@ -188,7 +189,8 @@ class _Reader:
 
     def read(self, prompt: str) -> Reading:
         text = _normalized(prompt)
-        found, missing = [], []
+        found: list[Cue] = []
+        missing: list[Cue] = []
         for match in self._pattern.finditer(text):
             (missing if _DENIED.search(text[: match.start()]) else found).extend(self._cues[match[1]])
         groups = {cue.group for cue in (*found, *missing)}

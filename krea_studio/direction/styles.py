@@ -125,12 +125,12 @@ def not_here(cards: Iterable[StyleCard]) -> tuple[OfficialStyle, ...]:
 
 def matches(style: StyleCard | OfficialStyle, text: str) -> bool:
     """Whether every word of `text` is in the style's name, trigger words, base or source; case makes no difference."""
-    told = (
+    texts = (
         (style.name, style.trigger, style.base, style.stated_base, style.source)
         if isinstance(style, StyleCard)
         else (style.name, style.label, style.trigger, style.base, style.repository)
     )
-    told = " ".join(told).casefold()
+    told = " ".join(texts).casefold()
     return all(word in told for word in text.casefold().split())
 
 

@@ -91,7 +91,7 @@ class Architecture:
 
     @cached_property
     def _files(self) -> dict[str, Path]:
-        found = {}
+        found: dict[str, Path] = {}
         for path in sorted(self.folder.glob("*.safetensors")) if self.folder else ():
             try:
                 with safe_open(path, framework="pt") as tensors:

@@ -91,7 +91,7 @@ class CheckpointInfo:
 
 @dataclass(frozen=True)
 class Chat:
-    """What a language model is asked: an instruction, with pictures (the bytes of PNGs) and a system message or without.
+    """What a language model is asked: an instruction, pictures (the bytes of PNGs) and a system message or without.
 
     At `temperature` 0 the likeliest word is always taken; above it words are drawn with `seed`, from the likeliest ones
     that together have the probability `top_p`. The answer is cut off after `max_tokens`, by default half as many again

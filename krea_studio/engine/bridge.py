@@ -72,7 +72,8 @@ class Run:
         self._ended = threading.Event()
         self._end_at: float | None = None
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event | None) -> None:
+        """Hand an event to the reader; None is the end."""
         self._events.put(event)
 
     def start_clock(self) -> None:

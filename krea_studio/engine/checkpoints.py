@@ -115,10 +115,8 @@ def supplier(checkpoint: Checkpoint, part: str) -> Checkpoint:
     """The checkpoint whose source holds `part`: itself, or its base where it has one and lacks the part."""
     if checkpoint.base is None:
         return checkpoint
-    if checkpoint.folder is None:
-        own = part not in SHARED_PARTS
-    else:
-        own = (checkpoint.folder / part).is_dir()
+    folder = checkpoint.folder
+    own = part not in SHARED_PARTS if folder is None else (folder / part).is_dir()
     return checkpoint if own else supplier(CHECKPOINTS[checkpoint.base], part)
 
 

@@ -41,8 +41,6 @@ def budget_bytes(wanted_gb: float | None, device: str) -> int:
     """Bytes of weights that may be on the device: the setting, or a share of what is free there now."""
     if wanted_gb is not None:
         return int(wanted_gb * GIGABYTE)
-    if device.startswith("cuda"):
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        free = psutil.virtual_memory().available
+    on_gpu = device.startswith("cuda")
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
     return int(free * AUTOMATIC_SHARE[device.partition(":")[0]])

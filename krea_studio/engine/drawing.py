@@ -79,7 +79,9 @@ class Drawing:
                 require_drawable(loaded, shot)
             wanted = dict.fromkeys(slider for shot in shots for slider in shot.sliders)
             mechanisms = self.sliders.prepare(loaded, tuple(wanted), run.emit, run.check)
-            self.styles.prepare(loaded, plan.styles, {style.identity: style.name for style in plan.shots[0].styles})
+            self.styles.prepare(
+                loaded, plan.styles, {style.identity: style.name for style in plan.shots[0].styles if style.identity}
+            )
             if any(map(attended_pictures, shots)):
                 self.references.new_run()
             run.start_clock()

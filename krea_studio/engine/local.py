@@ -71,7 +71,7 @@ class LocalEngine:
             budget_bytes=drawing.manager.budget_bytes,
             busy=busy,
             waiting=waiting,
-            reference_bytes=drawing.references.bytes,
+            reference_bytes=drawing.references.size_bytes,
             reference_seconds=drawing.references.seconds,
         )
 

@@ -83,7 +83,8 @@ def shape_of(parts: Mapping[str, Shape]) -> tuple[int, int]:
         first, second = (_half_shape(parts, half) for half in ("w1", "w2"))
         shape = first[0] * second[0], first[1] * second[1]
     else:
-        shape = parts["diff"]
+        rows, columns = parts["diff"]
+        shape = rows, columns
     if "magnitude" in parts and _magnitude_axis(parts["magnitude"], shape) is None:
         raise Misfit(f"its DoRA magnitudes are {_by(parts['magnitude'])} for a layer of {_by(shape)}")
     return shape

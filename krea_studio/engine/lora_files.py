@@ -108,8 +108,8 @@ def opened(path: Path) -> Iterator[LoraFile]:
             "give a smaller one; a whole model is no LoRA"
         )
     try:
-        with path.open("rb") as file:
-            start = file.read(64)
+        with path.open("rb") as stream:
+            start = stream.read(64)
     except OSError as error:
         raise _unreadable(path, error) from None
     _require_safetensors(path, start, size_bytes)

@@ -149,7 +149,10 @@ def match(keys: Iterable[str], layers: Iterable[str]) -> Match:
     """What each key means, for a transformer that has these layers (diffusers names)."""
     names = _spellings(frozenset(layers))
     found: dict[str, dict[str, str]] = {}
-    settings, dropped, unmatched, formats = [], {}, [], {}
+    settings: list[str] = []
+    dropped: dict[str, str] = {}
+    unmatched: list[str] = []
+    formats: dict[str, None] = {}
     for key in keys:
         layer, part, words = _meaning(key, names)
         if layer is not None and part not in found.get(layer, {}):

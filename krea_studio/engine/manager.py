@@ -120,7 +120,7 @@ class PipelineManager:
         rows = (LoadedCheckpoint(each.checkpoint.name, total(each.sizes), PARTS) for each in loaded)
         return tuple(rows), total(*(each.sizes for each in loaded))
 
-    def _make_room(self, checkpoint: Checkpoint, wanted: dict[Hashable, int], device: str) -> Decision:
+    def _make_room(self, checkpoint: Checkpoint, wanted: dict[Hashable, int], device: str) -> Decision[PipelineKey]:
         with self._lock:
             present = {key: loaded.sizes for key, loaded in self._loaded.items()}
             alone = [key for key, loaded in self._loaded.items() if loaded.offloaded]
@@ -191,4 +191,4 @@ def _identity(located: Located, part: str, key: PipelineKey) -> Hashable:
 def _bytes(value: Any) -> int:
     if isinstance(value, torch.nn.Module):
         return sum(tensor.nbytes for tensor in (*value.parameters(), *value.buffers()))
-    return value.bytes if isinstance(value, PreviewMap) else 0
+    return value.nbytes if isinstance(value, PreviewMap) else 0

@@ -7,7 +7,7 @@ is what the automatic budget leaves free.
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 GIGABYTE = 10**9
 # Of what is free when the engine starts. The rest is for activations: at 1024² the real model needs 1.5 to 4 GB.
@@ -17,8 +17,11 @@ Parts = Mapping[Hashable, int]
 """Sizes in bytes by part; a part that two checkpoints share has the same key in both."""
 
 
+Key = TypeVar("Key", bound=Hashable)
+
+
 @dataclass(frozen=True)
-class Decision:
+class Decision(Generic[Key]):
     """`placement` of the new checkpoint, and the keys of those that leave first.
 
     resident: all of it on the device. offload: weights in main memory, each model visits the device while it works.
@@ -26,7 +29,7 @@ class Decision:
     """
 
     placement: Literal["resident", "offload", "refuse"]
-    evict: tuple[Hashable, ...] = ()
+    evict: tuple[Key, ...] = ()
 
 
 def total(*checkpoints: Parts) -> int:
@@ -37,7 +40,7 @@ def total(*checkpoints: Parts) -> int:
     return sum(together.values())
 
 
-def decide(loaded: Mapping[Hashable, Parts], wanted: Parts, budget_bytes: int, can_offload: bool) -> Decision:
+def decide(loaded: Mapping[Key, Parts], wanted: Parts, budget_bytes: int, can_offload: bool) -> Decision[Key]:
     """Where `wanted` goes when `loaded` (least recently used first) is there already.
 
     The least recently used leave first, and only as many as needed. A checkpoint that does not fit even alone is

@@ -40,7 +40,7 @@ class PreviewMap:
         return round((self.weight.shape[1] / 3) ** 0.5)
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         return self.weight.nbytes
 
     @torch.no_grad()

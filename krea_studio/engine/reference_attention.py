@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -191,10 +192,11 @@ class _ReferenceAttention:
         if not self._levels or level != self._levels[-1]:
             self._levels.append(level)
             device = kwargs["hidden_states"].device
+            timestep = kwargs["timestep"][:1]
             self.seen = tuple(
-                self._captures.get(
-                    (each.identity, each.kept_tokens, level), lambda k=k: self._capture(k, kwargs["timestep"][:1])
-                ).to(device)
+                self._captures.get((each.identity, each.kept_tokens, level), partial(self._capture, k, timestep)).to(
+                    device
+                )
                 for k, each in enumerate(self.references)
             )
         return args, kwargs

@@ -42,10 +42,13 @@ class Encoded:
         return self.latents.nbytes
 
 
+USUAL_PRESET = Preset()
+
+
 class References:
     """What was read of references by one device's pipelines. For one run at a time."""
 
-    def __init__(self, budget_bytes: int, preset: Preset = Preset()) -> None:
+    def __init__(self, budget_bytes: int, preset: Preset = USUAL_PRESET) -> None:
         self.preset = preset
         self.seconds = 0.0  # that the present run, or the latest one with any, spent on encoding and capturing
         self._captures: ByteCache[Capture] = ByteCache(budget_bytes)
@@ -53,8 +56,8 @@ class References:
         self._encoders: dict[Hashable, SingleFrameEncoder] = {}
 
     @property
-    def bytes(self) -> int:
-        """Bytes of captures that are kept."""
+    def size_bytes(self) -> int:
+        """Of the captures that are kept."""
         return self._captures.bytes
 
     def forget(self) -> None:
@@ -155,5 +158,5 @@ def _encode(loaded: LoadedPipeline, encoder: SingleFrameEncoder, png: bytes, of_
 def _sized(picture: Image.Image, most_pixels: int | None, step_px: int) -> Image.Image:
     """With sides that are multiples of a token's, and no more pixels than `most_pixels`."""
     factor = 1.0 if most_pixels is None else min(1.0, (most_pixels / (picture.width * picture.height)) ** 0.5)
-    size = tuple(max(1, int(side * factor / step_px + 1e-6)) * step_px for side in picture.size)
-    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+    width, height = (max(1, int(side * factor / step_px + 1e-6)) * step_px for side in picture.size)
+    return picture if (width, height) == picture.size else picture.resize((width, height), Image.Resampling.LANCZOS)

@@ -129,7 +129,7 @@ class _Attention(nn.Module):
         self.norm, self.to_qkv, self.proj = _Norm(stock.norm), _folded(stock.to_qkv), _folded(stock.proj)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        count, channels, height, width = x.shape
+        height, width = x.shape[-2:]
         # (n, h, w, 3c) → three of (n, 1, h·w, c): with this layout nothing is moved.
         query, key, value = self.to_qkv(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2)[:, None].chunk(3, dim=-1)
         mixed = F.scaled_dot_product_attention(query, key, value)[:, 0]

@@ -61,7 +61,8 @@ class Styles:
             needed.add(place)
         for place, kept in list(self._kept.items()):
             if self.bytes > self._budget_bytes and place not in needed:
-                kept.transformer().delete_adapters(place[1])
+                if transformer := kept.transformer():
+                    transformer.delete_adapters(place[1])
                 del self._kept[place]
 
     def _forget_gone(self) -> None:

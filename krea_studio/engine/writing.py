@@ -100,8 +100,8 @@ def generator(pipeline: Krea2Pipeline) -> Qwen3VLForConditionalGeneration:
 def fitted(picture: Image.Image) -> Image.Image:
     """A picture, at most four times as long as wide, with no more than PICTURE_PIXELS and sides that patches fill."""
     scale = min(1.0, sqrt(PICTURE_PIXELS / (picture.width * picture.height)))
-    sides = [max(1, int(side * scale) // _SIDE_STEP_PX) * _SIDE_STEP_PX for side in picture.size]
-    return picture.resize(tuple(sides), Image.Resampling.BICUBIC)
+    width, height = (max(1, int(side * scale) // _SIDE_STEP_PX) * _SIDE_STEP_PX for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def patchified(picture: Image.Image) -> tuple[torch.Tensor, tuple[int, int, int]]:

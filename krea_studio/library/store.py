@@ -54,7 +54,8 @@ class Library:
     def __init__(self, folder: Path | str, home: Path | str | None = None):
         """Open `folder`, made when it does not exist, and find pictures that have no row yet.
 
-        `home` has references, moodboards and styles, where these are not in `folder` too. Raises StorageError where the folder or its records cannot be used.
+        `home` has references, moodboards and styles, where these are not in `folder` too. Raises StorageError where the
+        folder or its records cannot be used.
         """
         self.folder = Path(folder).absolute()
         try:
@@ -186,7 +187,7 @@ class Library:
         except (OSError, ValueError, SyntaxError, InvalidRequest, StorageError, Image.DecompressionBombError) as error:
             logger.warning("A picture without a record is left out: %s", error)
             return None
-        return Row(PICTURE.fullmatch(path.name)["id"], self._relative(path), 0.0, created_at, "local", recipe)
+        return Row(path.name.split("-")[1], self._relative(path), 0.0, created_at, "local", recipe)
 
 
 def library_styles(folder: Path) -> Styles:

@@ -65,7 +65,7 @@ class Shot:
     @property
     def style_weights(self) -> dict[str, float]:
         """The weight of each style by its identity, those at 0 left out: at 0 a style does nothing."""
-        return {style.identity: style.weight for style in self.styles if style.weight}
+        return {style.identity: style.weight for style in self.styles if style.weight and style.identity}
 
     @property
     def sliders(self) -> dict[str, int]:
@@ -155,8 +155,7 @@ def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = N
     require_plannable(request)
     if request.exploration_seed is not None:
         exploration_seed = request.exploration_seed
-    if request.random_mode:
-        require_seed("Exploration seed", exploration_seed)
+    drawn = require_seed("Exploration seed", exploration_seed) if request.random_mode else 0
     moodboard = request.moodboard
     if moodboard is not None and moodboard.strength and moodboard.content is None:
         raise InvalidRequest(f"Moodboard {shown(moodboard.name)} has no content — name one that is in the library")
@@ -169,7 +168,7 @@ def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = N
     for index in range(request.batch):
         values, exploration = {slider: getattr(request, slider) for slider in SLIDERS}, None
         if request.random_mode:
-            exploration = Exploration(exploration_seed, index, request.spread, request.locked_sliders, values)
+            exploration = Exploration(drawn, index, request.spread, request.locked_sliders, values)
             values = exploration.values()
         shots.append(
             Shot(
@@ -216,7 +215,8 @@ def require_plannable(request: GenerationRequest) -> None:
         raise InvalidRequest("Random mode has nothing to vary: all sliders are locked — unlock one of them")
 
 
-def require_seed(name: str, seed: int | None) -> None:
-    """Raise InvalidRequest, naming the field, for what is no seed."""
-    if type(seed) is not int or not 0 <= seed < SEED_LIMIT:
+def require_seed(name: str, seed: int | None) -> int:
+    """The seed; raises InvalidRequest, naming the field, for what is none."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEED_LIMIT:
         raise InvalidRequest(f"{name} is {shown(seed)} — give a whole number from 0 to {SEED_LIMIT - 1}")
+    return seed

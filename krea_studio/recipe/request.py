@@ -6,7 +6,7 @@ and `default` hand them to whoever draws a control or writes a page of documenta
 
 import unicodedata
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -26,7 +26,7 @@ RECIPE_SCHEMA_VERSION = 1
 RECIPE_FACTS = (
     "width", "height", "checkpoint", "slider_mechanisms", "reference_mechanism", "exploration", "schema_version",
 )  # fmt: skip
-RAW = "raw"
+RAW: Final = "raw"
 
 
 def clean_text(text: object) -> object:
@@ -202,16 +202,16 @@ class GenerationRequest(Frozen):
         title="Negative prompt",
         description="What to steer away from; works only where the guidance scale is above 0",
     )
-    variant: Literal[*VARIANTS] = Field(
+    variant: Literal[*VARIANTS] = Field(  # type: ignore[valid-type]
         default="turbo", title="Variant", description="Which Krea 2 model draws: Medium, Large or the fast Turbo"
     )
-    aspect_ratio: Literal[*ASPECT_RATIOS] = Field(
+    aspect_ratio: Literal[*ASPECT_RATIOS] = Field(  # type: ignore[valid-type]
         default="1:1", title="Aspect ratio", description="Shape of the picture, width to height"
     )
-    resolution: Literal[*RESOLUTIONS] = Field(
+    resolution: Literal[*RESOLUTIONS] = Field(  # type: ignore[valid-type]
         default="1K", title="Resolution", description="1K is the full size; 512 is a draft of about half of each side"
     )
-    creativity: Literal[RAW, "low", "medium", "high"] = Field(
+    creativity: Literal["raw", "low", "medium", "high"] = Field(
         default=RAW,
         title="Creativity",
         description="How freely the prompt is written out before it is drawn; raw draws exactly what is written",
@@ -230,7 +230,7 @@ class GenerationRequest(Frozen):
         title="Random mode",
         description="Vary the sliders anew for every picture",
     )
-    locked_sliders: tuple[Literal[*SLIDERS], ...] = Field(
+    locked_sliders: tuple[Literal["intensity", "complexity", "movement"], ...] = Field(
         default=(),
         max_length=len(SLIDERS),
         title="Locked sliders",
@@ -256,7 +256,8 @@ class GenerationRequest(Frozen):
         default=(),
         max_length=4,
         title="Style references",
-        description="Up to four pictures whose look is taken over; beyond 200 % in all, moodboard included, they share it",
+        description="Up to four pictures whose look is taken over; beyond 200 % in all, moodboard included, "
+        "they share it",
     )
     moodboard: MoodboardChoice | None = Field(
         default=None, title="Moodboard", description="A saved collection of pictures that gives the direction"
@@ -319,7 +320,7 @@ class GenerationRequest(Frozen):
                 f"The recipe's size is {shown(recorded)}, but {request.aspect_ratio} at {request.resolution} is "
                 f"{size[0]} × {size[1]} — correct the size or the aspect ratio"
             )
-        return request.model_copy(update={"batch": 1})
+        return cls.model_validate(request.model_copy(update={"batch": 1}))
 
 
 def label(field: str, model: type[BaseModel] = GenerationRequest) -> str:

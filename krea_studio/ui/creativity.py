@@ -59,7 +59,8 @@ def wished(
 
     What was written for another prompt or level, and not edited, is none.
     """
-    if creativity == RAW or not (expanded_prompt or "").strip():
+    expanded_prompt = expanded_prompt or ""
+    if creativity == RAW or not expanded_prompt.strip():
         return None
     if expansion is None:
         return {"text": expanded_prompt}
@@ -135,9 +136,9 @@ class CreativityHandlers:
                 "expansion_note": note,
                 "expansion_group": gr.update(visible=used),
             }
-        note = {"expansion_note": _written_note(expansion)} if expansion is not None else {}
+        told = {"expansion_note": _written_note(expansion)} if expansion is not None else {}
         return {
-            **note,
+            **told,
             "expand": gr.update(visible=used),
             "expansion_group": gr.update(visible=used and bool((expanded_prompt or "").strip())),
         }

@@ -123,7 +123,7 @@ def _described(generate: Callable[..., Iterator[Pictures]]) -> Callable[..., Ite
         )
         for name, field in fields.items()
     ]
-    generate.__signature__ = inspect.Signature([visitor, *parameters], return_annotation=Pictures)
+    vars(generate)["__signature__"] = inspect.Signature([visitor, *parameters], return_annotation=Pictures)
     generate.__annotations__ = {
         "visitor": gr.Request,
         **{name: field.annotation for name, field in fields.items()},

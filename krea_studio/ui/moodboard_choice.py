@@ -112,7 +112,9 @@ class MoodboardChoiceHandlers:
             return {**nothing, **self.described("", request.variant, None)}
         names = self.names()
         gone = [] if choice.name in names else [choice.name]
-        content = choice.content and {"name": choice.name, "content": choice.content.model_dump(mode="json")}
+        content = None
+        if choice.content is not None:
+            content = {"name": choice.name, "content": choice.content.model_dump(mode="json")}
         return {
             "moodboard": gr.update(choices=choices_of([*names, *gone]), value=choice.name),
             "moodboard_strength": percent(choice.strength),
@@ -128,7 +130,8 @@ class MoodboardChoiceHandlers:
         except StudioError as error:
             return error.message + "."
         told = [f"{len(content.representatives)} of {len(board.images)} pictures steer", *self._words(content, variant)]
-        written = "measured" if board.analysis.written_by == MEASURED else f"written by {board.analysis.written_by}"
+        writer = board.analysis.written_by if board.analysis else MEASURED
+        written = "measured" if writer == MEASURED else f"written by {writer}"
         return ", ".join(told) + f"; {written}." + (" Changed since it was analyzed." if board.changed else "")
 
     def _told_of_recorded(self, content: dict[str, Any], variant: str) -> str:

@@ -60,7 +60,7 @@ class MoodboardHandlers:
                 return {**self._first(chosen), "notice": shown(fragments.notice(gone, "quiet"))}
             board = self._boards.get(open_board)
             current = _kept_words(board)
-            unchanged = current is not None and kept_words is not None and agrees(board.analysis, kept_words)
+            unchanged = board.analysis is not None and kept_words is not None and agrees(board.analysis, kept_words)
             if touched(texts, kept_words or NO_WORDS) or current == kept_words or unchanged:
                 return {**self._lists(board.name, chosen), **self._view(board)}
             return self._opened(board, chosen)

@@ -22,7 +22,7 @@ class RunPresenter:
     """Turns the events of one run into updates; remembers the plan and the pictures it has shown."""
 
     def __init__(self) -> None:
-        self.plan: GenerationPlan | None = None
+        self.plan: GenerationPlan  # from the event Started on, which is the first
         self.records: list[Record] = []
         self.problem: str | None = None
 

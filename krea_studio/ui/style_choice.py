@@ -32,7 +32,7 @@ REMOVES = tuple(f"style_{place}_remove" for place in range(PLACES))
 CHOICE = ("chosen_styles", *WEIGHTS, *TRIGGERS)
 STYLES = (*CHOICE, *CARDS, *COVERS, *NOTES, *PROMPTS)
 
-# A place's style: {"identity": …, "name": …, "words": what its chip says, "own": whether these are the style's own words}.
+# A place's style: {"identity": …, "name": …, "words": what its chip says, "own": whether they are the style's own}.
 Chosen = dict[str, Any]
 
 
@@ -193,7 +193,7 @@ class StyleChoiceHandlers:
             (weight, on), card = values[place], cards.get(chosen[place]["identity"])
             update |= {
                 CARDS[place]: gr.update(visible=True),
-                COVERS[place]: cover_or_tile(card and self._styles.cover(card.identity), name),
+                COVERS[place]: cover_or_tile(self._styles.cover(card.identity) if card else None, name),
                 WEIGHTS[place]: gr.update(value=weight, label=f"{name}, weight in\u00a0%"),
                 TRIGGERS[place]: gr.update(value=on, label=words or "Trigger words", visible=bool(words)),
                 PROMPTS[place]: gr.update(visible=bool(card and card.suggested_prompt)),

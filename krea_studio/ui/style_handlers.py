@@ -293,7 +293,7 @@ class StyleHandlers:
             "texts": _visible(card is not None),
             "save": _visible(changeable),
             "manage": _visible(changeable),
-            "delete": _visible(changeable and not card.shipped),
+            "delete": _visible(changeable and card is not None and not card.shipped),
             "adding": _visible(self._may_change(visitor)),
             "shared_note": _visible(self._shared),
         } | {field: gr.update(interactive=changeable) for field in TEXTS}
@@ -315,7 +315,8 @@ class StyleHandlers:
         base = self._engine.checkpoint_of(FITS[show]).label if show in FITS else ""
         mine = [] if show == TO_DOWNLOAD else found(cards, search, show == FAVOURITES, base)
         others = [each for each in not_here(cards) if matches(each, search)] if show in (ALL, TO_DOWNLOAD) else []
-        return {_key(style): style for style in (*mine, *others)}
+        both: list[Style] = [*mine, *others]
+        return {_key(style): style for style in both}
 
     def _all(self) -> dict[str, Style]:
         return self._found("", ALL)

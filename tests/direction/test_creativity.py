@@ -230,7 +230,7 @@ NASTY = {
     "Japanese": (FOX, "申し訳ありませんが、お手伝いできません。", REFUSED),
     "Russian": (FOX, "Извините, я не могу помочь.", REFUSED),
     "not possible": (FOX, "It is not possible for me to describe a red fox in the snow.", REFUSED),
-    "denied": (FOX, "Request denied: a red fox in the snow.", REFUSED),
+    "request denied": (FOX, "Request denied: a red fox in the snow.", REFUSED),
     "rather not": (FOX, "I'd rather not describe a red fox in the snow.", TALKS),
     "contracted": (FOX, "This isn't something I'm able to do, a red fox in the snow.", TALKS),
     "going to": (FOX, "I’m not going to write about a red fox in the snow.", TALKS),
@@ -565,7 +565,9 @@ def test_a_long_prompt_without_spaces_is_detailed_too() -> None:
     long = "一只红狐狸在雪地里，" + "旁边有红色的石头和小河，" * 24
     assert level_in_force(long, "high") == "low" and level_in_force(long[:100], "high") == "high"
     assert most_words(long, "low") > LEVELS["low"].most_words
-    endless = "一只红狐狸站在雪地里。" + "".join(f"柔和的光线从{each}边照来，远处有松树。" for each in "左右东西南北上下")
+    endless = "一只红狐狸站在雪地里。" + "".join(
+        f"柔和的光线从{each}边照来，远处有松树。" for each in "左右东西南北上下"
+    )
     found = expanded("一只红狐狸在雪地里", endless, level="low")
     assert endless.startswith(found.text) and 60 < len(found.text) <= 130
 

@@ -24,9 +24,7 @@ def written(**fields: object) -> Written:
 
 
 def test_a_clean_answer_is_kept_as_it_is() -> None:
-    assert parse_written(json.dumps(ANSWER)) == Written(
-        PROFILE, tuple(ANSWER["keywords"]), tuple(ANSWER["avoids"])
-    )
+    assert parse_written(json.dumps(ANSWER)) == Written(PROFILE, tuple(ANSWER["keywords"]), tuple(ANSWER["avoids"]))
 
 
 @pytest.mark.parametrize(

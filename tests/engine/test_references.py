@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ class TestMerging:
     def test_strength_is_continuous_and_signed(self, predicted) -> None:
         strengths = torch.linspace(-2, 2, 41).tolist()
         values = [predicted(round(s, 3)) for s in strengths]
-        steps = torch.stack([(b - a).norm() for a, b in zip(values, values[1:], strict=False)])
+        steps = torch.stack([(b - a).norm() for a, b in pairwise(values)])
         # The statistics of queries and keys are matched for positive strengths only: steps there are larger.
         for side in (steps[:20], steps[20:]):
             assert side.max() < 4 * side.median()

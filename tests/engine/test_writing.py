@@ -124,7 +124,6 @@ class TestWriting:
             describe(pipeline, png(1), check=stop)
         assert len(asked) == 4 and pipeline.text_encoder.rope_deltas is None
 
-
     def test_it_is_given_up_when_its_time_is_over(self, pipeline: Any) -> None:
         with pytest.raises(Unavailable, match=r"within 0 seconds — .*KREA_STUDIO_EXPANDER_TIMEOUT_SECONDS"):
             describe(pipeline, timeout_seconds=0.0)
