@@ -33,6 +33,7 @@ from krea_studio.library.records import Record
 from krea_studio.library.references import Reference, References
 from krea_studio.library.store import MOODBOARD_FOLDER, REFERENCE_FOLDER
 from krea_studio.recipe.plan import require_plannable
+from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import (
     SLIDERS,
     GenerationRequest,
@@ -257,7 +258,7 @@ def _references(options: argparse.Namespace) -> list[tuple[Reference, float | No
 
 def _request(
     options: argparse.Namespace,
-    recipe: dict[str, Any] | None,
+    recipe: Recipe | None,
     references: Sequence[tuple[Reference, float | None]],
     library: Path,
     styles: Sequence[dict[str, Any]],
@@ -287,7 +288,7 @@ def _request(
                 )
     wishes: dict[str, Any] = {}
     if recipe is not None:
-        wishes = GenerationRequest.from_recipe(recipe).model_dump()
+        wishes = recipe.request().model_dump()
         if given.get("variant", wishes["variant"]) != wishes["variant"]:
             wishes |= {"steps": None, "guidance_scale": None}
         if any(given.get(field, wishes[field]) != wishes[field] for field in ("prompt", "creativity")):
@@ -314,7 +315,7 @@ def _generate(options: argparse.Namespace) -> int:
         take_in_folder(services)
     for picture, _ in references:
         services.library.references.keep(picture)
-    for note in _differences(recipe or {}, request, services):
+    for note in _differences(recipe, request, services):
         print(f"note: {note}", file=sys.stderr)
     with closing(services.library), closing(services.studio.generate(request)) as events, Progress() as progress:
         for event in events:
@@ -322,9 +323,9 @@ def _generate(options: argparse.Namespace) -> int:
                 raise event.error
             if isinstance(event, Saved):
                 progress.pause()
-                if notice := (event.record.recipe.get("expansion") or {}).get("notice"):
-                    print(f"note: {plain(notice)}", file=sys.stderr)
-                print(as_json(_described(event.record)) if options.json else _line(event.record), flush=True)
+                if (expansion := event.record.recipe.expansion) and expansion.notice:
+                    print(f"note: {plain(expansion.notice)}", file=sys.stderr)
+                print(_json(event.record) if options.json else _line(event.record), flush=True)
             else:
                 progress.show(event)
     return 0
@@ -342,51 +343,40 @@ def _require_folder(out: Path) -> None:
         raise InvalidRequest(f"--out is {shown(str(out))}, which you may not write — name a folder that you may write")
 
 
-def _differences(recipe: dict[str, Any], request: GenerationRequest, services: Services) -> Iterator[str]:
+def _differences(recipe: Recipe | None, request: GenerationRequest, services: Services) -> Iterator[str]:
     """What a person should know before a run: how it differs from a recipe, styles made for another checkpoint."""
     checkpoint, cards = services.engine.checkpoint_of(request.variant), services.library.styles.cards()
-    if (recorded := recipe.get("checkpoint", checkpoint.name)) != checkpoint.name:
+    if recipe and recipe.checkpoint not in ("", checkpoint.name):
         yield (
-            f"{shown(recorded)} drew this picture, {shown(checkpoint.name)} runs {request.variant} here — "
+            f"{shown(recipe.checkpoint)} drew this picture, {shown(checkpoint.name)} runs {request.variant} here — "
             f"expect a different picture, or set KREA_STUDIO_CHECKPOINT_{request.variant.upper()}"
         )
     if recipe:
-        used = recipe | {"styles": [style.model_dump() for style in request.styles]}
-        told = other_mechanisms(recipe, checkpoint.sliders), other_mechanism(recipe), other_styles(used, cards)
-        yield from filter(None, told)
+        told = other_mechanisms(recipe, checkpoint.sliders), other_mechanism(recipe)
+        yield from filter(None, (*told, other_styles(request.styles, cards)))
     for style in request.styles:
         card = chosen_card(style, cards)
         if card is not None and (other := made_for_another(card, request.variant, checkpoint.label)):
             yield f"{card.name}: {other}"
 
 
-def _described(record: Record) -> dict[str, Any]:
-    return {
-        "path": str(record.path),
-        "seed": record.seed,
-        "width": record.width,
-        "height": record.height,
-        "variant": record.variant,
-        "checkpoint": record.checkpoint,
-        "prompt": record.prompt,
-        "seconds": round(record.seconds, 3),
-        "recipe": record.recipe,
-    }
+def _json(record: Record) -> str:
+    return as_json({"path": str(record.path), **record.as_json()})
 
 
 def _line(record: Record) -> str:
-    told = [text for text in (part(record.recipe) for part in (values_text, references_text, styles_text)) if text]
-    expansion = record.recipe.get("expansion")
-    if expansion and expansion["text"] != record.prompt:
-        told.append(f"drawn as «{plain(expansion['text'])}»")
+    recipe = record.recipe
+    told = [values_text(recipe), references_text(recipe), styles_text(recipe.styles)]
+    if recipe.expansion and recipe.expansion.text != recipe.prompt:
+        told.append(f"drawn as «{plain(recipe.expansion.text)}»")
     return (
-        f"{record.path}  seed {record.seed}, {record.width} × {record.height}, "
-        f"{record.variant} ({record.checkpoint}), {record.seconds:.1f} s" + "".join(f", {text}" for text in told)
+        f"{record.path}  seed {recipe.seed}, {recipe.width} × {recipe.height}, {recipe.variant} ({recipe.checkpoint}), "
+        f"{record.seconds:.1f} s" + "".join(f", {text}" for text in told if text)
     )
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    print(as_json(read_recipe(options.file), indent=2))
+    print(as_json(read_recipe(options.file).as_json(), indent=2))
     return 0
 
 

@@ -326,18 +326,23 @@ class TestFrom:
         self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, source: Path
     ) -> None:
         run(capsys, f"generate 'a wolf' --from {source} --seed 9 --count 2")
-        wanted = GenerationRequest.from_recipe(
-            recipe_of(variant="medium", steps=5, negative_prompt="rain") | {"seed": 9}
-        )
-        changes = {"prompt": "a wolf", "batch": 2, "resolution": "512"}
+        wanted = recipe_of(variant="medium", steps=5, negative_prompt="rain").request()
+        changes = {"prompt": "a wolf", "seed": 9, "batch": 2, "resolution": "512"}
         assert double.plans[0].request == wanted.model_copy(update=changes)
 
     def test_another_variant_brings_its_own_steps_and_guidance(
         self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, source: Path
     ) -> None:
-        run(capsys, f"generate --from {source} --variant turbo")
+        run(capsys, f"generate --from {source} --variant large")
         (shot,) = double.plans[0].shots
-        assert (shot.steps, shot.guidance_scale, shot.negative_prompt) == (8, 0.0, "rain")
+        assert (shot.steps, shot.guidance_scale, shot.negative_prompt) == (28, 4.5, "rain")
+
+    def test_a_negative_prompt_that_a_variant_cannot_use_is_refused_at_once(
+        self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, source: Path
+    ) -> None:
+        code, _, errors = run(capsys, f"generate --from {source} --variant turbo")
+        assert code == 2 and errors[0].startswith("error: The negative prompt needs a guidance scale above 0 — raise")
+        assert double.plans == [] and not Path("outputs").exists()
 
     def test_another_checkpoint_is_told(
         self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, source: Path
@@ -352,11 +357,11 @@ class TestFrom:
     def test_a_recipe_that_was_tampered_with_is_refused(
         self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, library: Library
     ) -> None:
-        shot = shot_of()
-        image = Image.new("RGB", (8, 8))
-        record = library.save(shot, image, shot.recipe("mini-turbo") | {"steps": 10**6}, 1.0)
-        code, _, errors = run(capsys, f"generate --from {record.path}")
-        assert (code, errors) == (2, ["error: Steps is 1000000 — give a whole number from 1 to 100, or leave it empty"])
+        tampered = shot_of().model_copy(update={"steps": 10**6}).recipe("mini-turbo")
+        path = library.save(tampered, Image.new("RGB", (8, 8)), 1.0).path
+        code, _, errors = run(capsys, f"generate --from {path}")
+        told = f"error: {path}: Steps is 1000000 — give a whole number from 1 to 100, or leave it empty"
+        assert (code, errors) == (2, [told])
         assert not Path("outputs").exists()
 
 

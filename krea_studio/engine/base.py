@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from krea_studio.errors import StudioError
     from krea_studio.recipe.plan import GenerationPlan
+    from krea_studio.recipe.recipe import Recipe
 
 Vocabulary = dict[str, list[str]]
 """What an embedded checkpoint knows: kind of word → its words; under "examples", whole prompts."""
@@ -48,18 +49,12 @@ class Step:
 
 @dataclass(frozen=True)
 class ImageReady:
-    """The picture of shot `shot`, the seconds it took, and the name of the checkpoint that drew it.
-
-    `slider_mechanisms` says by what each slider that was not at 0 worked, with the identity of its data,
-    `reference_mechanism` by what references and moodboard did, None without any.
-    """
+    """The picture of shot `shot`, the seconds it took, and its recipe: the shot with the facts of its drawing."""
 
     shot: int
     image: Image
     seconds: float
-    checkpoint: str
-    slider_mechanisms: Mapping[str, str] = field(default_factory=dict)
-    reference_mechanism: str | None = None
+    recipe: Recipe
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ from krea_studio.engine.sliders import Sliders
 from krea_studio.engine.styles import Styles
 from krea_studio.engine.writing import write
 from krea_studio.errors import InvalidRequest, Unavailable
-from krea_studio.recipe.plan import GenerationPlan, Shot
+from krea_studio.recipe.plan import GenerationPlan
+from krea_studio.recipe.recipe import Shot
 from krea_studio.settings import Settings
 
 
@@ -71,8 +72,6 @@ class Drawing:
         checkpoint cannot be loaded or memory runs out, Stopped when the run is to end.
         """
         shots = plan.shots
-        for shot in shots:
-            require_effect(shot)
         with _memory_errors():
             loaded = self.manager.get(checkpoint, self.precision, self.device, run.emit, run.check)
             for shot in shots:
@@ -85,14 +84,16 @@ class Drawing:
             if any(map(attended_pictures, shots)):
                 self.references.new_run()
             run.start_clock()
-            for shot in shots:
-                run.shot = shot.index
+            for run.shot, shot in enumerate(shots):
                 started = time.perf_counter()
                 image = self.picture(loaded, shot, run, plan.pictures)
                 seconds = time.perf_counter() - started
-                used = {slider: mechanisms[slider] for slider in shot.sliders}
-                attended = MECHANISM if attended_pictures(shot) else None
-                run.emit(ImageReady(shot.index, image, seconds, checkpoint.name, used, attended))
+                recipe = shot.recipe(
+                    checkpoint.name,
+                    slider_mechanisms={slider: mechanisms[slider] for slider in shot.sliders},
+                    reference_mechanism=MECHANISM if attended_pictures(shot) else None,
+                )
+                run.emit(ImageReady(run.shot, image, seconds, recipe))
 
     def picture(
         self, loaded: LoadedPipeline, shot: Shot, run: Run, pictures: Mapping[str, bytes] = MappingProxyType({})
@@ -187,18 +188,10 @@ class Drawing:
                 clean = predicted_clean(latents, tensors["latents"], sigma, next_sigma)
                 preview = loaded.preview.jpeg(clean, rows, columns)
             latents = tensors["latents"]
-            run.emit(Step(shot.index, index + 1, shot.steps, preview))
+            run.emit(Step(run.shot or 0, index + 1, shot.steps, preview))
             return {}
 
         return after_step
-
-
-def require_effect(shot: Shot) -> None:
-    """Raise InvalidRequest for a negative prompt that could not have an effect."""
-    if shot.negative_prompt and shot.guidance_scale == 0:
-        raise InvalidRequest(
-            "The negative prompt needs a guidance scale above 0 — raise the guidance scale or clear the negative prompt"
-        )
 
 
 def require_drawable(loaded: LoadedPipeline, shot: Shot) -> None:

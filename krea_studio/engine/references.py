@@ -20,7 +20,7 @@ from krea_studio.engine.prompts import PromptEmbedding
 from krea_studio.engine.reference_attention import Capture, Preset, Reference, attending
 from krea_studio.engine.single_frame import SingleFrameEncoder
 from krea_studio.errors import Unavailable
-from krea_studio.recipe.plan import Shot
+from krea_studio.recipe.recipe import Shot
 
 LATENT_BYTES = 64 * 2**20
 BOARD_PIXELS = 384 * 384  # a moodboard's pictures are read smaller, since there are more of them

@@ -27,7 +27,8 @@ from krea_studio.engine.checkpoints import resolve
 from krea_studio.engine.drawing import Drawing
 from krea_studio.engine.manager import LoadedPipeline
 from krea_studio.engine.savings import Savings
-from krea_studio.recipe.plan import Shot, plan
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.recipe import Shot
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, parse_request
 from krea_studio.settings import load_settings
 

@@ -19,6 +19,7 @@ from krea_studio.ui import controls, creativity, fragments, references, style_ch
 from krea_studio.ui import moodboard_choice as moodboard
 from krea_studio.ui.handlers import CreateHandlers
 from krea_studio.ui.recall import RECALLED
+from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 LOCKS = tuple(controls.lock_of(slider) for slider in SLIDERS)
@@ -44,13 +45,13 @@ EXAMPLES_SHOWN = 24
 PRESS_GENERATE = "() => document.querySelector('#generate')?.click()"
 
 
-def build_create_tab(services: Services, shared: bool, tabs: gr.Tabs) -> Parts:
+def build_create_tab(services: Services, visitors: Visitors, tabs: gr.Tabs) -> Parts:
     """Lay out and wire the tab inside the current Blocks context and return its parts.
 
-    `shared` as for `build_page`; `tabs` are the page's, one of which this is.
+    `visitors` are the page's; `tabs` are the page's, one of which this is.
     """
     parts: Parts = {"tabs": tabs}
-    handlers = CreateHandlers(services, shared)
+    handlers = CreateHandlers(services, visitors)
     with gr.Row(elem_id="create"):
         with gr.Column(elem_id="panel", min_width=0):
             with gr.Column(elem_id="compose", min_width=0):
@@ -104,7 +105,7 @@ def _direction(parts: Parts, handlers: CreateHandlers) -> None:
         creativity.build_creativity(parts)
         _sliders(parts)
         references.build_references(parts)
-        moodboard.build_moodboard_choice(parts, handlers.boards.names(), handlers.shared)
+        moodboard.build_moodboard_choice(parts, handlers.boards.names(), handlers.visitors.shared)
         style_choice.build_style_choice(parts, handlers.styles.names())
 
 

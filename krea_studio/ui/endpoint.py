@@ -19,15 +19,15 @@ from krea_studio.recipe.request import GenerationRequest, default, help_text, pa
 from krea_studio.services import Services
 from krea_studio.studio import Saved
 from krea_studio.ui.create import GPU_QUEUE
-from krea_studio.ui.handlers import LOCAL_OWNER
+from krea_studio.ui.visitors import Visitors
 
 Pictures = list[dict[str, Any]]
 
 
-def add_endpoints(services: Services) -> None:
+def add_endpoints(services: Services, visitors: Visitors) -> None:
     """Add `/generate` and `/add_reference` to the Blocks that is being built."""
     gr.api(
-        generate_function(services),
+        generate_function(services, visitors),
         api_name="generate",
         concurrency_id=GPU_QUEUE,
         concurrency_limit=services.settings.queue_size,
@@ -72,7 +72,7 @@ def _told() -> Iterator[None]:
         raise gr.Error(html.escape(error.message), print_exception=False) from None
 
 
-def generate_function(services: Services) -> Callable[..., Iterator[Pictures]]:
+def generate_function(services: Services, visitors: Visitors) -> Callable[..., Iterator[Pictures]]:
     """A generator function with one parameter per request field that yields the pictures finished so far."""
 
     def generate(visitor: gr.Request, *values: Any) -> Iterator[Pictures]:
@@ -81,7 +81,7 @@ def generate_function(services: Services) -> Callable[..., Iterator[Pictures]]:
         try:
             with _told():
                 request = parse_request(dict(zip(GenerationRequest.model_fields, values, strict=True)))
-                events = services.studio.generate(request, owner=visitor.username or LOCAL_OWNER)
+                events = services.studio.generate(request, visitors.person(visitor))
                 for event in events:
                     if isinstance(event, Saved):
                         pictures = [*pictures, picture(event.record)]
@@ -100,13 +100,7 @@ def picture(record: Record) -> dict[str, Any]:
     """One finished picture as the endpoint returns it; `image` is a file that clients download."""
     return {
         "image": {"path": str(record.path), "meta": {"_type": "gradio.FileData"}},
-        "seed": record.seed,
-        "width": record.width,
-        "height": record.height,
-        "variant": record.variant,
-        "checkpoint": record.checkpoint,
-        "seconds": record.seconds,
-        "recipe": record.recipe,
+        **record.as_json(),
     }
 
 
@@ -133,6 +127,6 @@ def _described(generate: Callable[..., Iterator[Pictures]]) -> Callable[..., Ite
     generate.__doc__ = (
         "Generate one to four pictures with Krea 2.\n\n"
         f"Parameters:\n{lines}\n\n"
-        "Returns:\n    The finished pictures: image file, seed, size, variant, checkpoint, seconds, recipe."
+        "Returns:\n    The finished pictures: image file, seed, size, variant, checkpoint, prompt, seconds, recipe."
     )
     return generate

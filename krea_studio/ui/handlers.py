@@ -6,7 +6,6 @@ run. User errors become one notice on the page; anything else is logged and said
 """
 
 import logging
-import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,9 @@ from krea_studio.direction.sliders import StartingPoint, values_text
 from krea_studio.errors import InvalidRequest, StorageError, StudioError
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
-from krea_studio.recipe.request import SLIDERS, GenerationRequest, parse_request
+from krea_studio.people import Person
+from krea_studio.recipe.recipe import Recipe
+from krea_studio.recipe.request import SLIDERS, parse_request
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.ui import creativity, fragments, moodboard_choice, references, style_choice
@@ -26,6 +27,7 @@ from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, mechanism_of, num
 from krea_studio.ui.moodboard_fragments import pictures
 from krea_studio.ui.presenter import RunPresenter, Update, pictures_of, shown
 from krea_studio.ui.recall import control_values, remark
+from krea_studio.ui.visitors import Visitors, is_browser
 
 logger = logging.getLogger(__name__)
 
@@ -36,18 +38,15 @@ NOT_FIELDS = (
     "references", *references.STRENGTHS, "moodboard_strength", "moodboard_content", *style_choice.CHOICE,
     "expanded_prompt",
 )  # fmt: skip
-LOCAL_OWNER = "local"
-UNKNOWN_OWNER = "browser-unknown"  # a browser that names itself otherwise than this page did; nobody is shown these
-BROWSER = re.compile(r"[0-9a-f]{32}")
 STOPPED = "Stopped. Finished pictures are kept."
 
 
 class CreateHandlers:
     """The Create tab's behaviour, over one set of services."""
 
-    def __init__(self, services: Services, shared: bool) -> None:
+    def __init__(self, services: Services, visitors: Visitors) -> None:
         self.services = services
-        self.shared = shared
+        self.visitors = visitors
         self.references = references.ReferenceHandlers(services)
         self.creativity = creativity.CreativityHandlers(services)
         self.boards = moodboard_choice.MoodboardChoiceHandlers(services)
@@ -67,7 +66,7 @@ class CreateHandlers:
             wishes = {**controls, **numbers, "locked_sliders": locked, **_direction(controls)}
             request = parse_request({field: wishes[field] for field in wishes if field not in NOT_FIELDS})
             self.references.require(request.style_references)
-            events = self.services.studio.generate(request, owner=self.owner(visitor, browser))
+            events = self.services.studio.generate(request, self.visitors.person(visitor, browser))
             yield from presenter.updates(events)
         except StudioError as error:
             presenter.problem = error.message
@@ -90,9 +89,9 @@ class CreateHandlers:
 
     def recent(self, visitor: gr.Request, browser: str) -> Update:
         """The strip of the newest pictures: the visitor's own, or all of them on a page that is not shared."""
-        browser = browser if _names_a_browser(browser) else secrets.token_hex(16)
-        owner = self.owner(visitor, browser) if self.shared else None
-        return {"browser": browser, **self._guarded(lambda: self._strip(owner))}
+        browser = browser if is_browser(browser) else secrets.token_hex(16)
+        person = self.visitors.person(visitor, browser)
+        return {"browser": browser, **self._guarded(lambda: self._strip(person))}
 
     def variants(self) -> list[tuple[str, str]]:
         """The variants as choices, label and name; those that cannot run here are marked."""
@@ -160,26 +159,30 @@ class CreateHandlers:
             lambda: self.references.added([str(self._record(shown_ids, selected).path)], references, **places)
         )
 
-    def added_to_board(self, shown_ids: list[str], selected: int, moodboard: str, **described: Any) -> Update:
+    def added_to_board(
+        self, visitor: gr.Request, shown_ids: list[str], selected: int, moodboard: str, **described: Any
+    ) -> Update:
         """The looked-at picture joins the chosen moodboard."""
+        person = self.visitors.person(visitor)
         return self._guarded(
-            lambda: self._added_to_board([self._record(shown_ids, selected).path], moodboard, **described)
+            lambda: self._added_to_board(person, [self._record(shown_ids, selected).path], moodboard, **described)
         )
 
-    def dropped_on_board(self, files: str | None, moodboard: str, **described: Any) -> Update:
+    def dropped_on_board(self, visitor: gr.Request, files: str | None, moodboard: str, **described: Any) -> Update:
         """A picture was dragged to the chosen moodboard: it joins that."""
-        paths = [Path(files)] if files else []
-        return {**self._guarded(lambda: self._added_to_board(paths, moodboard, **described)), "board_file": None}
+        person, paths = self.visitors.person(visitor), [Path(files)] if files else []
+        added = self._guarded(lambda: self._added_to_board(person, paths, moodboard, **described))
+        return {**added, "board_file": None}
 
     def pin(self, shown_ids: list[str], selected: int) -> Update:
         """Write the looked-at picture's slider values and seed into the controls, and end random mode."""
 
         def pinned() -> Update:
             recipe = self._record(shown_ids, selected).recipe
-            note = f"Pinned: {values_text(recipe) or 'all sliders at 0'}, seed {recipe['seed']}."
+            note = f"Pinned: {values_text(recipe) or 'all sliders at 0'}, seed {recipe.seed}."
             return {
-                **_random_mode(False, recipe),
-                "seed": number_text(recipe["seed"]),
+                **_random_mode(False, recipe.slider_values),
+                "seed": number_text(recipe.seed),
                 "random_seed": False,
                 "stage": shown(fragments.notice(note, "quiet")),
             }
@@ -192,7 +195,7 @@ class CreateHandlers:
             recipe = self._record(shown_ids, selected).recipe
         except StudioError as error:
             raise gr.Error(error.message, print_exception=False) from None
-        return {**_random_mode(True, recipe), "spread": NEAR_SPREAD}
+        return {**_random_mode(True, recipe.slider_values), "spread": NEAR_SPREAD}
 
     def starting_point(self, point: StartingPoint) -> Update:
         """A starting point was chosen: its slider values, and random mode as it says."""
@@ -208,37 +211,29 @@ class CreateHandlers:
             return {"settings_file": None}
         return {**self._guarded(lambda: self._recalled(read_recipe(Path(picture)))), "settings_file": None}
 
-    def owner(self, visitor: gr.Request, browser: str) -> str:
-        """Who a picture belongs to: the signed-in name, the browser on a shared page, otherwise "local"."""
-        if visitor.username:
-            return visitor.username
-        if not self.shared:
-            return LOCAL_OWNER
-        return f"browser-{browser}" if _names_a_browser(browser) else UNKNOWN_OWNER
-
-    def _added_to_board(self, paths: list[Path], moodboard: str, **described: Any) -> Update:
+    def _added_to_board(self, person: Person, paths: list[Path], moodboard: str, **described: Any) -> Update:
         if not moodboard:
             raise InvalidRequest("No moodboard is chosen — choose one under Direction, or make one under Moodboards")
-        board = self.services.library.moodboards.add(moodboard, paths)
+        board = self.services.library.moodboards_for(person).add(moodboard, paths)
         note = f"«{board.name}» has {pictures(len(board.images))} now; analyze it again to let them steer."
         return {"stage": shown(fragments.notice(note, "quiet")), **self.boards.described(moodboard, **described)}
 
-    def _strip(self, owner: str | None) -> Update:
-        records = self.services.library.recent(RECENT_PICTURES, owner)
+    def _strip(self, person: Person) -> Update:
+        records = self.services.library.recent(RECENT_PICTURES, person)
         return {
             "recent": gr.update(value=[str(record.thumbnail) for record in records], visible=bool(records)),
             "recent_ids": [record.id for record in records],
         }
 
-    def _recalled(self, recipe: dict[str, Any]) -> Update:
-        request = GenerationRequest.from_recipe(recipe)
+    def _recalled(self, recipe: Recipe) -> Update:
+        request = recipe.request()
         checkpoint = self.services.engine.checkpoint_of(request.variant)
         strengths = [percent(reference.strength) for reference in request.style_references]
         wide = any(not 0 <= strength <= 100 for strength in strengths)
         filled = self.references.filled([each.image for each in request.style_references], strengths, wide)
         lost = self.references.lost(request.style_references)
         styles, missing_styles = self.styles.recalled(request)
-        told = f"{remark(request, recipe, checkpoint, lost)} {missing_styles}".strip()
+        told = f"{remark(recipe, checkpoint, lost)} {missing_styles}".strip()
         note = fragments.notice(told, "quiet")
         return {
             **control_values(request),
@@ -277,14 +272,9 @@ def _direction(controls: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _names_a_browser(text: str | None) -> bool:
-    return bool(BROWSER.fullmatch(text or ""))
-
-
-def _random_mode(on: bool, values: Mapping[str, Any]) -> Update:
+def _random_mode(on: bool, values: Mapping[str, int]) -> Update:
     """Slider values, with random mode on or off."""
-    sliders = {slider: values[slider] for slider in SLIDERS}
-    return {**sliders, "random_mode": on, "random_panel": gr.update(visible=on)}
+    return {**values, "random_mode": on, "random_panel": gr.update(visible=on)}
 
 
 def _running(running: bool) -> Update:

@@ -31,7 +31,7 @@ CHOICE = ("moodboard", "moodboard_strength", "moodboard_content")
 # What tells of the choice: what steers, and the strength, which is there with a board only.
 TOLD = ("moodboard_text", "moodboard_steers")
 USUAL_STRENGTH = percent(default("strength", MoodboardChoice))
-SHARED = "Everyone who opens this page sees the moodboards, and with them what you add to one."
+SHARED = "Everyone who opens this page sees the moodboards; who is signed in may add to one."
 
 
 def build_moodboard_choice(parts: dict[str, Any], names: list[str], shared: bool) -> None:

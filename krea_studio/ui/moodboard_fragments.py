@@ -12,7 +12,7 @@ NO_BOARD = """
 <div class="stage-empty"><p class="stage-title">A moodboard gives pictures one direction</p>
 <p>Name one and press Create board, or import one as a zip.</p></div>
 """
-SHARED = "<p>Everyone who opens this page sees and changes the same moodboards.</p>"
+SHARED = "<p>Moodboards belong to everyone who opens this page: you may use them; who is signed in may change them.</p>"
 SAVED_BY_ITSELF = "<p>Changes are saved when you leave a box.</p>"
 NOT_SAVED = "<p>Not saved yet.</p>"
 SAVED = '<p role="status">Saved. Further changes are saved when you leave a box.</p>'

@@ -22,12 +22,14 @@ from gradio.utils import get_upload_folder
 
 from krea_studio.direction.moodboards import Analysis, Moodboard
 from krea_studio.errors import InvalidRequest, Stopped, StudioError
+from krea_studio.library.moodboards import Moodboards
 from krea_studio.services import Services
 from krea_studio.ui import fragments, moodboard_fragments
 from krea_studio.ui.moodboard_choice import choices_of
 from krea_studio.ui.moodboard_words import NO_WORDS, WORDS, agrees, edited, texts_of, touched
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.references import NOTHING_CAME, kept_picture
+from krea_studio.ui.visitors import Visitors
 
 logger = logging.getLogger(__name__)
 
@@ -42,60 +44,67 @@ HIDDEN = {"value": "", "visible": False}
 
 
 class MoodboardHandlers:
-    """The tab's behaviour, over one set of services."""
+    """The tab's behaviour, over one set of services and the page's visitors."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, visitors: Visitors) -> None:
+        self._library, self._visitors = services.library, visitors
         self._studio = services.studio
         self._boards = services.library.moodboards
         self._references = services.library.references
 
-    def refreshed(self, open_board: str, kept_words: Words | None, chosen: str, **texts: str) -> Update:
+    def refreshed(
+        self, visitor: gr.Request, open_board: str, kept_words: Words | None, chosen: str, **texts: str
+    ) -> Update:
         """The page was opened, the tab was, or something is done: all as it is now, but no text that was touched."""
 
         def refreshed() -> Update:
             if not open_board:
-                return self._first(chosen)
+                return self._first(visitor, chosen)
             if open_board not in self._boards.names() and not touched(texts, kept_words or NO_WORDS):
                 gone = f"The moodboard «{open_board}» is not there any more."
-                return {**self._first(chosen), "notice": shown(fragments.notice(gone, "quiet"))}
+                return {**self._first(visitor, chosen), "notice": shown(fragments.notice(gone, "quiet"))}
             board = self._boards.get(open_board)
             current = _kept_words(board)
             unchanged = board.analysis is not None and kept_words is not None and agrees(board.analysis, kept_words)
             if touched(texts, kept_words or NO_WORDS) or current == kept_words or unchanged:
-                return {**self._lists(board.name, chosen), **self._view(board)}
-            return self._opened(board, chosen)
+                return {**self._lists(board.name, chosen), **self._view(visitor, board)}
+            return self._opened(visitor, board, chosen)
 
         return self._guarded(open_board, refreshed, clear=False)
 
-    def choose(self, boards: str, open_board: str, kept_words: Words | None, chosen: str, **texts: str) -> Update:
+    def choose(
+        self, visitor: gr.Request, boards: str, open_board: str, kept_words: Words | None, chosen: str, **texts: str
+    ) -> Update:
         """Another board was chosen: open it, after the texts of the one before are saved."""
 
         def opened() -> Update:
-            self._leave(open_board, kept_words, texts)
-            return self._opened(self._boards.get(boards), chosen)
+            self._leave(visitor, open_board, kept_words, texts)
+            return self._opened(visitor, self._boards.get(boards), chosen)
 
         return self._guarded(open_board, opened)
 
-    def create(self, board_name: str, open_board: str, kept_words: Words | None, chosen: str, **texts: str) -> Update:
+    def create(
+        self, visitor: gr.Request, board_name: str, open_board: str, kept_words: Words | None, chosen: str, **texts: str
+    ) -> Update:
         """Make a board and open it."""
 
         def created() -> Update:
-            self._leave(open_board, kept_words, texts)
-            return {**self._opened(self._boards.create(board_name), chosen), "board_name": ""}
+            self._leave(visitor, open_board, kept_words, texts)
+            return {**self._opened(visitor, self._changed_by(visitor).create(board_name), chosen), "board_name": ""}
 
         return self._guarded(open_board, created)
 
-    def rename(self, board_name: str, open_board: str, chosen: str, analyzed: str) -> Update:
+    def rename(self, visitor: gr.Request, board_name: str, open_board: str, chosen: str, analyzed: str) -> Update:
         """Give the open board another name; the Create tab goes with it."""
 
         def renamed() -> Update:
             _require_idle(open_board, analyzed)
-            board = self._boards.rename(open_board, board_name)
+            board = self._changed_by(visitor).rename(open_board, board_name)
             follows = board.name if chosen == open_board else None
             lists = self._lists(board.name, chosen, follows)
             return {
                 **lists,
-                **self._view(board),
+                **self._view(visitor, board),
                 "open_board": board.name,
                 "board_name": "",
                 "confirm": _visible(False),
@@ -103,12 +112,12 @@ class MoodboardHandlers:
 
         return self._guarded(open_board, renamed)
 
-    def ask_delete(self, open_board: str) -> Update:
+    def ask_delete(self, visitor: gr.Request, open_board: str) -> Update:
         """Ask before the open board goes."""
         return self._guarded(
             open_board,
             lambda: {
-                "confirm_text": moodboard_fragments.deleting(self._boards.get(open_board)),
+                "confirm_text": moodboard_fragments.deleting(self._changed_by(visitor).get(open_board)),
                 "confirm": _visible(True),
             },
         )
@@ -117,23 +126,23 @@ class MoodboardHandlers:
         """The board shall not be deleted."""
         return {"confirm": _visible(False)}
 
-    def delete(self, open_board: str, chosen: str, analyzed: str) -> Update:
+    def delete(self, visitor: gr.Request, open_board: str, chosen: str, analyzed: str) -> Update:
         """Delete the open board; the first one of the others is opened."""
 
         def deleted() -> Update:
             _require_idle(open_board, analyzed)
-            self._boards.delete(open_board)
-            return self._first(chosen, follows="" if chosen == open_board else None)
+            self._changed_by(visitor).delete(open_board)
+            return self._first(visitor, chosen, follows="" if chosen == open_board else None)
 
         return self._guarded(open_board, deleted)
 
-    def add(self, open_board: str, dropped: list[str] | None) -> Iterator[Update]:
+    def add(self, visitor: gr.Request, open_board: str, dropped: list[str] | None) -> Iterator[Update]:
         """Add pictures that were dropped, all or none; `refreshed` shows them."""
         if not dropped:
             yield {"dropped": None, **self._problem(open_board, NOTHING_CAME)}
             return
         yield {"dropped": None, **_note(f"Adding {moodboard_fragments.pictures(len(dropped))} …")}
-        yield self._guarded(open_board, lambda: self._added(open_board, dropped))
+        yield self._guarded(open_board, lambda: self._added(visitor, open_board, dropped))
 
     def picture_chosen(self, choice: gr.SelectData, image_ids: list[str]) -> Update:
         """A picture was clicked: it can be removed now."""
@@ -145,17 +154,19 @@ class MoodboardHandlers:
             "remove": gr.update(interactive=known),
         }
 
-    def remove(self, open_board: str, selected_image: str) -> Update:
+    def remove(self, visitor: gr.Request, open_board: str, selected_image: str) -> Update:
         """Take the chosen picture off the board."""
-        return self._guarded(open_board, lambda: self._view(self._boards.remove(open_board, selected_image)))
+        return self._guarded(
+            open_board, lambda: self._view(visitor, self._changed_by(visitor).remove(open_board, selected_image))
+        )
 
-    def save(self, open_board: str, kept_words: Words | None, **texts: str) -> Update:
+    def save(self, visitor: gr.Request, open_board: str, kept_words: Words | None, **texts: str) -> Update:
         """Save what was typed; the boxes stay as they are, also where something cannot be saved."""
         if not touched(texts, kept_words or NO_WORDS):
             return {"saved": moodboard_fragments.SAVED}
 
         def saved() -> Update:
-            kept, problem = self._save(open_board, kept_words, texts)
+            kept, problem = self._save(visitor, open_board, kept_words, texts)
             if problem:
                 return {
                     "kept_words": kept,
@@ -166,7 +177,7 @@ class MoodboardHandlers:
 
         return self._guarded(open_board, saved)
 
-    def switch_looks(self, open_board: str, looks: list[str], look_ids: list[str]) -> Update:
+    def switch_looks(self, visitor: gr.Request, open_board: str, looks: list[str], look_ids: list[str]) -> Update:
         """Switch clusters on and off as the boxes say."""
 
         def switch(analysis: Analysis) -> Analysis:
@@ -179,17 +190,17 @@ class MoodboardHandlers:
         def switched() -> Update:
             board = self._boards.get(open_board)
             if _look_ids(board) != look_ids:
-                return {**self._view(board), **_note(ANALYZED_ELSEWHERE)}
-            board = self._boards.change_analysis(open_board, switch)
+                return {**self._view(visitor, board), **_note(ANALYZED_ELSEWHERE)}
+            board = self._changed_by(visitor).change_analysis(open_board, switch)
             return {"facts": moodboard_fragments.facts(board, self._studio.analysis_due(board))}
 
         return self._guarded(open_board, switched)
 
-    def analyze(self, open_board: str, kept_words: Words | None, **texts: str) -> Iterator[Update]:
+    def analyze(self, visitor: gr.Request, open_board: str, kept_words: Words | None, **texts: str) -> Iterator[Update]:
         """Analyze the open board; yields how far it is. Closing it gives up. `settled` shows what was found."""
         try:
-            self._leave(open_board, kept_words, texts)
-            board = self._boards.get(open_board)
+            self._leave(visitor, open_board, kept_words, texts)
+            board = self._changed_by(visitor).get(open_board)
             if not self._studio.analysis_due(board):
                 yield _note(NOTHING_TO_ANALYZE)
                 return
@@ -206,12 +217,14 @@ class MoodboardHandlers:
         """Stop was pressed; `settled` follows."""
         return _note(STOPPED)
 
-    def settled(self, open_board: str, analyzed: str, chosen: str) -> Update:
+    def settled(self, visitor: gr.Request, open_board: str, analyzed: str, chosen: str) -> Update:
         """After an analysis, however it ended: the board that was analyzed, if it is still open, and the buttons."""
         ready = {"analyzed": "", **_analyzing(False, open_board)}
         if not analyzed or analyzed != open_board:
             return ready
-        opened = self._guarded(open_board, lambda: self._opened(self._boards.get(open_board), chosen), clear=False)
+        opened = self._guarded(
+            open_board, lambda: self._opened(visitor, self._boards.get(open_board), chosen), clear=False
+        )
         return {**opened, **{name: _merged(opened.get(name), value) for name, value in ready.items()}}
 
     def use(self, open_board: str) -> Update:
@@ -240,21 +253,21 @@ class MoodboardHandlers:
         # What could not be written must not leave an older zip to be taken instead.
         return {"download": None, **self._guarded(open_board, exported)}
 
-    def import_(self, open_board: str, archive: str | None) -> Iterator[Update]:
+    def import_(self, visitor: gr.Request, open_board: str, archive: str | None) -> Iterator[Update]:
         """Take in a board from a zip; `imported` opens it."""
         yield {"archive": None, "imported": "", **_note("Importing …" if archive else "")}
         if archive:
-            yield self._guarded(open_board, lambda: {"imported": self._boards.import_(archive).name})
+            yield self._guarded(open_board, lambda: {"imported": self._changed_by(visitor).import_(archive).name})
 
-    def open_imported(self, imported: str, **state: Any) -> Update:
+    def open_imported(self, visitor: gr.Request, imported: str, **state: Any) -> Update:
         """Open the board that was imported, as if it had been chosen."""
-        return {"imported": "", **(self.choose(imported, **state) if imported else {})}
+        return {"imported": "", **(self.choose(visitor, imported, **state) if imported else {})}
 
-    def _first(self, chosen: str, follows: str | None = None) -> Update:
+    def _first(self, visitor: gr.Request, chosen: str, follows: str | None = None) -> Update:
         """The first board, opened; the invitation to make one where there is none."""
         names = self._boards.names()
         if names:
-            return self._opened(self._boards.get(names[0]), chosen, follows)
+            return self._opened(visitor, self._boards.get(names[0]), chosen, follows)
         nothing = {"open_board": "", "kept_words": None, "confirm": _visible(False), **NO_WORDS}
         buttons = {name: gr.update(interactive=False) for name in ("rename", "delete", "export", "analyze", "use")}
         return {
@@ -265,13 +278,15 @@ class MoodboardHandlers:
             "view": _visible(False),
         }
 
-    def _opened(self, board: Moodboard, chosen: str, follows: str | None = None) -> Update:
+    def _opened(self, visitor: gr.Request, board: Moodboard, chosen: str, follows: str | None = None) -> Update:
         """A board with all that belongs to it, its texts included."""
+        may = self._may_change(visitor)
         return {
             **self._lists(board.name, chosen, follows),
-            **self._view(board),
-            **{field: gr.update(value=text, interactive=True) for field, text in texts_of(board.analysis).items()},
-            **{name: gr.update(interactive=True) for name in ("rename", "delete", "export")},
+            **self._view(visitor, board),
+            **{field: gr.update(value=text, interactive=may) for field, text in texts_of(board.analysis).items()},
+            **{name: gr.update(interactive=may) for name in ("rename", "delete")},
+            "export": gr.update(interactive=True),
             "open_board": board.name,
             "kept_words": _kept_words(board),
             "found": _visible(board.analysis is not None),
@@ -281,8 +296,9 @@ class MoodboardHandlers:
             "view": _visible(True),
         }
 
-    def _view(self, board: Moodboard) -> Update:
+    def _view(self, visitor: gr.Request, board: Moodboard) -> Update:
         """What is seen of a board, except its texts."""
+        may = self._may_change(visitor)
         analysis, found, due = board.analysis, bool(board.images), self._studio.analysis_due(board)
         clusters = analysis.clusters if analysis else ()
         labels = moodboard_fragments.looks(board)
@@ -294,16 +310,16 @@ class MoodboardHandlers:
             "pictures": gr.update(value=pictures, visible=found),
             "image_ids": list(board.images),
             "selected_image": "",
-            "remove": gr.update(interactive=False, visible=found),
+            "remove": gr.update(interactive=False, visible=found and may),
             "palette": moodboard_fragments.palette(analysis),
             "look_pictures": [(picture(head), label) for head, label in zip(heads, labels, strict=True)],
             "looks": gr.update(
                 choices=[(label, str(place)) for place, label in enumerate(labels)],
                 value=[str(place) for place, cluster in enumerate(clusters) if cluster.on],
-                interactive=True,
+                interactive=may,
             ),
             "look_ids": _look_ids(board),
-            "analyze": gr.update(interactive=found, value="Analyze again" if analysis and due else "Analyze"),
+            "analyze": gr.update(interactive=found and may, value="Analyze again" if analysis and due else "Analyze"),
             "use": gr.update(interactive=analysis is not None),
         }
 
@@ -319,13 +335,20 @@ class MoodboardHandlers:
             "chosen": gr.update(choices=choices_of([*names, *gone]), **value),
         }
 
-    def _added(self, open_board: str, files: list[str]) -> Update:
+    def _added(self, visitor: gr.Request, open_board: str, files: list[str]) -> Update:
         before = len(self._boards.get(open_board).images)
         # Others may add to the board at the same time.
-        added = min(len(self._boards.add(open_board, files).images) - before, len(files))
+        added = min(len(self._changed_by(visitor).add(open_board, files).images) - before, len(files))
         known = len(files) - added
         note = f"{moodboard_fragments.pictures(added)} added." if added else "Nothing added."
         return _note(note + (f" {moodboard_fragments.pictures(known)} on the board already." if known else ""))
+
+    def _may_change(self, visitor: gr.Request) -> bool:
+        return self._visitors.person(visitor).may_change_library
+
+    def _changed_by(self, visitor: gr.Request) -> Moodboards:
+        """The boards, for a visitor who may change them."""
+        return self._library.moodboards_for(self._visitors.person(visitor))
 
     def _analysis(self, name: str) -> Iterator[float]:
         """The share that is done, again and again until it is; closing the iterator ends the analysis."""
@@ -345,7 +368,9 @@ class MoodboardHandlers:
                 given_up.set()
         running.result()
 
-    def _save(self, open_board: str, kept_words: Words | None, texts: Words) -> tuple[Words, StudioError | None]:
+    def _save(
+        self, visitor: gr.Request, open_board: str, kept_words: Words | None, texts: Words
+    ) -> tuple[Words, StudioError | None]:
         """Save each text that was touched by itself: one that is refused keeps no other back.
 
         Returns the texts that are saved now, and what was wrong with the first that is not.
@@ -353,18 +378,18 @@ class MoodboardHandlers:
         kept, problem = dict(kept_words or NO_WORDS), None
         for field, text in touched(texts, kept).items():
             try:
-                self._boards.change_analysis(open_board, functools.partial(edited, field=field, text=text))
+                self._changed_by(visitor).change_analysis(open_board, functools.partial(edited, field=field, text=text))
                 kept[field] = text
             except StudioError as error:
                 problem = problem or error
         return kept, problem
 
-    def _leave(self, open_board: str, kept_words: Words | None, texts: Words) -> None:
+    def _leave(self, visitor: gr.Request, open_board: str, kept_words: Words | None, texts: Words) -> None:
         """Save the open board's texts before others take their place; raises what is wrong with them.
 
         The texts of a board that is gone go with it.
         """
-        _, problem = self._save(open_board, kept_words, texts)
+        _, problem = self._save(visitor, open_board, kept_words, texts)
         if problem and open_board in self._boards.names():
             raise problem
 

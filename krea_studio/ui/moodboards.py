@@ -11,6 +11,7 @@ from krea_studio.services import Services
 from krea_studio.ui import moodboard_fragments
 from krea_studio.ui.moodboard_handlers import MoodboardHandlers
 from krea_studio.ui.moodboard_words import HINTS, LABELS, WORDS
+from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 # What handlers read and write, in groups that go together.
@@ -32,9 +33,9 @@ PRESS_DOWNLOAD = "() => document.querySelector('#board-download')?.click()"
 
 
 def build_moodboards_tab(
-    services: Services, shared: bool, tabs: gr.Tabs, chosen: gr.Dropdown, recalled_content: gr.State
+    services: Services, visitors: Visitors, tabs: gr.Tabs, chosen: gr.Dropdown, recalled_content: gr.State
 ) -> None:
-    """Lay out and wire the tab inside `tabs`; `shared` as for `build_page`.
+    """Lay out and wire the tab inside `tabs`; `visitors` are the page's.
 
     `chosen` is the Create tab's list of boards: it follows the boards, and "Use in Create" chooses there and
     clears `recalled_content`, so that the board steers as it is now.
@@ -45,11 +46,11 @@ def build_moodboards_tab(
         with gr.Row(elem_id="moodboards"):
             with gr.Column(elem_id="board-panel", min_width=0):
                 _choose(parts)
-                _manage(parts, shared)
+                _manage(parts, visitors.shared)
                 _act(parts)
             with gr.Column(elem_id="board-results", min_width=0):
                 _contents(parts)
-    handlers, wiring = MoodboardHandlers(services), Wiring(parts)
+    handlers, wiring = MoodboardHandlers(services, visitors), Wiring(parts)
     _wire_boards(wiring, handlers)
     _wire_files(wiring, handlers)
     _wire_contents(wiring, handlers)

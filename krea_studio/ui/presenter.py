@@ -40,7 +40,11 @@ class RunPresenter:
                 case Started():
                     yield self._started(event)
                 case Expanding():
-                    yield {"stage": shown(fragments.expanding(self.plan.shots[event.shot], len(self.plan.shots)))}
+                    yield {
+                        "stage": shown(
+                            fragments.expanding(self.plan.shots[event.shot], event.shot, len(self.plan.shots))
+                        )
+                    }
                 case Queued():
                     yield {"stage": shown(fragments.queued(self.plan.shots[0], event.position))}
                 case Loading():
@@ -66,8 +70,8 @@ class RunPresenter:
     def _step(self, event: Step) -> Update:
         shot, pictures = self.plan.shots[event.shot], len(self.plan.shots)
         if event.step < event.steps:
-            return {"stage": shown(fragments.step(shot, pictures, event.step, event.steps, event.preview))}
-        return {"stage": shown(fragments.decoding(shot, pictures, event.preview))}
+            return {"stage": shown(fragments.step(shot, event.shot, pictures, event.step, event.steps, event.preview))}
+        return {"stage": shown(fragments.decoding(shot, event.shot, pictures, event.preview))}
 
     def _saved(self, event: Saved) -> Update:
         self.records.append(event.record)

@@ -12,6 +12,7 @@ import gradio as gr
 from krea_studio.direction.references import other_mechanism
 from krea_studio.direction.sliders import other_mechanisms
 from krea_studio.engine.base import CheckpointInfo
+from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import SLIDERS, GenerationRequest
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, number_text
@@ -38,18 +39,15 @@ def control_values(request: GenerationRequest) -> dict[str, Any]:
     return {**values, **texts, **locks, "random_panel": panel, "random_seed": request.seed is None}
 
 
-def remark(
-    request: GenerationRequest, recipe: dict[str, Any], checkpoint: CheckpointInfo, lost: Iterable[int] = ()
-) -> str:
+def remark(recipe: Recipe, checkpoint: CheckpointInfo, lost: Iterable[int] = ()) -> str:
     """What the person should know before drawing again; the seed alone when all is as it was.
 
     `lost` are the places, from 1, of references that are not kept any more.
     """
-    sentences = [f"Settings of seed {request.seed} are in the controls."]
+    sentences = [f"Settings of seed {recipe.seed} are in the controls."]
     sentences += [f"{gone(place)}." for place in lost]
-    made_with = recipe.get("checkpoint")
-    if made_with not in (None, checkpoint.name):
-        sentences.append(f"It was made with {made_with}; here {request.variant} is {checkpoint.name}.")
+    if recipe.checkpoint not in ("", checkpoint.name):
+        sentences.append(f"It was made with {recipe.checkpoint}; here {recipe.variant} is {checkpoint.name}.")
     if other := other_mechanisms(recipe, checkpoint.sliders):
         sentences.append(other[:1].upper() + other[1:])
     if other := other_mechanism(recipe):

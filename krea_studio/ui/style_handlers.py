@@ -16,6 +16,7 @@ from gradio.utils import get_upload_folder
 
 from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, found, matches, not_here
 from krea_studio.errors import InvalidRequest, StudioError
+from krea_studio.library.styles import Styles
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.style_intake import Report
@@ -23,6 +24,7 @@ from krea_studio.ui import fragments, style_fragments
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.style_choice import Chosen, StyleChoiceHandlers
 from krea_studio.ui.style_pictures import cover_or_tile
+from krea_studio.ui.visitors import Visitors
 
 logger = logging.getLogger(__name__)
 
@@ -37,22 +39,21 @@ FILTERS = {
     "Krea's own, to download": TO_DOWNLOAD,
 }
 OFFICIAL_KEY = "official:"
-RIGHTLESS = "The styles of this page are everybody's, and only who is signed in may change them — sign in first"
 HIDDEN = {"value": "", "visible": False}
 
 Style = StyleCard | OfficialStyle
 
 
 class StyleHandlers:
-    """The tab's behaviour, over one set of services; `shared` as for `build_page`."""
+    """The tab's behaviour, over one set of services and the page's visitors."""
 
-    def __init__(self, services: Services, shared: bool) -> None:
+    def __init__(self, services: Services, visitors: Visitors) -> None:
         self._library = services.library
         self._styles = services.library.styles
         self._intake = services.intake
         self._engine = services.engine
         self._choice = StyleChoiceHandlers(services)
-        self._shared = shared
+        self._visitors = visitors
 
     def refreshed(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Update:
         """The page was opened or the tab was: all as it is now, but no text in which somebody may be writing."""
@@ -143,7 +144,7 @@ class StyleHandlers:
         """Show the open style by the picture that is looked at on the Create tab."""
 
         def covered() -> Update:
-            self._require_rights(visitor)
+            self._changed_by(visitor)
             record = self._library.get(shown_ids[selected]) if 0 <= selected < len(shown_ids) else None
             if record is None:
                 raise InvalidRequest("There is no result on the Create tab — generate a picture with the style first")
@@ -227,7 +228,7 @@ class StyleHandlers:
         return {**self.refreshed(visitor, open_style, search, show), **self._list(), **notice}
 
     def _examined(self, visitor: gr.Request, path: Path, search: str, show: str) -> Update:
-        self._require_rights(visitor)
+        self._changed_by(visitor)
         report = self._intake.inspect(path)
         if report.accepted:
             return self._taken_in(visitor, self._intake.take(report), report, search, show)
@@ -238,7 +239,7 @@ class StyleHandlers:
         self, visitor: gr.Request, search: str, show: str, take: Callable[[], tuple[StyleCard, Report]]
     ) -> Update:
         def downloaded() -> Update:
-            self._require_rights(visitor)
+            self._changed_by(visitor)
             return self._taken_in(visitor, *take(), search, show)
 
         return self._guarded(downloaded)
@@ -295,7 +296,7 @@ class StyleHandlers:
             "manage": _visible(changeable),
             "delete": _visible(changeable and card is not None and not card.shipped),
             "adding": _visible(self._may_change(visitor)),
-            "shared_note": _visible(self._shared),
+            "shared_note": _visible(self._visitors.shared),
         } | {field: gr.update(interactive=changeable) for field in TEXTS}
 
     def _looked_for(self, open_style: str, search: str, show: str) -> Update:
@@ -335,15 +336,14 @@ class StyleHandlers:
         return {"add_style": gr.update(choices=self._choice.names())}
 
     def _may_change(self, visitor: gr.Request) -> bool:
-        return not self._shared or bool(visitor.username)
+        return self._visitors.person(visitor).may_change_library
 
-    def _require_rights(self, visitor: gr.Request) -> None:
-        if not self._may_change(visitor):
-            raise InvalidRequest(RIGHTLESS)
+    def _changed_by(self, visitor: gr.Request) -> Styles:
+        """The styles, for a visitor who may change them."""
+        return self._library.styles_for(self._visitors.person(visitor))
 
     def _changeable(self, visitor: gr.Request, open_style: str) -> StyleCard:
-        self._require_rights(visitor)
-        return self._styles.of(open_style)
+        return self._changed_by(visitor).of(open_style)
 
     def _guarded(self, action: Callable[[], Update], clear: bool = True) -> Update:
         """What `action` gives, without the last notice; or a notice of what was wrong."""

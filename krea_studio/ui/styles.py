@@ -12,6 +12,7 @@ from krea_studio.recipe.request import bounds, help_text, label
 from krea_studio.services import Services
 from krea_studio.ui import style_choice, style_fragments
 from krea_studio.ui.style_handlers import ALL, FILTERS, TEXTS, StyleHandlers
+from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 # What handlers read and write, in groups that go together.
@@ -31,8 +32,8 @@ IMPORTS_AT_ONCE = 1
 SHOW_QUESTION = "() => document.querySelector('#style-confirm')?.scrollIntoView({ block: 'nearest' })"
 
 
-def build_styles_tab(services: Services, shared: bool, tabs: gr.Tabs, create: Parts) -> None:
-    """Lay out and wire the tab inside `tabs`; `shared` as for `build_page`.
+def build_styles_tab(services: Services, visitors: Visitors, tabs: gr.Tabs, create: Parts) -> None:
+    """Lay out and wire the tab inside `tabs`; `visitors` are the page's.
 
     `create` are the parts of the Create tab: "Use in Create" fills a place there, and its list follows the library.
     """
@@ -48,7 +49,7 @@ def build_styles_tab(services: Services, shared: bool, tabs: gr.Tabs, create: Pa
                 _find(parts)
                 _add(parts)
                 _grid(parts)
-    handlers, wiring = StyleHandlers(services, shared), Wiring(parts)
+    handlers, wiring = StyleHandlers(services, visitors), Wiring(parts)
     _wire_looking(wiring, handlers)
     _wire_changes(wiring, handlers)
     _wire_imports(wiring, handlers)

@@ -20,7 +20,8 @@ def small_plan(seed: int = 7, width: int = 192, height: int = 128, **fields: Any
     """A plan for a picture that is drawn in a moment; `fields` are the request's."""
     request = GenerationRequest(**{"prompt": "a fox in the snow", "steps": 3, **fields})
     resolved = plan(request, seed)
-    return replace(resolved, shots=tuple(replace(shot, width=width, height=height) for shot in resolved.shots))
+    size = {"width": width, "height": height}
+    return replace(resolved, shots=tuple(shot.model_copy(update=size) for shot in resolved.shots))
 
 
 def pictures(engine: Engine, resolved: GenerationPlan) -> list[np.ndarray]:

@@ -46,7 +46,7 @@ def test_events_come_in_order_and_the_line_is_free_at_the_end():
 
 
 def test_silence_repeats_the_latest_news_but_never_a_picture():
-    picture = ImageReady(0, None, 0.1, "none")
+    picture = ImageReady(0, None, 0.1, None)
 
     def work(run):
         time.sleep(0.4)

@@ -12,6 +12,7 @@ from krea_studio.direction.sliders import STARTING_POINTS, StartingPoint, signed
 from krea_studio.engine.base import Failed, Loading, Queued, Step
 from krea_studio.errors import Stopped, Unavailable
 from krea_studio.library.store import Library
+from krea_studio.people import Person
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, parse_request
 from krea_studio.services import Services
@@ -22,6 +23,7 @@ from krea_studio.ui.handlers import NEAR_SPREAD, NOT_FIELDS, CreateHandlers
 from krea_studio.ui.launch import build_demo
 from krea_studio.ui.references import STRENGTHS, USUAL_STRENGTH
 from krea_studio.ui.style_choice import TRIGGERS, USUAL_WEIGHT, WEIGHTS
+from krea_studio.ui.visitors import Visitors
 from tests.doubles import drawn, picture
 from tests.ui.conftest import PageEngine
 
@@ -30,7 +32,7 @@ BROWSER = "0123456789abcdef" * 2
 
 @pytest.fixture
 def handlers(services: Services) -> CreateHandlers:
-    return CreateHandlers(services, shared=False)
+    return CreateHandlers(services, Visitors(shared=False))
 
 
 def values(**changed: Any) -> dict[str, Any]:
@@ -198,7 +200,7 @@ def test_stop_is_told_when_the_run_has_ended(handlers: CreateHandlers, visitor: 
 
 def kept(library: Library, owner: str = "local", **wishes: Any) -> Any:
     shot = plan(parse_request({"prompt": "a fox", "resolution": "512", **wishes}), wishes.get("seed", 7)).shots[0]
-    return library.save(shot, picture(shot), shot.recipe("mini-turbo"), 1.0, owner)
+    return library.save(shot.recipe("mini-turbo"), picture(shot), 1.0, Person(owner))
 
 
 def test_recent_pictures_are_there_after_a_reload(
@@ -211,7 +213,7 @@ def test_recent_pictures_are_there_after_a_reload(
 
 
 def test_strangers_see_only_their_own_pictures(services: Services, visitor: SimpleNamespace, library: Library) -> None:
-    shared = CreateHandlers(services, shared=True)
+    shared = CreateHandlers(services, Visitors(shared=True))
     mine = kept(library, owner=f"browser-{BROWSER}")
     kept(library, owner="browser-" + "f" * 32)
     kept(library, owner="local")
@@ -227,7 +229,7 @@ def test_strangers_see_only_their_own_pictures(services: Services, visitor: Simp
 
 @pytest.mark.parametrize("forged", ["local", "../", "F" * 32, 7 * "x"])
 def test_a_forged_browser_name_is_replaced(services: Services, visitor: SimpleNamespace, forged: str) -> None:
-    assert CreateHandlers(services, shared=True).recent(visitor, forged)["browser"] != forged
+    assert CreateHandlers(services, Visitors(shared=True)).recent(visitor, forged)["browser"] != forged
 
 
 def test_a_recent_picture_is_shown_and_reused(handlers: CreateHandlers, library: Library) -> None:
@@ -246,12 +248,14 @@ def test_a_recent_picture_is_shown_and_reused(handlers: CreateHandlers, library:
 def test_reused_settings_ask_for_the_same_picture(
     handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
 ) -> None:
-    updates = run(handlers, visitor, prompt="a whale", aspect_ratio="4:5", batch=3, negative_prompt="boats")
+    updates = run(
+        handlers, visitor, prompt="a whale", aspect_ratio="4:5", batch=3, variant="medium", negative_prompt="boats"
+    )
     ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
     chosen = handlers.picture_chosen(SimpleNamespace(index=2), ids)
     reused = of_controls(handlers.reuse(ids, chosen["selected"]))
     run(handlers, visitor, **reused)
-    checkpoint = "mini-turbo"
+    checkpoint = "mini-medium"
     assert engine.plans[1].shots[0].recipe(checkpoint) == engine.plans[0].shots[2].recipe(checkpoint)
 
 
@@ -269,7 +273,7 @@ def test_a_dropped_picture_without_a_recipe_is_a_notice(handlers: CreateHandlers
 
 def test_a_recipe_of_another_checkpoint_is_told(handlers: CreateHandlers, library: Library) -> None:
     shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 7).shots[0]
-    record = library.save(shot, picture(shot), shot.recipe("krea-2-turbo"), 1.0)
+    record = library.save(shot.recipe("krea-2-turbo"), picture(shot), 1.0)
     note = handlers.reuse([record.id], 0)["stage"]["value"]
     assert "made with krea-2-turbo" in note
 
@@ -353,8 +357,8 @@ class TestCreativity:
         (record,) = library.recent(1)
         update = handlers.reuse([record.id], 0)
         assert update["creativity"] == "medium"
-        assert update["expanded_prompt"] == record.recipe["expansion"]["text"]
-        assert update["expansion"]["written"] == record.recipe["expansion"]
+        assert update["expanded_prompt"] == record.recipe.expansion.text
+        assert update["expansion"]["written"] == record.recipe.expansion.model_dump(mode="json")
         assert "phrasebook" in fragments.details(record)
 
 
@@ -419,7 +423,7 @@ def test_pin_writes_values_and_seed_and_ends_random_mode(
     }
     run(handlers, visitor, **pinned)
     (again,) = engine.plans[1].shots
-    assert again.recipe("mini-turbo") == {**shot.recipe("mini-turbo"), "exploration": None}
+    assert again == shot.model_copy(update={"exploration": None})
 
 
 def test_around_a_picture_that_is_gone_starts_no_run(handlers: CreateHandlers) -> None:
@@ -538,20 +542,20 @@ def test_the_line_under_the_moodboard_tells_what_steers(handlers: CreateHandlers
 
 
 def test_results_join_the_chosen_board_by_button_and_by_drop(
-    handlers: CreateHandlers, services: Services, tmp_path: Path
+    handlers: CreateHandlers, visitor: SimpleNamespace, services: Services, tmp_path: Path
 ) -> None:
     board(services, "Dusk")
     chosen = {"moodboard": "Dusk", "variant": "turbo", "moodboard_content": None}
     record = kept(services.library)
-    pressed = handlers.added_to_board([record.id], 0, **chosen)
+    pressed = handlers.added_to_board(visitor, [record.id], 0, **chosen)
     assert "«Dusk» has 1 picture now" in pressed["stage"]["value"]
     other = tmp_path / "result.png"
     Image.new("RGB", (64, 64), "teal").save(other)
-    dropped = handlers.dropped_on_board(str(other), **chosen)
+    dropped = handlers.dropped_on_board(visitor, str(other), **chosen)
     assert dropped["board_file"] is None and "2 pictures" in dropped["stage"]["value"]
     assert len(services.library.moodboards.get("Dusk").images) == 2
     for update in (
-        handlers.added_to_board([record.id], 0, **{**chosen, "moodboard": ""}),
-        handlers.dropped_on_board(str(other), **{**chosen, "moodboard": ""}),
+        handlers.added_to_board(visitor, [record.id], 0, **{**chosen, "moodboard": ""}),
+        handlers.dropped_on_board(visitor, str(other), **{**chosen, "moodboard": ""}),
     ):
         assert "No moodboard is chosen" in update["stage"]["value"]

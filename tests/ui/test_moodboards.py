@@ -22,6 +22,7 @@ from krea_studio.ui.moodboard_choice import choices_of
 from krea_studio.ui.moodboard_handlers import STOPPED, MoodboardHandlers
 from krea_studio.ui.moodboard_words import WORDS, agrees, edited, read, texts_of
 from krea_studio.ui.moodboards import build_moodboards_tab
+from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Wiring
 from tests.ui.conftest import PageEngine
 
@@ -32,8 +33,8 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 class Tab:
     """One visitor's tab: the values of its parts, and the events that its wiring knows."""
 
-    def __init__(self, services: Services, wired: dict[str, tuple[set[str], set[str]]]) -> None:
-        self.handlers = MoodboardHandlers(services)
+    def __init__(self, services: Services, wired: dict[str, tuple[set[str], set[str]]], shared: bool = False) -> None:
+        self.handlers = MoodboardHandlers(services, Visitors(shared))
         self.wired = wired
         self.values: dict[str, Any] = dict.fromkeys({name for reads, _ in wired.values() for name in reads}, "")
         self.values |= {"kept_words": None, "looks": [], "image_ids": [], "look_ids": []}
@@ -48,7 +49,10 @@ class Tab:
 
     def updates(self, name: str, *event: Any) -> Any:
         handler = getattr(self.handlers, name)
-        found = handler(*event, **{part: self.values[part] for part in self.wired[name][0]})
+        given = {part: self.values[part] for part in self.wired[name][0]}
+        if "visitor" in inspect.signature(handler).parameters:
+            given["visitor"] = SimpleNamespace(username=None)
+        found = handler(*event, **given)
         return found if inspect.isgenerator(found) else [found]
 
     def take(self, name: str, update: dict[str, Any]) -> None:
@@ -90,7 +94,7 @@ def wired(services: Services, monkeypatch: pytest.MonkeyPatch) -> dict[str, tupl
     with gr.Blocks(), gr.Tabs() as tabs:
         with gr.Tab("Create"):
             chosen = gr.Dropdown(choices_of([]), value="")
-        build_moodboards_tab(services, False, tabs, chosen, gr.State())
+        build_moodboards_tab(services, Visitors(shared=False), tabs, chosen, gr.State())
     return found
 
 
@@ -611,3 +615,31 @@ def test_looks_count_the_pictures_that_are_still_there() -> None:
     clusters = [Cluster(images=[gone, one, two]), Cluster(images=[three])]
     board = Moodboard(name="Dusk", images=[one, two, three], analysis=Analysis(clusters=clusters, written_by=MEASURED))
     assert moodboard_fragments.looks(board) == ["67 % · 2 pictures", "33 % · 1 picture"]
+
+
+def test_strangers_on_a_shared_page_use_boards_and_change_none(
+    services: Services, wired: dict[str, tuple[set[str], set[str]]], board: Tab, pictures: list[str]
+) -> None:
+    board.analyze()
+    before = services.library.moodboards.get("Dusk")
+    stranger = Tab(services, wired, shared=True)
+    stranger.do("refreshed")
+    assert not any(stranger.shown[part]["interactive"] for part in ("rename", "delete", "analyze", "looks", *WORDS))
+    changes: dict[str, dict[str, Any]] = {
+        "create": {"board_name": "Mine"},
+        "rename": {"board_name": "Mine"},
+        "ask_delete": {},
+        "delete": {},
+        "add": {"dropped": pictures},
+        "remove": {"selected_image": before.images[0]},
+        "switch_looks": {"looks": []},
+        "import_": {"archive": "any.zip"},
+        "analyze": {},
+        "save": {WORDS[0]: "mine"},
+    }
+    for name, entered in changes.items():
+        stranger.do(name, **entered)
+        assert "signed in" in stranger.notice, name
+    assert services.library.moodboards.names() == ["Dusk"] and services.library.moodboards.get("Dusk") == before
+    stranger.do("use")
+    assert stranger.shown["chosen"]["value"] == "Dusk" and "signed in" not in stranger.notice

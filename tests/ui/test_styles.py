@@ -24,6 +24,7 @@ from krea_studio.ui.handlers import CreateHandlers
 from krea_studio.ui.style_choice import NOTES, PLACES, TRIGGERS, USUAL_WEIGHT, WEIGHTS, StyleChoiceHandlers, wished
 from krea_studio.ui.style_handlers import ALL, FAVOURITES, OFFICIAL_KEY, TO_DOWNLOAD, StyleHandlers
 from krea_studio.ui.styles import build_styles_tab
+from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Wiring
 from tests.style_files import style_file
 from tests.ui.test_handlers import stages, values
@@ -56,7 +57,7 @@ class Visitor:
     """One visitor's page: the values of the parts that styles have, and the events that their wiring knows."""
 
     def __init__(self, services: Services, wired: Wired, shared: bool = False, who: Any = STRANGER) -> None:
-        self.tab = StyleHandlers(services, shared)
+        self.tab = StyleHandlers(services, Visitors(shared))
         self.services, self.choice = services, StyleChoiceHandlers(services)
         self.wired, self.who = wired, who
         self.values: dict[str, Any] = {
@@ -137,7 +138,7 @@ def wired(services: Services, monkeypatch: pytest.MonkeyPatch) -> Wired:
         parts: dict[str, Any] = {name: gr.State() for name in ("variant", "stage", "shown_ids", "selected")}
         style_choice.build_style_choice(parts, [])
         with gr.Tabs() as tabs:
-            build_styles_tab(services, False, tabs, parts)
+            build_styles_tab(services, Visitors(shared=False), tabs, parts)
     return found
 
 
@@ -236,10 +237,10 @@ def test_a_place_holds_the_weights_whatever_their_name_is_now(page: Visitor, lib
 def test_a_run_with_styles_is_drawn_and_named(services: Services, library_of_styles: Styles, page: Visitor) -> None:
     page.add("Woodcut")
     chosen = {name: page.values[name] for name in style_choice.CHOICE} | {WEIGHTS[0]: 80.0}
-    updates = list(CreateHandlers(services, shared=False).run(STRANGER, **values(**chosen)))
+    updates = list(CreateHandlers(services, Visitors(shared=False)).run(STRANGER, **values(**chosen)))
     (record,) = services.library.recent(1)
-    assert record.recipe["prompt"] == "a fox"
-    assert record.recipe["styles"] == [
+    assert record.recipe.prompt == "a fox"
+    assert record.recipe.as_json()["styles"] == [
         {
             "name": "Woodcut",
             "weight": 0.8,
@@ -255,7 +256,7 @@ def test_a_run_with_a_style_that_is_gone_is_one_notice(services: Services, page:
     page.add("Woodcut")
     services.library.styles.delete("Woodcut")
     chosen = {name: page.values[name] for name in style_choice.CHOICE}
-    notices = stages(list(CreateHandlers(services, shared=False).run(STRANGER, **values(**chosen))))
+    notices = stages(list(CreateHandlers(services, Visitors(shared=False)).run(STRANGER, **values(**chosen))))
     assert len(notices) == 1 and "not in the library any more" in notices[0] and "Woodcut" in notices[0]
 
 
@@ -378,7 +379,7 @@ def test_covers_come_from_a_file_and_from_the_result(
     Image.new("RGB", (90, 60), "teal").save(tmp_path / "teal.png")
     page.do("cover_uploaded", cover_file=str(tmp_path / "teal.png"))
     assert Path(page.shown["cover"]["value"]).is_file() and page.shown["cover"]["visible"]
-    list(CreateHandlers(services, shared=False).run(STRANGER, **values()))
+    list(CreateHandlers(services, Visitors(shared=False)).run(STRANGER, **values()))
     (record,) = services.library.recent(1)
     page.do("cover_from_result", shown_ids=[record.id])
     assert library_of_styles.cover(page.values["open_style"]).stat().st_size > 0 and not page.notice
