@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from krea_studio.cli_parts import add_library_option, as_json, opened, plain, tell, with_number
+from krea_studio.cli.parts import add_library_option, as_json, opened, plain, tell, with_number
 from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, found, matches, not_here, size_words
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.hub import WEIGHTS_SUFFIX

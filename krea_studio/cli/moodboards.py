@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from krea_studio.cli_parts import add_library_option, as_json, opened, plain, tell
+from krea_studio.cli.parts import add_library_option, as_json, opened, plain, tell
 from krea_studio.direction.moodboards import Analysis, Moodboard, edited, phrases
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.library.moodboards import Moodboards

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from krea_studio import cli
+from krea_studio.cli import main as cli
 from krea_studio.direction.styles import OFFICIAL
 from krea_studio.library import store
 from krea_studio.services import services_over
@@ -19,7 +19,7 @@ from tests.doubles import PlainDoctor, ScriptedEngine, write_style
 from tests.library.test_styles import tree
 from tests.test_architecture import MODEL_LIBRARIES, PAGE_LIBRARIES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SAID = {"name": "Fox prints", "trigger": "fox print", "trained_on": "mini-medium", "suggested_prompt": "a fox"}
 LINE = "Fox prints  trigger «fox print», weight −2 to 2, for Mini Medium, Mini Turbo, 0.3 kB, file fox.safetensors"
 
@@ -241,9 +241,7 @@ def test_a_choice_that_is_none_is_one_line_and_nothing_is_made(
 
 
 def test_a_list_needs_no_model_code() -> None:
-    code = (
-        "import sys; from krea_studio import cli; cli.main(['styles']); print(*{n.split('.')[0] for n in sys.modules})"
-    )
+    code = "import sys; from krea_studio.cli.main import main; main(['styles']); print(*{n.split('.')[0] for n in sys.modules})"
     finished = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
     )

@@ -17,10 +17,10 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from krea_studio import __version__
-from krea_studio.cli_moodboards import add_moodboard_command
-from krea_studio.cli_parts import Progress, as_json, plain, with_number
-from krea_studio.cli_style_doctor import add_inspect_style_command
-from krea_studio.cli_styles import STYLE_FLAG, add_styles_command, chosen_styles, take_in_folder
+from krea_studio.cli.moodboards import add_moodboard_command
+from krea_studio.cli.parts import Progress, as_json, plain, with_number
+from krea_studio.cli.style_doctor import add_inspect_style_command
+from krea_studio.cli.styles import STYLE_FLAG, add_styles_command, chosen_styles, take_in_folder
 from krea_studio.direction.references import other_mechanism, references_text
 from krea_studio.direction.sliders import other_mechanisms, values_text
 from krea_studio.direction.styles import chosen_card, made_for_another, other_styles, styles_text

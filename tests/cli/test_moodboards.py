@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from krea_studio import cli
+from krea_studio.cli import main as cli
 from krea_studio.library import store
 from krea_studio.library.files import LOCK_FILE
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.references import References
 from tests.test_architecture import MODEL_LIBRARIES, PAGE_LIBRARIES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COLOURS = {"red": (200, 30, 30), "crimson": (190, 20, 40), "blue": (20, 60, 200)}
 
 
@@ -301,7 +301,7 @@ def test_a_terminal_without_umlauts_gets_escapes(
 def test_no_model_code_is_loaded(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     done(capsys, "create Foxes red.png blue.png")
     code = (
-        "import sys; from krea_studio import cli; "
+        "import sys; from krea_studio.cli import main as cli; "
         "code = cli.main(['moodboard', 'analyze', 'Foxes', '--library', sys.argv[1]]); "
         "print(code, *{name.split('.')[0] for name in sys.modules})"
     )

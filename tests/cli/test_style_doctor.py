@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from krea_studio import cli
+from krea_studio.cli import main as cli
 from krea_studio.engine.slider_files import SHIPPED
 
 LORA = SHIPPED / "mini-medium" / "intensity.safetensors"

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from krea_studio import cli
+from krea_studio.cli import main as cli
 from krea_studio.engine.base import Engine, Failed, Step
 from krea_studio.errors import Stopped, StorageError, StudioError, Unavailable
 from krea_studio.library.store import Library
@@ -24,7 +24,7 @@ from tests.doubles import Script, ScriptedEngine, drawn
 from tests.library.test_metadata import recipe_of
 from tests.library.test_store import save, shot_of
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def use(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
