@@ -11,7 +11,7 @@ from typing import Any
 from krea_studio.engine.base import Engine
 from krea_studio.engine.checkpoints import CHECKPOINTS, resolve
 from krea_studio.engine.local import LocalEngine
-from krea_studio.expanders import Expanders
+from krea_studio.expansion.writers import Expanders
 from krea_studio.library.store import Library
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import Settings

@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from krea_studio.direction.analysis import measured_analysis
-from krea_studio.direction.creativity import Expander, expand
 from krea_studio.direction.moodboards import MEASURED, Analysis, Moodboard
 from krea_studio.direction.references import attended_pictures, board_words
-from krea_studio.direction.written import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
 from krea_studio.engine.base import Chat, Engine, Failed, ImageReady, Loading, Queued, Step
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
-from krea_studio.expanders import Expanders, ForOneRun
+from krea_studio.expansion.board_words import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
+from krea_studio.expansion.creativity import Expander, expand
+from krea_studio.expansion.writers import Expanders, ForOneRun
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person

@@ -14,7 +14,6 @@ from PIL import Image
 
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.moodboards import Analysis
-from krea_studio.direction.written import INSTRUCTION
 from krea_studio.engine.base import (
     Chat,
     EngineStatus,
@@ -27,7 +26,8 @@ from krea_studio.engine.base import (
     Step,
 )
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
-from krea_studio.expanders import Expanders, ResidentWriter
+from krea_studio.expansion.board_words import INSTRUCTION
+from krea_studio.expansion.writers import Expanders, ResidentWriter
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.store import Library
 from krea_studio.people import Person

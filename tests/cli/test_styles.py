@@ -241,7 +241,10 @@ def test_a_choice_that_is_none_is_one_line_and_nothing_is_made(
 
 
 def test_a_list_needs_no_model_code() -> None:
-    code = "import sys; from krea_studio.cli.main import main; main(['styles']); print(*{n.split('.')[0] for n in sys.modules})"
+    code = (
+        "import sys; from krea_studio.cli.main import main; main(['styles']); "
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
     finished = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
     )

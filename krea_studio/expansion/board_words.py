@@ -13,8 +13,8 @@ from typing import Any
 
 from krea_studio.direction.analysis import MAX_AVOIDS, MAX_KEYWORDS, MAX_PROFILE_CHARACTERS
 from krea_studio.direction.colours import COLOUR_NAMES
-from krea_studio.direction.wording import LIKENED_TO, MADE_BY, WORD, names, sentences, stem, word_set, words
 from krea_studio.errors import InvalidRequest
+from krea_studio.expansion.words import LIKENED_TO, MADE_BY, WORD, names, sentences, stem, word_set, words
 from krea_studio.recipe.request import clean_text
 from krea_studio.validation import shown
 

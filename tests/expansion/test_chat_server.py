@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from krea_studio.direction.creativity import LEVELS, Unfinished, asking, expand
-from krea_studio.direction.endpoint import ANSWER_TOKENS, MOST_BYTES, Endpoint
 from krea_studio.errors import InvalidRequest, Stopped, StudioError, Unavailable
+from krea_studio.expansion.chat_server import ANSWER_TOKENS, MOST_BYTES, Endpoint
+from krea_studio.expansion.creativity import LEVELS, Unfinished, asking, expand
 from krea_studio.recipe.request import SEED_LIMIT
 
 KEY = "sk-very-secret-0123456789"

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from krea_studio.direction.creativity import LEVELS
-from krea_studio.direction.phrasebook import ADDED, Phrasebook
-from krea_studio.direction.phrases import CUES, OPPOSED, PHRASES, SMALL_WORLD_CUES
-from krea_studio.direction.wording import names
 from krea_studio.engine.checkpoints import ASSETS
 from krea_studio.errors import InvalidRequest, Stopped
+from krea_studio.expansion.creativity import LEVELS
+from krea_studio.expansion.phrasebook import ADDED, Phrasebook
+from krea_studio.expansion.phrases import CUES, OPPOSED, PHRASES, SMALL_WORLD_CUES
+from krea_studio.expansion.words import names
 from krea_studio.training.captions import (
     GRADE_WORDS,
     PALETTE_WORDS,

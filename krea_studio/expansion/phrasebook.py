@@ -12,8 +12,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from krea_studio.direction.creativity import PHRASEBOOK, is_detailed
-from krea_studio.direction.phrases import (
+from krea_studio.direction.sliders import Vocabulary
+from krea_studio.errors import InvalidRequest
+from krea_studio.expansion.creativity import PHRASEBOOK, is_detailed
+from krea_studio.expansion.phrases import (
     AFLOAT,
     AT_SEA,
     CUES,
@@ -24,9 +26,7 @@ from krea_studio.direction.phrases import (
     Cue,
     Phrase,
 )
-from krea_studio.direction.sliders import Vocabulary
-from krea_studio.direction.wording import is_english, sentence_ends, words
-from krea_studio.errors import InvalidRequest
+from krea_studio.expansion.words import is_english, sentence_ends, words
 
 # How many things are added at least and at most, where so many are missing.
 ADDED = {"low": (1, 1), "medium": (2, 3), "high": (4, 6)}

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from krea_studio.direction.moodboards import Analysis, Cluster
-from krea_studio.direction.written import FIELDS, INSTRUCTION, MAX_PHRASE_CHARACTERS, Written, parse_written
 from krea_studio.errors import InvalidRequest
+from krea_studio.expansion.board_words import FIELDS, INSTRUCTION, MAX_PHRASE_CHARACTERS, Written, parse_written
 
 PROFILE = "Muted, hazy colors under soft light. Grain is fine and even."
 ANSWER = {

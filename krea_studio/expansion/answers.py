@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 
-from krea_studio.direction.wording import masked, quoted, sentence_ends
+from krea_studio.expansion.words import masked, quoted, sentence_ends
 from krea_studio.recipe.request import clean_text
 
 MOST_CHARACTERS = 20_000  # of an answer that are read, thoughts not counted; the longest prompt has half of them

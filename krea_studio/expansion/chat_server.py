@@ -16,8 +16,8 @@ import httpx
 from anyio.from_thread import start_blocking_portal
 from pydantic import SecretStr
 
-from krea_studio.direction.creativity import ENDPOINT, Asking, Unfinished, asking
 from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.expansion.creativity import ENDPOINT, Asking, Unfinished, asking
 from krea_studio.settings import environment_variable
 from krea_studio.validation import shown
 

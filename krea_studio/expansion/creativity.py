@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from krea_studio.direction.answers import MOST_CHARACTERS, cleaned, cut, finished
-from krea_studio.direction.faithfulness import content_words, lost, restored, without_additions
-from krea_studio.direction.refusals import refused, talks
-from krea_studio.direction.wording import word_count
 from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.expansion.answers import MOST_CHARACTERS, cleaned, cut, finished
+from krea_studio.expansion.faithfulness import content_words, lost, restored, without_additions
+from krea_studio.expansion.refusals import refused, talks
+from krea_studio.expansion.words import word_count
 from krea_studio.recipe.request import PROMPT_CHARACTERS
 from krea_studio.validation import shown
 

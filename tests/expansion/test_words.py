@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from krea_studio.direction.wording import (
+from krea_studio.expansion.words import (
     is_english,
     masked,
     names,

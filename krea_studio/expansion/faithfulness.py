@@ -10,7 +10,7 @@ import re
 from difflib import get_close_matches
 from itertools import islice, pairwise, takewhile
 
-from krea_studio.direction.wording import (
+from krea_studio.expansion.words import (
     FOREIGN_WORDS,
     FUNCTION_WORDS,
     MADE_BY,

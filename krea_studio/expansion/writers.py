@@ -7,11 +7,11 @@ checkpoint whose text encoder writes needs nothing else; an endpoint is used whe
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from krea_studio.direction.creativity import ENDPOINT, PHRASEBOOK, TEXT_ENCODER, Expander, asking
-from krea_studio.direction.endpoint import Endpoint
-from krea_studio.direction.phrasebook import Phrasebook
 from krea_studio.engine.base import Chat, Engine
 from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.expansion.chat_server import Endpoint
+from krea_studio.expansion.creativity import ENDPOINT, PHRASEBOOK, TEXT_ENCODER, Expander, asking
+from krea_studio.expansion.phrasebook import Phrasebook
 from krea_studio.settings import Settings, environment_variable
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from krea_studio.direction.answers import MOST_CHARACTERS, cleaned, cut
-from krea_studio.direction.creativity import (
+from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
+from krea_studio.expansion.answers import MOST_CHARACTERS, cleaned, cut
+from krea_studio.expansion.creativity import (
     DETAILED_WORDS,
     ENDPOINT,
     LEVELS,
@@ -25,11 +26,10 @@ from krea_studio.direction.creativity import (
     most_words,
     nudge,
 )
-from krea_studio.direction.faithfulness import content_words, lost, without_additions
-from krea_studio.direction.phrasebook import Phrasebook
-from krea_studio.direction.refusals import refused
-from krea_studio.direction.wording import quoted, words
-from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
+from krea_studio.expansion.faithfulness import content_words, lost, without_additions
+from krea_studio.expansion.phrasebook import Phrasebook
+from krea_studio.expansion.refusals import refused
+from krea_studio.expansion.words import quoted, words
 from krea_studio.recipe.request import PROMPT_CHARACTERS, choices
 from krea_studio.settings import Settings
 

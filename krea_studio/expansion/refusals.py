@@ -8,7 +8,7 @@ languages a refusal in any other words is found only by what it then lacks of th
 
 import re
 
-from krea_studio.direction.wording import is_english, masked
+from krea_studio.expansion.words import is_english, masked
 
 _CANNOT = (
     r"(?: (?:can(?:no|['’]?)t|can not|could ?(?:no|n['’]?)t|won['’]?t|will not)|(?:['’]m| am) (?:unable|not able))"
