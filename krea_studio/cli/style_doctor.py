@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from krea_studio.engine.checkpoints import CHECKPOINTS, resolve
+from krea_studio.engine.checkpoints.table import CHECKPOINTS, resolve
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import load_settings
 
@@ -32,8 +32,8 @@ def add_inspect_style_command(commands: Any) -> None:
 
 
 def _inspect_style(options: argparse.Namespace) -> int:
-    from krea_studio.engine.architectures import architectures
-    from krea_studio.engine.style_doctor import diagnose
+    from krea_studio.engine.lora.doctor import diagnose
+    from krea_studio.engine.lora.layers import architectures
 
     settings = load_settings()
     chosen = (resolve(settings.checkpoint_for(variant)) for variant in VARIANTS)

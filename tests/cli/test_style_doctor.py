@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from krea_studio.cli import main as cli
-from krea_studio.engine.slider_files import SHIPPED
+from krea_studio.engine.controls.slider_files import SHIPPED
 
 LORA = SHIPPED / "mini-medium" / "intensity.safetensors"
 

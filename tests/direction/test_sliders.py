@@ -14,7 +14,7 @@ from krea_studio.direction.sliders import (
     signed,
     values_text,
 )
-from krea_studio.engine.checkpoints import ASSETS
+from krea_studio.engine.checkpoints.table import ASSETS
 from krea_studio.recipe.exploration import Exploration
 from krea_studio.recipe.recipe import Recipe, Shot
 from krea_studio.recipe.request import SLIDERS, parse_request

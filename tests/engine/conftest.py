@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from krea_studio.engine.base import Engine, ImageReady
-from krea_studio.engine.checkpoints import INDEX_FILE, PARTS, resolve, supplier
+from krea_studio.engine.checkpoints.table import INDEX_FILE, PARTS, resolve, supplier
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.settings import Settings
@@ -34,7 +34,7 @@ def pictures(engine: Engine, resolved: GenerationPlan) -> list[np.ndarray]:
 
 @pytest.fixture(scope="session")
 def manager() -> Any:
-    from krea_studio.engine.manager import PipelineManager
+    from krea_studio.engine.checkpoints.manager import PipelineManager
 
     return PipelineManager(budget_bytes=8 * 10**9)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from krea_studio.engine.checkpoints import ASSETS
+from krea_studio.engine.checkpoints.table import ASSETS
 from krea_studio.errors import InvalidRequest, Stopped
 from krea_studio.expansion.creativity import LEVELS
 from krea_studio.expansion.phrasebook import ADDED, Phrasebook
