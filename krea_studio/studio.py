@@ -82,11 +82,13 @@ class Studio:
 
         A failed run ends with Failed, after the pictures that were finished. Closing the iterator ends the run at its
         next step; pictures that were finished by then are still kept. Raises InvalidRequest or StorageError at once,
-        before anything runs, where the request or the library cannot be used, or a picture that it refers to is gone.
+        before anything runs, where the request or the library cannot be used, or a picture that it refers to is gone;
+        Unavailable where the engine's abilities say that it cannot be drawn.
         `person` owns the pictures.
         """
         request = self._with_styles(self._with_moodboard(request))
         resolved = plan(request, draw_seed() if request.seed is None else request.seed, draw_seed())
+        self.engine.abilities(request.variant).require(resolved.shots)
         wanted = {each.image for shot in resolved.shots for each in attended_pictures(shot)}
         pictures = {image: self._picture(image, request.moodboard) for image in sorted(wanted)}
         self.library.check_writable()

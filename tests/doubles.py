@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from krea_studio.engine.abilities import Abilities
 from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, ImageReady, Step
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.recipe.plan import GenerationPlan
@@ -49,8 +50,8 @@ class ScriptedEngine:
     def status(self) -> EngineStatus:
         return EngineStatus(device="cpu", precision="float32")
 
-    def availability(self, variant: str) -> str | None:
-        return None
+    def abilities(self, variant: str) -> Abilities:
+        return Abilities()
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded=True)

@@ -123,7 +123,7 @@ def test_rows_import_from_rows_above() -> None:
         (
             "import tempfile; from krea_studio import services, settings; "
             "built = services.build_services(settings.Settings(library=tempfile.mkdtemp())); "
-            "[(built.engine.availability(v), built.engine.checkpoint_of(v)) for v in ('medium', 'large', 'turbo')]; "
+            "[(built.engine.abilities(v), built.engine.checkpoint_of(v)) for v in ('medium', 'large', 'turbo')]; "
             "built.engine.status()",
             {*MODEL_LIBRARIES, *PAGE_LIBRARIES},
         ),

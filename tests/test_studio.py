@@ -14,6 +14,7 @@ from PIL import Image
 
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.moodboards import Analysis
+from krea_studio.engine.abilities import Abilities, Ability
 from krea_studio.engine.base import (
     Chat,
     EngineStatus,
@@ -119,6 +120,18 @@ def test_events_pass_and_pictures_become_records(studio: Studio, double: Scripte
     assert [event.record.recipe.seed for event in saved(events)] == [7, 8, 9]
     assert {event.record.recipe.checkpoint for event in saved(events)} == {"mini-turbo"}
     assert double.ended == 1
+
+
+def test_what_the_engine_cannot_do_is_told_before_anything_runs(
+    studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    abilities = Abilities(controls={"movement": Ability(reason="Its file is damaged — train it again")})
+    monkeypatch.setattr(double, "abilities", lambda variant: abilities)
+    for wishes in ({"movement": 5}, {"random_mode": True, "creativity": "high"}):
+        with pytest.raises(Unavailable, match="Movement does not work here. Its file is damaged — train it again"):
+            studio.generate(request_of(**wishes))
+    assert double.plans == []
+    assert saved(list(studio.generate(request_of(intensity=5))))
 
 
 def test_a_seed_is_drawn_when_none_is_given(studio: Studio, double: ScriptedEngine) -> None:

@@ -352,7 +352,10 @@ def _differences(recipe: Recipe | None, request: GenerationRequest, services: Se
             f"expect a different picture, or set KREA_STUDIO_CHECKPOINT_{request.variant.upper()}"
         )
     if recipe:
-        told = other_mechanisms(recipe, checkpoint.sliders), other_mechanism(recipe)
+        told = (
+            other_mechanisms(recipe, services.engine.abilities(request.variant).mechanisms()),
+            other_mechanism(recipe),
+        )
         yield from filter(None, (*told, other_styles(request.styles, cards)))
     for style in request.styles:
         card = chosen_card(style, cards)

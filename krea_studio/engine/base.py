@@ -7,13 +7,14 @@ is plain data that could cross a process border. How a picture is made is no par
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from krea_studio.engine.abilities import Abilities
     from krea_studio.errors import StudioError
     from krea_studio.recipe.plan import GenerationPlan
     from krea_studio.recipe.recipe import Recipe
@@ -70,10 +71,7 @@ Event = Queued | Loading | Step | ImageReady | Failed
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What runs a variant; `vocabulary` is known for embedded checkpoints only.
-
-    `sliders` names the mechanism of each generative slider, in words for the page.
-    """
+    """What runs a variant; `vocabulary` is known for embedded checkpoints only."""
 
     name: str
     label: str
@@ -81,7 +79,6 @@ class CheckpointInfo:
     note: str
     embedded: bool
     vocabulary: Vocabulary | None = None
-    sliders: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -150,8 +147,8 @@ class Engine(Protocol):
         """What is loaded and going on; answers at once, also during a run."""
         ...
 
-    def availability(self, variant: str) -> str | None:
-        """None where `variant` can run here, otherwise the reason, as a sentence for the page."""
+    def abilities(self, variant: str) -> Abilities:
+        """What `variant` can do here; answers at once, by a look at the files."""
         ...
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:

@@ -90,7 +90,7 @@ def _compose(parts: Parts) -> None:
 
 def _shape(parts: Parts, variants: list[tuple[str, str]]) -> None:
     parts["variant"] = controls.choice("variant", variants, info=None, elem_classes="segments")
-    parts["variant_text"] = gr.HTML(fragments.variant_text(VARIANTS[default("variant")], None), elem_classes="beneath")
+    parts["variant_text"] = gr.HTML(fragments.variant_text(VARIANTS[default("variant")]), elem_classes="beneath")
     ratios = [(name, name) for name in choices("aspect_ratio")]
     parts["aspect_ratio"] = controls.choice("aspect_ratio", ratios, info=None)
     parts["size_text"] = gr.HTML(

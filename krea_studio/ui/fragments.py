@@ -12,6 +12,7 @@ from html import escape
 from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import styles_text
+from krea_studio.engine.abilities import Ability
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
 from krea_studio.library.records import Record
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
@@ -135,9 +136,11 @@ def written_by(expansion: Expansion) -> str:
     return ", ".join([*told, "then edited"] if expansion.edited else told)
 
 
-def mechanism(name: str | None) -> str:
-    """By what a slider works here, or what is wrong with its file; empty where that is not known."""
-    return f"<p>{escape(name[:1].upper() + name[1:])}</p>" if name else ""
+def mechanism(ability: Ability) -> str:
+    """By what a control works here, or why it does not; empty where that is not known."""
+    if ability.reason:
+        return reason([ability.reason])
+    return f"<p>{escape(ability.by[:1].upper() + ability.by[1:])}</p>" if ability.by else ""
 
 
 def size_text(aspect_ratio: str, resolution: str) -> str:
@@ -146,7 +149,7 @@ def size_text(aspect_ratio: str, resolution: str) -> str:
     return f"<p>{ASPECT_RATIOS[aspect_ratio].category} · {width} × {height} pixels</p>"
 
 
-def variant_text(variant: Variant, unavailable: str | None) -> str:
+def variant_text(variant: Variant, unavailable: str = "") -> str:
     """What a variant is best for and how fast; the reason instead when it cannot run here."""
     if unavailable:
         return f'<p class="reason">{escape(unavailable)}</p>'

@@ -7,7 +7,7 @@ run. User errors become one notice on the page; anything else is logged and said
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from krea_studio.services import Services
 from krea_studio.ui import creativity, fragments, moodboard_choice, references, style_choice
 from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, mechanism_of, number_text, percent, read_number
 from krea_studio.ui.moodboard_fragments import pictures
+from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import RunPresenter, Update, pictures_of, shown
 from krea_studio.ui.recall import control_values, remark
 from krea_studio.ui.visitors import Visitors, is_browser
@@ -91,24 +92,24 @@ class CreateHandlers:
         """The strip of the newest pictures: the visitor's own, or all of them on a page that is not shared."""
         browser = browser if is_browser(browser) else secrets.token_hex(16)
         person = self.visitors.person(visitor, browser)
-        return {"browser": browser, **self._guarded(lambda: self._strip(person))}
+        return {"browser": browser, **guarded(lambda: self._strip(person))}
 
     def variants(self) -> list[tuple[str, str]]:
         """The variants as choices, label and name; those that cannot run here are marked."""
         suffixes = {
-            name: "" if self.services.engine.availability(name) is None else " (unavailable)" for name in VARIANTS
+            name: " (unavailable)" if self.services.engine.abilities(name).unavailable else "" for name in VARIANTS
         }
         return [(row.label + suffixes[name], name) for name, row in VARIANTS.items()]
 
     def variant_chosen(self, variant: str) -> Update:
         """What goes with a variant: its description, defaults, the model's words and examples, the status line."""
         row, engine = VARIANTS[variant], self.services.engine
-        checkpoint = engine.checkpoint_of(variant)
+        checkpoint, abilities = engine.checkpoint_of(variant), engine.abilities(variant)
         vocabulary = checkpoint.vocabulary or {}
         examples = vocabulary.get(fragments.EXAMPLES, [])
-        mechanisms = {mechanism_of(slider): fragments.mechanism(checkpoint.sliders.get(slider)) for slider in SLIDERS}
+        mechanisms = {mechanism_of(slider): fragments.mechanism(abilities.of(slider)) for slider in SLIDERS}
         return {
-            "variant_text": fragments.variant_text(row, engine.availability(variant)),
+            "variant_text": fragments.variant_text(row, abilities.unavailable),
             "defaults": fragments.defaults_text(row),
             "world": gr.update(value=fragments.world_notice(checkpoint), visible=bool(vocabulary)),
             "words": fragments.words_by_group(vocabulary),
@@ -133,7 +134,7 @@ class CreateHandlers:
 
     def picture_chosen(self, choice: gr.SelectData, shown_ids: list[str]) -> Update:
         """A picture of the results was clicked: describe it, and let Reuse settings mean it."""
-        return self._guarded(
+        return guarded(
             lambda: {
                 "details": fragments.details(self._record(shown_ids, choice.index)),
                 "selected": choice.index,
@@ -142,7 +143,7 @@ class CreateHandlers:
 
     def recent_chosen(self, choice: gr.SelectData, recent_ids: list[str]) -> Update:
         """A recent picture was clicked: show it in the place of the results."""
-        return self._guarded(
+        return guarded(
             lambda: {
                 **pictures_of([self._record(recent_ids, choice.index)]),
                 "stage": gr.update(value="", visible=False),
@@ -151,11 +152,11 @@ class CreateHandlers:
 
     def reuse(self, shown_ids: list[str], selected: int) -> Update:
         """Write the settings of the looked-at picture into the controls."""
-        return self._guarded(lambda: self._recalled(self._record(shown_ids, selected).recipe))
+        return guarded(lambda: self._recalled(self._record(shown_ids, selected).recipe))
 
     def used_as_reference(self, shown_ids: list[str], selected: int, references: list[str], **places: Any) -> Update:
         """The looked-at picture becomes a style reference."""
-        return self._guarded(
+        return guarded(
             lambda: self.references.added([str(self._record(shown_ids, selected).path)], references, **places)
         )
 
@@ -164,14 +165,14 @@ class CreateHandlers:
     ) -> Update:
         """The looked-at picture joins the chosen moodboard."""
         person = self.visitors.person(visitor)
-        return self._guarded(
+        return guarded(
             lambda: self._added_to_board(person, [self._record(shown_ids, selected).path], moodboard, **described)
         )
 
     def dropped_on_board(self, visitor: gr.Request, files: str | None, moodboard: str, **described: Any) -> Update:
         """A picture was dragged to the chosen moodboard: it joins that."""
         person, paths = self.visitors.person(visitor), [Path(files)] if files else []
-        added = self._guarded(lambda: self._added_to_board(person, paths, moodboard, **described))
+        added = guarded(lambda: self._added_to_board(person, paths, moodboard, **described))
         return {**added, "board_file": None}
 
     def pin(self, shown_ids: list[str], selected: int) -> Update:
@@ -187,7 +188,7 @@ class CreateHandlers:
                 "stage": shown(fragments.notice(note, "quiet")),
             }
 
-        return self._guarded(pinned)
+        return guarded(pinned)
 
     def around(self, shown_ids: list[str], selected: int) -> Update:
         """Set random mode to draw near the looked-at picture's values. Fails without it, so that no run follows."""
@@ -209,7 +210,7 @@ class CreateHandlers:
         """Write the settings inside an uploaded PNG into the controls."""
         if picture is None:
             return {"settings_file": None}
-        return {**self._guarded(lambda: self._recalled(read_recipe(Path(picture)))), "settings_file": None}
+        return {**guarded(lambda: self._recalled(read_recipe(Path(picture)))), "settings_file": None}
 
     def _added_to_board(self, person: Person, paths: list[Path], moodboard: str, **described: Any) -> Update:
         if not moodboard:
@@ -233,8 +234,8 @@ class CreateHandlers:
         filled = self.references.filled([each.image for each in request.style_references], strengths, wide)
         lost = self.references.lost(request.style_references)
         styles, missing_styles = self.styles.recalled(request)
-        told = f"{remark(recipe, checkpoint, lost)} {missing_styles}".strip()
-        note = fragments.notice(told, "quiet")
+        told = remark(recipe, checkpoint, self.services.engine.abilities(request.variant), lost)
+        note = fragments.notice(f"{told} {missing_styles}".strip(), "quiet")
         return {
             **control_values(request),
             **filled,
@@ -250,13 +251,6 @@ class CreateHandlers:
         if record is None:
             raise StorageError("The picture is not in the library any more — reload the page")
         return record
-
-    def _guarded(self, action: Callable[[], Update]) -> Update:
-        """What `action` gives, or a notice of what was wrong."""
-        try:
-            return action()
-        except StudioError as error:
-            return {"stage": shown(fragments.notice(error.message))}
 
 
 def _direction(controls: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from krea_studio.services import Services
 from krea_studio.ui import fragments, moodboard_fragments
 from krea_studio.ui.moodboard_choice import choices_of
 from krea_studio.ui.moodboard_words import NO_WORDS, WORDS, agrees, edited, texts_of, touched
+from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.references import NOTHING_CAME, kept_picture
 from krea_studio.ui.visitors import Visitors
@@ -40,7 +41,6 @@ EXPORT_NAME_CHARACTERS = 60
 STOPPED = "Stopped. The moodboard is as it was."
 NOTHING_TO_ANALYZE = "Its pictures are the ones that were analyzed, so there is nothing to analyze."
 ANALYZED_ELSEWHERE = "It was analyzed again meanwhile; these are its looks now. Nothing was switched."
-HIDDEN = {"value": "", "visible": False}
 
 
 class MoodboardHandlers:
@@ -107,7 +107,7 @@ class MoodboardHandlers:
                 **self._view(visitor, board),
                 "open_board": board.name,
                 "board_name": "",
-                "confirm": _visible(False),
+                "confirm": visible(False),
             }
 
         return self._guarded(open_board, renamed)
@@ -118,13 +118,13 @@ class MoodboardHandlers:
             open_board,
             lambda: {
                 "confirm_text": moodboard_fragments.deleting(self._changed_by(visitor).get(open_board)),
-                "confirm": _visible(True),
+                "confirm": visible(True),
             },
         )
 
     def keep_board(self) -> Update:
         """The board shall not be deleted."""
-        return {"confirm": _visible(False)}
+        return {"confirm": visible(False)}
 
     def delete(self, visitor: gr.Request, open_board: str, chosen: str, analyzed: str) -> Update:
         """Delete the open board; the first one of the others is opened."""
@@ -141,7 +141,7 @@ class MoodboardHandlers:
         if not dropped:
             yield {"dropped": None, **self._problem(open_board, NOTHING_CAME)}
             return
-        yield {"dropped": None, **_note(f"Adding {moodboard_fragments.pictures(len(dropped))} …")}
+        yield {"dropped": None, **note(f"Adding {moodboard_fragments.pictures(len(dropped))} …")}
         yield self._guarded(open_board, lambda: self._added(visitor, open_board, dropped))
 
     def picture_chosen(self, choice: gr.SelectData, image_ids: list[str]) -> Update:
@@ -190,7 +190,7 @@ class MoodboardHandlers:
         def switched() -> Update:
             board = self._boards.get(open_board)
             if _look_ids(board) != look_ids:
-                return {**self._view(visitor, board), **_note(ANALYZED_ELSEWHERE)}
+                return {**self._view(visitor, board), **note(ANALYZED_ELSEWHERE)}
             board = self._changed_by(visitor).change_analysis(open_board, switch)
             return {"facts": moodboard_fragments.facts(board, self._studio.analysis_due(board))}
 
@@ -202,9 +202,9 @@ class MoodboardHandlers:
             self._leave(visitor, open_board, kept_words, texts)
             board = self._changed_by(visitor).get(open_board)
             if not self._studio.analysis_due(board):
-                yield _note(NOTHING_TO_ANALYZE)
+                yield note(NOTHING_TO_ANALYZE)
                 return
-            yield {"analyzed": board.name, **_note(""), **_analyzing(True, open_board), "confirm": _visible(False)}
+            yield {"analyzed": board.name, **note(""), **_analyzing(True, open_board), "confirm": visible(False)}
             for share in self._analysis(board.name):
                 yield {"progress": shown(moodboard_fragments.progress(board.name, share))}
         except StudioError as error:
@@ -215,7 +215,7 @@ class MoodboardHandlers:
 
     def stopping(self) -> Update:
         """Stop was pressed; `settled` follows."""
-        return _note(STOPPED)
+        return note(STOPPED)
 
     def settled(self, visitor: gr.Request, open_board: str, analyzed: str, chosen: str) -> Update:
         """After an analysis, however it ended: the board that was analyzed, if it is still open, and the buttons."""
@@ -255,7 +255,7 @@ class MoodboardHandlers:
 
     def import_(self, visitor: gr.Request, open_board: str, archive: str | None) -> Iterator[Update]:
         """Take in a board from a zip; `imported` opens it."""
-        yield {"archive": None, "imported": "", **_note("Importing …" if archive else "")}
+        yield {"archive": None, "imported": "", **note("Importing …" if archive else "")}
         if archive:
             yield self._guarded(open_board, lambda: {"imported": self._changed_by(visitor).import_(archive).name})
 
@@ -268,14 +268,14 @@ class MoodboardHandlers:
         names = self._boards.names()
         if names:
             return self._opened(visitor, self._boards.get(names[0]), chosen, follows)
-        nothing = {"open_board": "", "kept_words": None, "confirm": _visible(False), **NO_WORDS}
+        nothing = {"open_board": "", "kept_words": None, "confirm": visible(False), **NO_WORDS}
         buttons = {name: gr.update(interactive=False) for name in ("rename", "delete", "export", "analyze", "use")}
         return {
             **self._lists("", chosen, follows),
             **nothing,
             **buttons,
-            "no_board": _visible(True),
-            "view": _visible(False),
+            "no_board": visible(True),
+            "view": visible(False),
         }
 
     def _opened(self, visitor: gr.Request, board: Moodboard, chosen: str, follows: str | None = None) -> Update:
@@ -289,11 +289,11 @@ class MoodboardHandlers:
             "export": gr.update(interactive=True),
             "open_board": board.name,
             "kept_words": _kept_words(board),
-            "found": _visible(board.analysis is not None),
+            "found": visible(board.analysis is not None),
             "saved": moodboard_fragments.SAVED_BY_ITSELF,
-            "confirm": _visible(False),
-            "no_board": _visible(False),
-            "view": _visible(True),
+            "confirm": visible(False),
+            "no_board": visible(False),
+            "view": visible(True),
         }
 
     def _view(self, visitor: gr.Request, board: Moodboard) -> Update:
@@ -340,8 +340,8 @@ class MoodboardHandlers:
         # Others may add to the board at the same time.
         added = min(len(self._changed_by(visitor).add(open_board, files).images) - before, len(files))
         known = len(files) - added
-        note = f"{moodboard_fragments.pictures(added)} added." if added else "Nothing added."
-        return _note(note + (f" {moodboard_fragments.pictures(known)} on the board already." if known else ""))
+        told = f"{moodboard_fragments.pictures(added)} added." if added else "Nothing added."
+        return note(told + (f" {moodboard_fragments.pictures(known)} on the board already." if known else ""))
 
     def _may_change(self, visitor: gr.Request) -> bool:
         return self._visitors.person(visitor).may_change_library
@@ -395,17 +395,12 @@ class MoodboardHandlers:
 
     def _guarded(self, open_board: str, action: Callable[[], Update], clear: bool = True) -> Update:
         """What `action` gives, without the last notice; or a notice of what was wrong."""
-        try:
-            return {**(_note("") if clear else {}), **action()}
-        except StudioError as error:
-            return self._problem(open_board, error.message)
-        except Exception:
-            logger.exception("The tab Moodboards failed")
-            return self._problem(open_board, fragments.DEFECT)
+        cleared = note("") if clear else {}
+        return guarded(lambda: {**cleared, **action()}, functools.partial(self._problem, open_board))
 
     def _problem(self, open_board: str, message: str) -> Update:
         """A notice, and the list of boards as it is now: what was wrong may be that a board is gone."""
-        update: Update = {"notice": shown(fragments.notice(message))}
+        update = problem(message)
         with suppress(StudioError):
             names = self._boards.names()
             update["boards"] = gr.update(choices=names, value=open_board if open_board in names else None)
@@ -421,15 +416,6 @@ def _look_ids(board: Moodboard) -> list[str]:
     return [cluster.representative for cluster in board.analysis.clusters] if board.analysis else []
 
 
-def _visible(visible: bool) -> Any:
-    return gr.update(visible=visible)
-
-
-def _note(message: str) -> Update:
-    """A calm line in the place of notices; none for an empty message."""
-    return {"notice": shown(fragments.notice(message, "quiet")) if message else gr.update(**HIDDEN)}
-
-
 def _require_idle(open_board: str, analyzed: str) -> None:
     """Raise InvalidRequest for a board whose analysis would find no board of its name when it is done."""
     if analyzed and open_board == analyzed:
@@ -439,8 +425,8 @@ def _require_idle(open_board: str, analyzed: str) -> None:
 def _analyzing(running: bool, open_board: str) -> Update:
     """The buttons, and the words, which the analysis is about to replace."""
     return {
-        "analyze": _visible(not running),
-        "stop": _visible(running),
+        "analyze": visible(not running),
+        "stop": visible(running),
         "progress": gr.update(**HIDDEN),
         **{name: gr.update(interactive=not running) for name in (*WORDS, "looks")},
         **{name: gr.update(interactive=not running and bool(open_board)) for name in ("rename", "delete")},

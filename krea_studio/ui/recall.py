@@ -11,6 +11,7 @@ import gradio as gr
 
 from krea_studio.direction.references import other_mechanism
 from krea_studio.direction.sliders import other_mechanisms
+from krea_studio.engine.abilities import Abilities
 from krea_studio.engine.base import CheckpointInfo
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import SLIDERS, GenerationRequest
@@ -39,7 +40,7 @@ def control_values(request: GenerationRequest) -> dict[str, Any]:
     return {**values, **texts, **locks, "random_panel": panel, "random_seed": request.seed is None}
 
 
-def remark(recipe: Recipe, checkpoint: CheckpointInfo, lost: Iterable[int] = ()) -> str:
+def remark(recipe: Recipe, checkpoint: CheckpointInfo, abilities: Abilities, lost: Iterable[int] = ()) -> str:
     """What the person should know before drawing again; the seed alone when all is as it was.
 
     `lost` are the places, from 1, of references that are not kept any more.
@@ -48,7 +49,7 @@ def remark(recipe: Recipe, checkpoint: CheckpointInfo, lost: Iterable[int] = ())
     sentences += [f"{gone(place)}." for place in lost]
     if recipe.checkpoint not in ("", checkpoint.name):
         sentences.append(f"It was made with {recipe.checkpoint}; here {recipe.variant} is {checkpoint.name}.")
-    if other := other_mechanisms(recipe, checkpoint.sliders):
+    if other := other_mechanisms(recipe, abilities.mechanisms()):
         sentences.append(other[:1].upper() + other[1:])
     if other := other_mechanism(recipe):
         sentences.append(other)

@@ -10,13 +10,14 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from krea_studio.errors import InvalidRequest, StudioError
+from krea_studio.errors import InvalidRequest
 from krea_studio.library.loader import load_picture
 from krea_studio.library.references import Reference, References
 from krea_studio.recipe.request import StyleReference, bounds, default, help_text, label
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.controls import percent, strength_of
+from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, shown
 
 PLACES = int(bounds("style_references")[1])
@@ -111,7 +112,7 @@ class ReferenceHandlers:
     def added(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Update:
         """Pictures were dropped, pasted or chosen: they take the next free places."""
         files = [files] if isinstance(files, str) else list(files or ())
-        return self._guarded(lambda: self._with(files, references, places))
+        return guarded(lambda: self._with(files, references, places))
 
     def dropped(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Iterator[Update]:
         """`added` for the drop zone, which is emptied first, and only then: what is dropped meanwhile stays."""
@@ -123,7 +124,7 @@ class ReferenceHandlers:
         """A place was emptied: those after it move up."""
         kept = [other for other in range(len(references)) if other != place]
         strengths = _strengths(places)
-        return self._guarded(
+        return guarded(
             lambda: self.filled([references[k] for k in kept], [strengths[k] for k in kept], places["wide_strengths"])
         )
 
@@ -181,12 +182,6 @@ class ReferenceHandlers:
         found = [reference.id for reference in read]
         strengths = [*_strengths(places)[: len(references)], *[USUAL_STRENGTH] * len(found)]
         return self.filled([*references, *found], strengths, places["wide_strengths"])
-
-    def _guarded(self, action: Any) -> Update:
-        try:
-            return action()
-        except StudioError as error:
-            return {"stage": shown(fragments.notice(error.message))}
 
 
 def _strengths(places: dict[str, Any]) -> list[float]:

@@ -5,7 +5,6 @@ identity, and what is refused changes nothing. On a shared page strangers use st
 changes something asks who is there, whatever the page shows.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,13 +19,12 @@ from krea_studio.library.styles import Styles
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.style_intake import Report
-from krea_studio.ui import fragments, style_fragments
+from krea_studio.ui import style_fragments
+from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.style_choice import Chosen, StyleChoiceHandlers
 from krea_studio.ui.style_pictures import cover_or_tile
 from krea_studio.ui.visitors import Visitors
-
-logger = logging.getLogger(__name__)
 
 TEXTS = ("trigger", "suggested_prompt")
 ALL, FAVOURITES, TO_DOWNLOAD = "all", "favourites", "official"
@@ -39,7 +37,6 @@ FILTERS = {
     "Krea's own, to download": TO_DOWNLOAD,
 }
 OFFICIAL_KEY = "official:"
-HIDDEN = {"value": "", "visible": False}
 
 Style = StyleCard | OfficialStyle
 
@@ -107,7 +104,7 @@ class StyleHandlers:
 
         def saved() -> Update:
             card = self._styles.edit(self._changeable(visitor, open_style).name, **texts)
-            return {**self._changed(visitor, card, search, show), **_texts(card), **_note("Saved.")}
+            return {**self._changed(visitor, card, search, show), **_texts(card), **note("Saved.")}
 
         return self._guarded(saved)
 
@@ -157,13 +154,13 @@ class StyleHandlers:
 
         def asked() -> Update:
             card = self._changeable(visitor, open_style)
-            return {"confirm_text": style_fragments.deleting(card), "confirm": _visible(True)}
+            return {"confirm_text": style_fragments.deleting(card), "confirm": visible(True)}
 
         return self._guarded(asked)
 
     def keep_style(self) -> Update:
         """The style shall not be deleted."""
-        return {"confirm": _visible(False)}
+        return {"confirm": visible(False)}
 
     def deleted(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Update:
         """Delete the open style; the first one of the others is opened."""
@@ -172,8 +169,8 @@ class StyleHandlers:
             card = self._changeable(visitor, open_style)
             self._styles.delete(card.name)
             first = next(iter(self._all().values()), None)
-            note = _note(f"«{card.name}» is deleted.")
-            return {**self._opened(visitor, first, search, show), **self._list(), **note}
+            told = note(f"«{card.name}» is deleted.")
+            return {**self._opened(visitor, first, search, show), **self._list(), **told}
 
         return self._guarded(deleted)
 
@@ -183,7 +180,7 @@ class StyleHandlers:
             yield {"dropped": None}
             return
         path = Path(dropped)
-        yield {"dropped": None, **_note(f"Examining {path.name} …")}
+        yield {"dropped": None, **note(f"Examining {path.name} …")}
         try:
             yield {**self._guarded(lambda: self._examined(visitor, path, search, show)), "dropped": None}
         finally:
@@ -193,14 +190,14 @@ class StyleHandlers:
 
     def fetched(self, visitor: gr.Request, repository: str, search: str, show: str) -> Iterator[Update]:
         """Take in the style of a repository on the Hub, if the doctor accepts it."""
-        yield {"fetch": gr.update(value="Adding…", interactive=False), **_note("Asking the Hub …")}
+        yield {"fetch": gr.update(value="Adding…", interactive=False), **note("Asking the Hub …")}
         update = self._downloaded(visitor, search, show, lambda: self._intake.import_from_hub(repository or ""))
         emptied = {"repository": ""} if "open_style" in update else {}
         yield {**update, **emptied, "fetch": gr.update(value="Add", interactive=True)}
 
     def downloaded(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Iterator[Update]:
         """Download the open one of Krea's own styles."""
-        yield {"download": gr.update(value="Downloading…", interactive=False), **_note("")}
+        yield {"download": gr.update(value="Downloading…", interactive=False), **note("")}
         name = open_style.removeprefix(OFFICIAL_KEY)
         update = self._downloaded(visitor, search, show, lambda: self._intake.install(name))
         ready = gr.update(value="Download", interactive=True)
@@ -212,15 +209,15 @@ class StyleHandlers:
         try:
             found = self._intake.import_folder()
         except StudioError as error:
-            return _problem(error.message) if self._may_change(visitor) else {"notice": gr.skip()}
+            return problem(error.message) if self._may_change(visitor) else {"notice": gr.skip()}
         if found.refused and self._may_change(visitor):
             notice = {
-                **_problem("Files in the folder of styles are refused — see why, and replace or remove them"),
+                **problem("Files in the folder of styles are refused — see why, and replace or remove them"),
                 "refusal": shown(style_fragments.refused_files(found.refused)),
             }
         elif found.renewed:
             names = ", ".join(f"«{card.name}»" for card in found.renewed)
-            notice = _note(f"New weights, because the file in the folder of styles has changed: {names}.")
+            notice = note(f"New weights, because the file in the folder of styles has changed: {names}.")
         else:
             notice = {"notice": gr.skip()}
         if not (found.taken or found.renewed):
@@ -232,7 +229,7 @@ class StyleHandlers:
         report = self._intake.inspect(path)
         if report.accepted:
             return self._taken_in(visitor, self._intake.take(report), report, search, show)
-        refusal = _problem(f"{path.name} is no style that works here — its report says why; nothing was kept")
+        refusal = problem(f"{path.name} is no style that works here — its report says why; nothing was kept")
         return {**refusal, "refusal": shown(style_fragments.refused(report.lines()))}
 
     def _downloaded(
@@ -246,7 +243,7 @@ class StyleHandlers:
 
     def _taken_in(self, visitor: gr.Request, card: StyleCard, report: Report, search: str, show: str) -> Update:
         opened = self._opened(visitor, card, search, show, report.lines())
-        return {**opened, **self._list(), **_note(f"«{card.name}» is in the library.")}
+        return {**opened, **self._list(), **note(f"«{card.name}» is in the library.")}
 
     def _covered(self, visitor: gr.Request, open_style: str, search: str, show: str, picture: str) -> Update:
         card = self._changeable(visitor, open_style)
@@ -258,7 +255,7 @@ class StyleHandlers:
             **self._view(visitor, card),
             **self._looked_for(card.identity, search, show),
             **self._list(),
-            "confirm": _visible(False),
+            "confirm": visible(False),
         }
 
     def _opened(
@@ -272,7 +269,7 @@ class StyleHandlers:
         view = self._view(visitor, style, found)
         texts = _texts(style) if isinstance(style, StyleCard) else dict.fromkeys(TEXTS, "")
         written = {field: {**view[field], "value": text} for field, text in texts.items()}
-        return {**view, **written, "confirm": _visible(False)}
+        return {**view, **written, "confirm": visible(False)}
 
     def _view(self, visitor: gr.Request, style: Style | None, found: Iterable[str] = ()) -> Update:
         """What is seen of a style, except the contents of its texts; `found` are the doctor's lines where fresh."""
@@ -286,17 +283,17 @@ class StyleHandlers:
             "heading": style_fragments.heading(style) if style else style_fragments.NO_STYLE,
             "cover": gr.update(value=str(cover) if cover else None, visible=cover is not None),
             "report": gr.update(value=told, visible=bool(told)),
-            "use": _visible(card is not None),
-            "download": _visible(official is not None and self._may_change(visitor)),
+            "use": visible(card is not None),
+            "download": visible(official is not None and self._may_change(visitor)),
             "favourite": gr.update(
                 value="★ Favourite" if card and card.favourite else "☆ Favourite", visible=changeable
             ),
-            "texts": _visible(card is not None),
-            "save": _visible(changeable),
-            "manage": _visible(changeable),
-            "delete": _visible(changeable and card is not None and not card.shipped),
-            "adding": _visible(self._may_change(visitor)),
-            "shared_note": _visible(self._visitors.shared),
+            "texts": visible(card is not None),
+            "save": visible(changeable),
+            "manage": visible(changeable),
+            "delete": visible(changeable and card is not None and not card.shipped),
+            "adding": visible(self._may_change(visitor)),
+            "shared_note": visible(self._visitors.shared),
         } | {field: gr.update(interactive=changeable) for field in TEXTS}
 
     def _looked_for(self, open_style: str, search: str, show: str) -> Update:
@@ -307,7 +304,7 @@ class StyleHandlers:
                 visible=bool(styles),
                 selected_index=list(styles).index(open_style) if open_style in styles else None,
             ),
-            "nothing": _visible(not styles),
+            "nothing": visible(not styles),
         }
 
     def _found(self, search: str, show: str) -> dict[str, Style]:
@@ -347,13 +344,8 @@ class StyleHandlers:
 
     def _guarded(self, action: Callable[[], Update], clear: bool = True) -> Update:
         """What `action` gives, without the last notice; or a notice of what was wrong."""
-        try:
-            return {**(_note("") | {"refusal": gr.update(**HIDDEN)} if clear else {}), **action()}
-        except StudioError as error:
-            return _problem(error.message)
-        except Exception:
-            logger.exception("The tab Styles failed")
-            return _problem(fragments.DEFECT)
+        cleared = note("") | {"refusal": gr.update(**HIDDEN)} if clear else {}
+        return guarded(lambda: {**cleared, **action()}, problem)
 
 
 def _key(style: Style) -> str:
@@ -362,16 +354,3 @@ def _key(style: Style) -> str:
 
 def _texts(card: StyleCard) -> dict[str, str]:
     return {field: getattr(card, field) for field in TEXTS}
-
-
-def _visible(visible: bool) -> Any:
-    return gr.update(visible=visible)
-
-
-def _note(message: str) -> Update:
-    """A calm line in the place of notices; none for an empty message."""
-    return {"notice": shown(fragments.notice(message, "quiet")) if message else gr.update(**HIDDEN)}
-
-
-def _problem(message: str) -> Update:
-    return {"notice": shown(fragments.notice(message))}

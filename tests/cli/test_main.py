@@ -242,7 +242,8 @@ def test_inspect_prints_the_recipe(capsys: pytest.CaptureFixture[str], library: 
     record = save(library, shot_of(prompt="a fox 🦊"))
     code, out, errors = run(capsys, f"inspect {record.path}")
     assert (code, errors) == (0, [])
-    assert json.loads(out) == record.recipe == recipe_of(prompt="a fox 🦊", resolution="512")
+    assert json.loads(out) == record.recipe.as_json()
+    assert record.recipe == recipe_of(prompt="a fox 🦊", resolution="512")
 
 
 class TestReferences:

@@ -42,7 +42,7 @@ def test_what_bent_a_picture_is_known(earlier: Library) -> None:
     (reference,) = recipe.style_references
     assert earlier.references.read(reference.image)
     assert recipe.moodboard.content == earlier.moodboards.get("Dusk").content()
-    assert [style.name for style in recipe.styles] == ["woodcut"]
+    assert [style.name for style in recipe.styles] == ["Woodcut"]
     assert recipe.request().batch == 1
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from krea_studio.direction.sliders import STARTING_POINTS, StartingPoint, signed
+from krea_studio.engine.abilities import Ability
 from krea_studio.engine.base import Failed, Loading, Queued, Step
 from krea_studio.errors import Stopped, Unavailable
 from krea_studio.library.store import Library
@@ -458,11 +459,18 @@ def test_a_starting_point_sets_the_sliders(
     assert (update["random_mode"], update["random_panel"]["visible"]) == (point.random_mode, point.random_mode)
 
 
-def test_the_mechanism_is_shown_beside_each_slider(handlers: CreateHandlers, engine: PageEngine) -> None:
-    engine.sliders = {"intensity": "slider LoRA", "complexity": "text direction"}
+def test_beside_each_slider_stands_by_what_it_works_or_why_not(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    engine.controls = {"intensity": Ability(by="slider LoRA"), "movement": Ability(reason="Its file is <damaged>.")}
     update = handlers.variant_chosen("turbo")
     assert update["intensity_mechanism"] == "<p>Slider LoRA</p>"
-    assert update["complexity_mechanism"] == "<p>Text direction</p>"
+    assert update["complexity_mechanism"] == ""
+    assert update["movement_mechanism"] == fragments.reason(["Its file is <damaged>."])
+    assert "Movement does not work here. Its file" in stages(run(handlers, visitor, movement=5))[-1]
+    assert engine.plans == []
+    run(handlers, visitor, intensity=5)
+    assert len(engine.plans) == 1
 
 
 def look(library: Library, colour: str) -> str:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from krea_studio.direction.sliders import SLIDER_LORA, TEXT_DIRECTION
+from krea_studio.engine.abilities import Ability
 from krea_studio.engine.checkpoints.table import Checkpoint
 from krea_studio.errors import StudioError, Unavailable
 from krea_studio.recipe.request import SLIDERS
@@ -48,18 +49,18 @@ def find(checkpoint: Checkpoint, slider: str, own_folder: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def described(checkpoint: Checkpoint, own_folder: Path) -> dict[str, str]:
-    """For each slider its mechanism on this checkpoint in words for the page, or what is wrong with its file."""
-    words = {}
+def described(checkpoint: Checkpoint, own_folder: Path) -> dict[str, Ability]:
+    """For each slider by what it works on this checkpoint, or what is wrong with its file."""
+    abilities = {}
     for slider in SLIDERS:
         path = find(checkpoint, slider, own_folder)
-        words[slider] = TEXT_DIRECTION if path is None else SLIDER_LORA
+        abilities[slider] = Ability(by=TEXT_DIRECTION if path is None else SLIDER_LORA)
         try:
             if path is not None:
                 read(path, slider)
         except StudioError as error:
-            words[slider] = error.message
-    return words
+            abilities[slider] = Ability(reason=error.message)
+    return abilities
 
 
 def read(path: Path, slider: str) -> SliderFile:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from krea_studio.direction.references import MECHANISM
+from krea_studio.engine.abilities import Abilities, Ability
 from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Loading
 from krea_studio.engine.checkpoints.table import missing, resolve, writer
 from krea_studio.engine.controls.slider_files import described
@@ -75,25 +76,26 @@ class LocalEngine:
             reference_seconds=drawing.references.seconds,
         )
 
-    def availability(self, variant: str) -> str | None:
-        """See Engine.availability: a look at the files, without loading them."""
+    def abilities(self, variant: str) -> Abilities:
+        """See Engine.abilities: a look at the files, without loading them."""
         try:
-            return missing(resolve(self._settings.checkpoint_for(variant)))
+            checkpoint = resolve(self._settings.checkpoint_for(variant))
         except Unavailable as error:
-            return error.message
+            return Abilities(error.message)
+        attended = dict.fromkeys(("style_references", "moodboard"), Ability(by=MECHANISM))
+        return Abilities(missing(checkpoint) or "", described(checkpoint, self._settings.sliders) | attended)
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         """See Engine.checkpoint_of; for a setting that names no checkpoint the note says so."""
         name = self._settings.checkpoint_for(variant)
         try:
-            checkpoint = resolve(name)
-            return replace(checkpoint.info, sliders=described(checkpoint, self._settings.sliders))
+            return resolve(name).info
         except Unavailable as error:
             return CheckpointInfo(name, name, name, error.message, embedded=False)
 
     def writer(self, variant: str, seeing: bool = False) -> str | None:
         """See Engine.writer. The embedded checkpoints have a text encoder that was never taught to write."""
-        if self.availability(variant) is not None:
+        if self.abilities(variant).unavailable:
             return None
         return writer(resolve(self._settings.checkpoint_for(variant)), seeing)
 

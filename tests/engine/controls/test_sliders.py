@@ -146,7 +146,7 @@ class TestFiles:
         for length in (0, 4, 200, len(whole) - 1):
             path.write_bytes(whole[:length])
             self.refused(settings, "damaged or only half written")
-            assert "half written" in LocalEngine(settings).checkpoint_of("turbo").sliders["intensity"]
+            assert "half written" in LocalEngine(settings).abilities("turbo").of("intensity").reason
 
     def test_a_file_of_another_slider_or_without_a_range(
         self, settings: Settings, tensors: dict[str, torch.Tensor]

@@ -165,7 +165,7 @@ def test_a_checkpoint_that_is_not_there_is_known_before_and_told_in_the_run(tmp_
     (own_folder / "model_index.json").unlink()
     for name, reason in (("nonsense", "no checkpoint 'nonsense'"), (str(own_folder), "model_index.json")):
         engine = LocalEngine(Settings(checkpoint_turbo=name))
-        assert reason in engine.availability("turbo")
+        assert reason in engine.abilities("turbo").unavailable
         assert name in engine.checkpoint_of("turbo").name
         error = failure(engine, small_plan())
         assert isinstance(error, Unavailable) and reason in error.message
@@ -176,7 +176,7 @@ def test_a_device_that_is_not_there_is_told():
     assert isinstance(error, Unavailable) and "cuda:9" in error.message and "KREA_STUDIO_DEVICE" in error.message
 
 
-def test_status_and_availability(engine):
+def test_status_and_abilities(engine):
     fresh = LocalEngine(Settings())
     assert fresh.status().loaded == () and fresh.status().device == Settings().device
     pictures(engine, small_plan())
@@ -184,7 +184,7 @@ def test_status_and_availability(engine):
     assert engine.checkpoint_of("turbo").name in [row.name for row in status.loaded]
     assert 0 < status.bytes <= status.budget_bytes
     assert (status.device, status.precision) == ("cpu", "float32")
-    assert [engine.availability(variant) for variant in VARIANTS] == [None] * 3
+    assert [engine.abilities(variant).unavailable for variant in VARIANTS] == [""] * 3
 
 
 def test_numbers_that_are_none_are_told_instead_of_shown(engine, monkeypatch):
