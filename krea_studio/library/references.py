@@ -18,7 +18,7 @@ from typing import Self
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.library.files import write_error, write_whole
+from krea_studio.files import write_error, write_whole
 from krea_studio.library.loader import check_size, load_picture, load_picture_bytes, plain_rgb
 from krea_studio.validation import shown
 

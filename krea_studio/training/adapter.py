@@ -26,7 +26,7 @@ from krea_studio.engine.checkpoints.table import Checkpoint
 from krea_studio.engine.controls.adapters import PREFIX
 from krea_studio.engine.pipeline.prompts import count_tokens
 from krea_studio.errors import StorageError, Unavailable
-from krea_studio.library.files import write_error
+from krea_studio.files import write_error
 from krea_studio.settings import Settings
 
 

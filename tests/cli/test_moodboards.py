@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from krea_studio.cli import main as cli
+from krea_studio.files import LOCK_FILE
 from krea_studio.library import store
-from krea_studio.library.files import LOCK_FILE
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.references import References
 from tests.test_architecture import MODEL_LIBRARIES, PAGE_LIBRARIES

@@ -8,12 +8,14 @@ checkpoints and say what is missing before any model code is loaded. Reading wei
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from krea_studio.engine.base import CheckpointInfo, Vocabulary
 from krea_studio.errors import Unavailable
+from krea_studio.weights import read_header
 
 ASSETS = Path(__file__).resolve().parents[3] / "assets" / "checkpoints"
 INDEX_FILE = "model_index.json"
@@ -29,7 +31,7 @@ _WRITERS_TOKENS = 151_936
 # Qwen3-VL 2B and 4B tie their head to the embedding; 8B and larger, 4096 and wider, do not.
 _WIDEST_TIED = 2560
 _WRITERS_NAME = 200  # characters, as many as an analysis keeps of it
-_MAX_HEADER_BYTES = 100_000_000  # of safetensors itself
+_MOST_HEADER_BYTES = 100_000_000  # of safetensors itself
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -188,11 +190,10 @@ def _text_encoder_folder(holder: Checkpoint) -> Path | None:
     return Path(config).parent if isinstance(config, str) else None
 
 
-def _tensors(file: Path) -> dict[str, object]:
-    """The header of a safetensors file: tensor by tensor, under their names."""
+def _tensors(file: Path) -> Mapping[str, object]:
+    """What a safetensors file states of its tensors, under their names."""
     with file.open("rb") as weights:
-        length = int.from_bytes(weights.read(8), "little")
-        return json.loads(weights.read(min(length, _MAX_HEADER_BYTES)))
+        return read_header(weights, _MOST_HEADER_BYTES).tensors
 
 
 def _missing_from_hub_cache(checkpoint: Checkpoint) -> str | None:

@@ -6,7 +6,7 @@ torch: the page tells by what a slider works before any model is loaded.
 """
 
 import hashlib
-import json
+import io
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,10 +18,10 @@ from krea_studio.engine.checkpoints.table import Checkpoint
 from krea_studio.errors import StudioError, Unavailable
 from krea_studio.recipe.request import SLIDERS
 from krea_studio.validation import shown
+from krea_studio.weights import read_header
 
 SHIPPED = Path(__file__).resolve().parents[3] / "assets" / "sliders"
 SUFFIX = ".safetensors"
-MAX_HEADER_BYTES = 16 * 2**20
 IDENTITY_DIGITS = 12
 
 
@@ -81,17 +81,14 @@ def _read(path: Path, slider: str, size_bytes: int, _changed: int) -> SliderFile
         "or remove it to steer by text"
     )
     content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    if not 2 <= length <= min(MAX_HEADER_BYTES, size_bytes - 8):
-        raise damaged
     try:
-        header = json.loads(content[8 : 8 + length])
-        said = header.pop("__metadata__", {})
-        ends = [tensor["data_offsets"][1] for tensor in header.values()]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+        header = read_header(io.BytesIO(content))
+        end = header.start + max(tensor["data_offsets"][1] for tensor in header.tensors.values())
+    except (ValueError, TypeError, KeyError, IndexError):
         raise damaged from None
-    if not ends or 8 + length + max(ends) != size_bytes:
+    if end != size_bytes:
         raise damaged
+    said = header.metadata
     if said.get("slider") != slider:
         raise Unavailable(
             f"{path} is not the LoRA of {slider}: its metadata say {shown(said.get('slider'))} — "

@@ -8,8 +8,6 @@ fifty between layers. The prompt itself stays as it is. Found once for each enco
 
 import hashlib
 import logging
-import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from krea_studio.direction.sliders import Contrast
 from krea_studio.engine.pipeline.prompts import PromptEmbedding, count_tokens
+from krea_studio.files import whole
 
 BATCH = 8
 SAMPLED_BYTES = 2**20
@@ -106,11 +105,8 @@ def _mean_states(pipeline: Krea2Pipeline, prompts: list[str]) -> torch.Tensor:
 
 
 def _keep(direction: Direction, path: Path) -> None:
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"unit": direction.unit.contiguous()}, temporary)
-        os.replace(temporary, path)
+        with whole(path) as temporary:
+            save_file({"unit": direction.unit.contiguous()}, temporary)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         log.warning("A text direction is not kept for the next start: %s", error)

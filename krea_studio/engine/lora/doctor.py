@@ -7,12 +7,9 @@ Does not load anything into a pipeline (`adapters` does) and keeps no list of st
 """
 
 import math
-import os
 import re
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +26,7 @@ from krea_studio.engine.lora.layers import Architecture
 from krea_studio.engine.lora.reading import LoraReading, misfit
 from krea_studio.engine.lora.report import Diagnosis, Effect, Stated
 from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.files import whole
 from krea_studio.validation import shown
 
 # DoRA magnitudes start as the norms of the base weights; those that are further away, as a root mean square of
@@ -86,20 +84,15 @@ def write(found: Diagnosis, path: Path, metadata: Mapping[str, str]) -> None:
                 state[f"{PREFIX}{layer}.lora_B.weight"] = change.up.contiguous()
     if not state:
         raise InvalidRequest(f"{shown(found.path.name)} was changed after it was looked at — look at it again")
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, temporary, {"format": "pt", **found.stated.metadata, **metadata})
-        os.replace(temporary, path)
+        with whole(path) as temporary:
+            save_file(state, temporary, {"format": "pt", **found.stated.metadata, **metadata})
     except (OSError, SafetensorError) as error:
         # safetensors has an error of its own for a full disk.
         reason = getattr(error, "strerror", None) or plain_line(str(error), 200)
         raise StorageError(
             f"{shown(str(path))} cannot be written ({reason}) — check the folder and the free space"
         ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

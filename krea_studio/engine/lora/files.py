@@ -18,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.validation import shown
+from krea_studio.weights import MOST_HEADER_BYTES
 
 MOST_BYTES = 2 * 10**9
-MOST_HEADER_BYTES = 16 * 2**20
 MOST_TENSORS = 20_000
 MOST_NAME_CHARACTERS = 500
 FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}

@@ -1,6 +1,6 @@
-"""How the library writes and reads single files, and changes a folder of them.
+"""How single files are written and read, and a folder of them is changed.
 
-A file of the library is there as a whole or not at all, whoever dies or runs out of disk while it is written. So
+A file of the studio is there as a whole or not at all, whoever dies or runs out of disk while it is written. So
 reading needs no lock; changes to a folder come one after another, over all threads and processes. A file that a person
 names may be anything: it is read only where it is a plain file, and only up to a size.
 """
@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from krea_studio.errors import InvalidRequest, StorageError
@@ -26,20 +26,29 @@ LOCK_FILE = "lock.sqlite3"
 LOCK_TIMEOUT_SECONDS = 20.0
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, and the folders above it, so that it is there as a whole or not at all.
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write a file, so that it is there as a whole or not at all; the folders above it are made.
 
-    Raises OSError; then nothing is left behind. `write_error` puts it into words.
+    What was written takes the place of `path` at the end. Raises OSError, and what is raised within; then nothing is
+    left behind. `write_error` puts it into words.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own: another process may be writing the same file.
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
-        temporary.write_bytes(content)
+        yield temporary
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write these bytes as `whole` does."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content)
 
 
 @contextmanager
