@@ -119,7 +119,7 @@ def test_rows_import_from_rows_above() -> None:
         ("import krea_studio", {*MODEL_LIBRARIES, *PAGE_LIBRARIES, "pydantic"}),
         ("import krea_studio.engine.base", {*MODEL_LIBRARIES, *PAGE_LIBRARIES}),
         ("import krea_studio.cli.main", {*MODEL_LIBRARIES, *PAGE_LIBRARIES}),
-        ("import krea_studio.ui.launch, krea_studio.ui.page", MODEL_LIBRARIES),
+        ("import krea_studio.ui.server.launch, krea_studio.ui.page", MODEL_LIBRARIES),
         (
             "import tempfile; from krea_studio import services, settings; "
             "built = services.build_services(settings.Settings(library=tempfile.mkdtemp())); "

@@ -388,7 +388,7 @@ def _serve(options: argparse.Namespace) -> int:
     settings = load_settings(
         chosen, name=lambda field: f"--{field}" if field in chosen else environment_variable(field)
     )
-    from krea_studio.ui.launch import serve
+    from krea_studio.ui.server.launch import serve
 
     serve(settings)
     return 0

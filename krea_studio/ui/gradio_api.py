@@ -18,7 +18,7 @@ from krea_studio.library.records import Record
 from krea_studio.recipe.request import GenerationRequest, default, help_text, parse_request
 from krea_studio.services import Services
 from krea_studio.studio import Saved
-from krea_studio.ui.create import GPU_QUEUE
+from krea_studio.ui.create.tab import GPU_QUEUE
 from krea_studio.ui.visitors import Visitors
 
 Pictures = list[dict[str, Any]]

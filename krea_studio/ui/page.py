@@ -4,10 +4,10 @@ import gradio as gr
 
 from krea_studio.services import Services
 from krea_studio.ui import fragments
-from krea_studio.ui.create import build_create_tab
+from krea_studio.ui.create.tab import build_create_tab
 from krea_studio.ui.gradio_api import add_endpoints
-from krea_studio.ui.moodboards import build_moodboards_tab
-from krea_studio.ui.styles import build_styles_tab
+from krea_studio.ui.moodboards.tab import build_moodboards_tab
+from krea_studio.ui.styles.tab import build_styles_tab
 from krea_studio.ui.visitors import Visitors
 
 CACHE_CHECK_SECONDS = 3600

@@ -1,7 +1,7 @@
-"""A run's events as updates of the page: one function per kind of event, no Gradio components, no engine.
+"""A run's events as updates of the page: one function per kind of event; knows parts by name, and no engine's insides.
 
-An update is a dict from the name of a part of the page (see `create.PARTS`) to its new value. The presenter keeps
-what one run has shown so far; the handler that drives it owns the events and closes them.
+An update is a dict from the name of a part of a tab to its new value. The presenter keeps what one run has shown so
+far; the handler that drives it owns the events and closes them.
 """
 
 from collections.abc import Iterable, Iterator

@@ -19,15 +19,24 @@ from krea_studio.errors import Unavailable
 from krea_studio.library.styles import Styles
 from krea_studio.recipe.request import GenerationRequest, StyleChoice, parse_request
 from krea_studio.services import Services
-from krea_studio.ui import style_choice, styles
-from krea_studio.ui.handlers import CreateHandlers
-from krea_studio.ui.style_choice import NOTES, PLACES, TRIGGERS, USUAL_WEIGHT, WEIGHTS, StyleChoiceHandlers, wished
-from krea_studio.ui.style_handlers import ALL, FAVOURITES, OFFICIAL_KEY, TO_DOWNLOAD, StyleHandlers
-from krea_studio.ui.styles import build_styles_tab
+from krea_studio.ui.create import style_choice
+from krea_studio.ui.create.handlers import CreateHandlers
+from krea_studio.ui.create.style_choice import (
+    NOTES,
+    PLACES,
+    TRIGGERS,
+    USUAL_WEIGHT,
+    WEIGHTS,
+    StyleChoiceHandlers,
+    wished,
+)
+from krea_studio.ui.styles import tab as styles
+from krea_studio.ui.styles.handlers import ALL, FAVOURITES, OFFICIAL_KEY, TO_DOWNLOAD, StyleHandlers
+from krea_studio.ui.styles.tab import build_styles_tab
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Wiring
 from tests.style_files import style_file
-from tests.ui.test_handlers import stages, values
+from tests.ui.create.test_handlers import stages, values
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 STRANGER, MEMBER = SimpleNamespace(username=None), SimpleNamespace(username="ana")

@@ -10,8 +10,9 @@ import gradio as gr
 from krea_studio.direction.styles import StyleCard
 from krea_studio.recipe.request import bounds, help_text, label
 from krea_studio.services import Services
-from krea_studio.ui import style_choice, style_fragments
-from krea_studio.ui.style_handlers import ALL, FILTERS, TEXTS, StyleHandlers
+from krea_studio.ui.create import style_choice
+from krea_studio.ui.styles import fragments as style_fragments
+from krea_studio.ui.styles.handlers import ALL, FILTERS, TEXTS, StyleHandlers
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 

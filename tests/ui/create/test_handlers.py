@@ -17,13 +17,14 @@ from krea_studio.people import Person
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, parse_request
 from krea_studio.services import Services
-from krea_studio.ui import fragments, moodboard_choice, style_choice
-from krea_studio.ui.create import LOCKS, RUN_CONTROLS
+from krea_studio.ui import fragments
+from krea_studio.ui.create import moodboard_choice, style_choice
+from krea_studio.ui.create.handlers import NEAR_SPREAD, NOT_FIELDS, CreateHandlers
+from krea_studio.ui.create.references import STRENGTHS, USUAL_STRENGTH
+from krea_studio.ui.create.style_choice import TRIGGERS, USUAL_WEIGHT, WEIGHTS
+from krea_studio.ui.create.tab import LOCKS, RUN_CONTROLS
 from krea_studio.ui.fragments import DEFECT
-from krea_studio.ui.handlers import NEAR_SPREAD, NOT_FIELDS, CreateHandlers
-from krea_studio.ui.launch import build_demo
-from krea_studio.ui.references import STRENGTHS, USUAL_STRENGTH
-from krea_studio.ui.style_choice import TRIGGERS, USUAL_WEIGHT, WEIGHTS
+from krea_studio.ui.server.launch import build_demo
 from krea_studio.ui.visitors import Visitors
 from tests.doubles import drawn, picture
 from tests.ui.conftest import PageEngine

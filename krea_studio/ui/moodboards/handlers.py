@@ -24,12 +24,13 @@ from krea_studio.direction.moodboards import Analysis, Moodboard
 from krea_studio.errors import InvalidRequest, Stopped, StudioError
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.services import Services
-from krea_studio.ui import fragments, moodboard_fragments
-from krea_studio.ui.moodboard_choice import choices_of
-from krea_studio.ui.moodboard_words import NO_WORDS, WORDS, agrees, edited, texts_of, touched
+from krea_studio.ui import fragments
+from krea_studio.ui.create.moodboard_choice import choices_of
+from krea_studio.ui.create.references import NOTHING_CAME, kept_picture
+from krea_studio.ui.moodboards import fragments as moodboard_fragments
+from krea_studio.ui.moodboards.words import NO_WORDS, WORDS, agrees, edited, texts_of, touched
 from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
 from krea_studio.ui.presenter import Update, shown
-from krea_studio.ui.references import NOTHING_CAME, kept_picture
 from krea_studio.ui.visitors import Visitors
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from PIL import Image
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.request import StyleReference
 from krea_studio.services import Services
-from krea_studio.ui.references import CARDS, PICTURES, STRENGTHS, USUAL_STRENGTH, ReferenceHandlers, wished
+from krea_studio.ui.create.references import CARDS, PICTURES, STRENGTHS, USUAL_STRENGTH, ReferenceHandlers, wished
 
 USUAL = {**dict.fromkeys(STRENGTHS, USUAL_STRENGTH), "wide_strengths": False}
 

@@ -19,11 +19,11 @@ from krea_studio.library.styles import Styles
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.style_intake import Report
-from krea_studio.ui import style_fragments
+from krea_studio.ui.create.style_choice import Chosen, StyleChoiceHandlers
 from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
 from krea_studio.ui.presenter import Update, shown
-from krea_studio.ui.style_choice import Chosen, StyleChoiceHandlers
-from krea_studio.ui.style_pictures import cover_or_tile
+from krea_studio.ui.styles import fragments as style_fragments
+from krea_studio.ui.styles.pictures import cover_or_tile
 from krea_studio.ui.visitors import Visitors
 
 TEXTS = ("trigger", "suggested_prompt")

@@ -21,7 +21,8 @@ from krea_studio.recipe.request import (
 )
 from krea_studio.services import Services
 from krea_studio.studio import draw_seed
-from krea_studio.ui import controls, fragments, moodboard_choice, style_choice
+from krea_studio.ui import controls, fragments
+from krea_studio.ui.create import moodboard_choice, style_choice
 from krea_studio.ui.presenter import Update, shown
 
 PAGE_LEVEL = "medium"

@@ -15,10 +15,11 @@ from krea_studio.direction.sliders import STARTING_POINTS
 from krea_studio.recipe.request import SLIDERS, choices, default, help_text
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
-from krea_studio.ui import controls, creativity, fragments, references, style_choice
-from krea_studio.ui import moodboard_choice as moodboard
-from krea_studio.ui.handlers import CreateHandlers
-from krea_studio.ui.recall import RECALLED
+from krea_studio.ui import controls, fragments
+from krea_studio.ui.create import creativity, references, style_choice
+from krea_studio.ui.create import moodboard_choice as moodboard
+from krea_studio.ui.create.handlers import CreateHandlers
+from krea_studio.ui.create.recall import RECALLED
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 

@@ -28,7 +28,7 @@ from krea_studio.services import Services, build_services
 from krea_studio.settings import Settings
 from krea_studio.ui import theme
 from krea_studio.ui.page import build_page
-from krea_studio.ui.protection import BodyLimit, SameSiteUploads, SecurityHeaders
+from krea_studio.ui.server.protection import BodyLimit, SameSiteUploads, SecurityHeaders
 
 logger = logging.getLogger(__name__)
 

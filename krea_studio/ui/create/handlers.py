@@ -22,12 +22,13 @@ from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import SLIDERS, parse_request
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
-from krea_studio.ui import creativity, fragments, moodboard_choice, references, style_choice
+from krea_studio.ui import fragments
 from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, mechanism_of, number_text, percent, read_number
-from krea_studio.ui.moodboard_fragments import pictures
+from krea_studio.ui.create import creativity, moodboard_choice, references, style_choice
+from krea_studio.ui.create.recall import control_values, remark
+from krea_studio.ui.moodboards.fragments import pictures
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import RunPresenter, Update, pictures_of, shown
-from krea_studio.ui.recall import control_values, remark
 from krea_studio.ui.visitors import Visitors, is_browser
 
 logger = logging.getLogger(__name__)

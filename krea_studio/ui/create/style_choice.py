@@ -16,7 +16,7 @@ from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.controls import percent, strength_of
 from krea_studio.ui.presenter import Update, shown
-from krea_studio.ui.style_pictures import cover_or_tile
+from krea_studio.ui.styles.pictures import cover_or_tile
 
 PLACES = int(bounds("styles")[1])
 RANGE = tuple(round(percent(limit)) for limit in bounds("weight", StyleChoice))

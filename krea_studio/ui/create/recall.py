@@ -17,7 +17,7 @@ from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import SLIDERS, GenerationRequest
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, number_text
-from krea_studio.ui.references import gone
+from krea_studio.ui.create.references import gone
 
 # Controls of the page that are written from a request.
 RECALLED = (

@@ -16,12 +16,13 @@ from PIL import Image
 from krea_studio.direction.moodboards import MEASURED, Analysis, Cluster, Moodboard, Swatch
 from krea_studio.library.store import Library
 from krea_studio.services import Services
-from krea_studio.ui import moodboard_fragments, moodboards
+from krea_studio.ui.create.moodboard_choice import choices_of
 from krea_studio.ui.fragments import DEFECT
-from krea_studio.ui.moodboard_choice import choices_of
-from krea_studio.ui.moodboard_handlers import STOPPED, MoodboardHandlers
-from krea_studio.ui.moodboard_words import WORDS, agrees, edited, read, texts_of
-from krea_studio.ui.moodboards import build_moodboards_tab
+from krea_studio.ui.moodboards import fragments as moodboard_fragments
+from krea_studio.ui.moodboards import tab as moodboards
+from krea_studio.ui.moodboards.handlers import STOPPED, MoodboardHandlers
+from krea_studio.ui.moodboards.tab import build_moodboards_tab
+from krea_studio.ui.moodboards.words import WORDS, agrees, edited, read, texts_of
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Wiring
 from tests.ui.conftest import PageEngine

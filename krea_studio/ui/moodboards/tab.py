@@ -8,9 +8,9 @@ picture waits for somebody's moodboard.
 import gradio as gr
 
 from krea_studio.services import Services
-from krea_studio.ui import moodboard_fragments
-from krea_studio.ui.moodboard_handlers import MoodboardHandlers
-from krea_studio.ui.moodboard_words import HINTS, LABELS, WORDS
+from krea_studio.ui.moodboards import fragments as moodboard_fragments
+from krea_studio.ui.moodboards.handlers import MoodboardHandlers
+from krea_studio.ui.moodboards.words import HINTS, LABELS, WORDS
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
