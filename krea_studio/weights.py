@@ -31,8 +31,11 @@ def read_header(file: BinaryIO, most_bytes: int = MOST_HEADER_BYTES) -> Header:
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= most_bytes:
         raise ValueError(f"A header of {length:,} bytes, of at most {most_bytes:,}")
+    content = file.read(length)
+    if len(content) < length:
+        raise ValueError(f"Only {len(content):,} bytes of a header of {length:,}")
     try:
-        header = json.loads(file.read(length))
+        header = json.loads(content)
     except RecursionError:
         raise ValueError("A header that is nested too deeply") from None
     if not isinstance(header, dict) or not isinstance(header.get(METADATA, {}), dict):

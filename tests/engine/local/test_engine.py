@@ -58,7 +58,7 @@ def test_events_tell_each_shot_step_by_step(engine):
         (Step, 0, 1), (Step, 0, 2), (ImageReady, 0, None),
         (Step, 1, 1), (Step, 1, 2), (ImageReady, 1, None),
     ]  # fmt: skip
-    assert events[-1].checkpoint == engine.checkpoint_of("turbo").name and events[-1].seconds > 0
+    assert events[-1].recipe.checkpoint == engine.checkpoint_of("turbo").name and events[-1].seconds > 0
 
 
 def test_previews_can_be_off_and_change_nothing(engine):
