@@ -1,4 +1,5 @@
 # make run   installs what is needed into .venv and serves the page at http://127.0.0.1:7860
+# make check installs ruff and mypy beside it and looks through the code; seconds
 # make test  installs what the tests need beside it and runs all tests
 #
 # Both install the versions of constraints.txt. On Linux the usual package index gives a build of torch for NVIDIA GPUs,
@@ -10,12 +11,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
+CHECK_INSTALLED := $(VENV)/.check-installed
 TEST_INSTALLED := $(VENV)/.test-installed
 
-.PHONY: run test chromium
+.PHONY: run check test chromium
 
 run: $(INSTALLED)
 	$(BIN)/python -m krea_studio serve
+
+check: $(CHECK_INSTALLED)
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
 
 # Two processes of one thread each, which the tests' conftest sees to, finish sooner than one of two threads.
 test: $(TEST_INSTALLED) chromium
@@ -31,9 +38,9 @@ $(INSTALLED): requirements.txt constraints.txt | $(BIN)/python
 	@touch $@
 
 # Dependency groups came with pip 25.1.
-$(TEST_INSTALLED): pyproject.toml $(INSTALLED)
+$(VENV)/.%-installed: pyproject.toml $(INSTALLED)
 	$(PIP) install --quiet --upgrade 'pip>=25.1'
-	$(PIP) install --quiet --group test --constraint constraints.txt
+	$(PIP) install --quiet --group $* --constraint constraints.txt
 	@touch $@
 
 # Without a Chromium the tests marked `browser` leave themselves out and say so; nothing here may fail.

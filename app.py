@@ -3,7 +3,7 @@
 from krea_studio.errors import StudioError
 from krea_studio.services import build_services
 from krea_studio.settings import load_settings
-from krea_studio.ui.launch import build_demo, serve_demo
+from krea_studio.ui.server.launch import build_demo, serve_demo
 
 try:
     services = build_services(load_settings())

@@ -2,7 +2,7 @@
 
 import sys
 
-from krea_studio.cli import main
+from krea_studio.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

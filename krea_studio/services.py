@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from krea_studio.engine.base import Engine
-from krea_studio.engine.checkpoints import CHECKPOINTS, resolve
-from krea_studio.engine.local import LocalEngine
-from krea_studio.expanders import Expanders
+from krea_studio.engine.checkpoints.table import CHECKPOINTS, resolve
+from krea_studio.engine.local.engine import LocalEngine
+from krea_studio.expansion.writers import Expanders
 from krea_studio.library.store import Library
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import Settings
@@ -43,16 +43,16 @@ class StyleDoctor:
         """What a file is; the engine's `diagnose`."""
         # Two threads that import diffusers at once, this one and the engine's, get half of it each.
         self._engine.prepare()
-        from krea_studio.engine import architectures, style_doctor
+        from krea_studio.engine.lora import doctor, layers
 
         chosen = {each.name: each for each in (resolve(self._settings.checkpoint_for(v)) for v in VARIANTS)}
-        return style_doctor.diagnose(path, architectures.architectures((CHECKPOINTS | chosen).values()))
+        return doctor.diagnose(path, layers.architectures((CHECKPOINTS | chosen).values()))
 
     def write(self, found: Any, path: Path, metadata: Mapping[str, str]) -> None:
         """Write an accepted file in the form that loads; the engine's `write`."""
-        from krea_studio.engine import style_doctor
+        from krea_studio.engine.lora import doctor
 
-        style_doctor.write(found, path, metadata)
+        doctor.write(found, path, metadata)
 
 
 def build_services(settings: Settings, pictures: Path | None = None) -> Services:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -132,6 +132,6 @@ def load_settings(
         if variable.upper().startswith(PREFIX) and variable.upper() not in known:
             raise InvalidRequest(f"{variable} is not an option of the studio — use {', '.join(sorted(known))}")
     try:
-        return Settings(**chosen)
+        return Settings(**dict[str, Any](chosen))
     except ValidationError as error:
         raise refusal(error, Settings, name, "the settings") from None

@@ -18,16 +18,18 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from krea_studio.direction.analysis import measured_analysis
-from krea_studio.direction.creativity import Expander, expand
 from krea_studio.direction.moodboards import MEASURED, Analysis, Moodboard
 from krea_studio.direction.references import attended_pictures, board_words
-from krea_studio.direction.written import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
 from krea_studio.engine.base import Chat, Engine, Failed, ImageReady, Loading, Queued, Step
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
-from krea_studio.expanders import Expanders, ForOneRun
+from krea_studio.expansion.board_words import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
+from krea_studio.expansion.creativity import Expander, expand
+from krea_studio.expansion.writers import Expanders, ForOneRun
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
-from krea_studio.recipe.plan import GenerationPlan, Shot, plan, with_triggers
+from krea_studio.people import LOCAL, Person
+from krea_studio.recipe.plan import GenerationPlan, plan
+from krea_studio.recipe.recipe import Shot, with_triggers
 from krea_studio.recipe.request import RAW, SEED_LIMIT, Expansion, GenerationRequest, MoodboardChoice, bounds
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.validation import shown
@@ -75,29 +77,34 @@ class Studio:
         self.library = library
         self.expanders = expanders
 
-    def generate(self, request: GenerationRequest, owner: str = "local") -> Generator[StudioEvent, None, None]:
+    def generate(self, request: GenerationRequest, person: Person = LOCAL) -> Generator[StudioEvent, None, None]:
         """The events of a run: Started, then the engine's own with Saved in place of ImageReady, in shot order.
 
         A failed run ends with Failed, after the pictures that were finished. Closing the iterator ends the run at its
         next step; pictures that were finished by then are still kept. Raises InvalidRequest or StorageError at once,
-        before anything runs, where the request or the library cannot be used, or a picture that it refers to is gone.
-        `owner` goes into the records.
+        before anything runs, where the request or the library cannot be used, or a picture that it refers to is gone;
+        Unavailable where the engine's abilities say that it cannot be drawn.
+        `person` owns the pictures.
         """
         request = self._with_styles(self._with_moodboard(request))
         resolved = plan(request, draw_seed() if request.seed is None else request.seed, draw_seed())
+        self.engine.abilities(request.variant).require(resolved.shots)
         wanted = {each.image for shot in resolved.shots for each in attended_pictures(shot)}
         pictures = {image: self._picture(image, request.moodboard) for image in sorted(wanted)}
         self.library.check_writable()
         styles = {style: self.library.styles.path(style) for style in resolved.shots[0].style_weights}
-        return self._run(replace(resolved, pictures=pictures, styles=styles), owner)
+        return self._run(replace(resolved, pictures=pictures, styles=styles), person)
 
     def _picture(self, image: str, board: MoodboardChoice | None) -> bytes:
         """The PNG of a picture that is attended to; of a board's the board is told where it is lost."""
         try:
             return self.library.references.read(image)
         except InvalidRequest:
-            content = board.content if board else None
-            if content is None or image not in (each.image for each in content.representatives):
+            if (
+                board is None
+                or board.content is None
+                or image not in (each.image for each in board.content.representatives)
+            ):
                 raise
             raise InvalidRequest(
                 f"A picture that stands for moodboard {shown(board.name)} is not in the library any more — add it to "
@@ -143,13 +150,13 @@ class Studio:
 
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompt-writer") as writer:
             try:
-                for shot in resolved.shots:
+                for place, shot in enumerate(resolved.shots):
                     if shot.creativity != RAW and shot.expansion is None:
                         expander = expander or ForOneRun(self.expanders.of(shot.variant))
                         writing = writer.submit(self._expansion, shot, expander, check)
                         while not wait((writing,), timeout=SILENCE_SECONDS).done:
-                            yield Expanding(shot.index)
-                        shot = replace(shot, expansion=writing.result())
+                            yield Expanding(place)
+                        shot = shot.model_copy(update={"expansion": writing.result()})
                     shots.append(shot)
             finally:
                 left.set()
@@ -225,7 +232,7 @@ class Studio:
                 log.warning("%s: %s", writer, error.message)
             else:
                 words = {"taste_profile": found.taste_profile, "keywords": found.keywords, "avoids": found.avoids}
-                return Analysis.model_validate(dict(measured.analysis) | words | {"written_by": writer})
+                return Analysis.model_validate(dict(measured.analysis or ()) | words | {"written_by": writer})
         return None
 
     def _with_moodboard(self, request: GenerationRequest) -> GenerationRequest:
@@ -248,7 +255,7 @@ class Studio:
             known.append(choice)
         return request.model_copy(update={"styles": tuple(known)})
 
-    def _run(self, resolved: GenerationPlan, owner: str) -> Generator[StudioEvent, None, None]:
+    def _run(self, resolved: GenerationPlan, person: Person) -> Generator[StudioEvent, None, None]:
         yield Started(resolved)
         try:
             resolved = yield from self._expanded(resolved)
@@ -264,7 +271,7 @@ class Studio:
                     if isinstance(event, Failed):
                         failed = event
                     elif isinstance(event, ImageReady):
-                        writing.append((event.shot, writer.submit(self._keep, resolved, event, owner)))
+                        writing.append((event.shot, writer.submit(self._keep, event, person)))
                     else:
                         yield event
                     while writing and writing[0][1].done():
@@ -284,15 +291,8 @@ class Studio:
         if failed:
             yield failed
 
-    def _keep(self, resolved: GenerationPlan, ready: ImageReady, owner: str) -> Record:
-        shot = resolved.shots[ready.shot]
-        return self.library.save(
-            shot,
-            ready.image,
-            shot.recipe(ready.checkpoint, ready.slider_mechanisms, ready.reference_mechanism, ready.weights),
-            ready.seconds,
-            owner,
-        )
+    def _keep(self, ready: ImageReady, person: Person) -> Record:
+        return self.library.save(ready.recipe, ready.image, ready.seconds, person)
 
 
 def _opened(png: bytes) -> Image.Image:

@@ -23,7 +23,7 @@ from krea_studio.direction.styles import (
     refused,
 )
 from krea_studio.errors import InvalidRequest, StudioError, Unavailable
-from krea_studio.library.files import TEMPORARY_SUFFIX, write_error
+from krea_studio.files import TEMPORARY_SUFFIX, write_error
 from krea_studio.library.hub import Hub, HubFile, parse_reference
 from krea_studio.library.names import folded, plain_name
 from krea_studio.library.style_files import MADE_FOR, stated

@@ -72,7 +72,7 @@ def _phrase(schema: dict[str, Any]) -> str:
     if kind == "array":
         return f"give a list of at most {schema['maxItems']}"
     if kind == "object":
-        return "give an object with " + " and ".join(schema["properties"])
+        return "give an object" + (" with " + " and ".join(schema["properties"]) if "properties" in schema else "")
     if "maxLength" in schema:
         return f"give a text of {schema.get('minLength', 0):,} to {schema['maxLength']:,} characters"
     return "give a text" if "pattern" not in schema else schema["description"]
@@ -132,7 +132,7 @@ def _where(model: type[BaseModel], location: tuple[int | str, ...], name: Callab
             words.append(f"number {part + 1}")
         else:
             field = _owner(model, location[:depth]).model_fields.get(part)
-            words.append((field.title if field and field.title else part).lower())
+            words.append(field.title.lower() if field and field.title else part if field else shown(part))
     return ", ".join(words)
 
 

@@ -54,7 +54,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """The real engine on the embedded checkpoints, built once; loading them is most of what a test would wait for."""
-    from krea_studio.engine.local import LocalEngine
+    from krea_studio.engine.local.engine import LocalEngine
 
     return LocalEngine(Settings())
 

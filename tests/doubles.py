@@ -12,9 +12,11 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from krea_studio.engine.abilities import Abilities
 from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, ImageReady, Step
 from krea_studio.errors import InvalidRequest, Unavailable
-from krea_studio.recipe.plan import GenerationPlan, Shot
+from krea_studio.recipe.plan import GenerationPlan
+from krea_studio.recipe.recipe import Shot
 
 Script = list[Event | BaseException | Callable[[], None]]
 
@@ -50,8 +52,8 @@ class ScriptedEngine:
     def status(self) -> EngineStatus:
         return EngineStatus(device="cpu", precision="float32")
 
-    def availability(self, variant: str) -> str | None:
-        return None
+    def abilities(self, variant: str) -> Abilities:
+        return Abilities()
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded=True)
@@ -74,18 +76,18 @@ def picture(shot: Shot) -> Image.Image:
     return Image.new("RGB", (shot.width, shot.height), (shot.seed % 256, shot.seed // 256 % 256, 90))
 
 
-def drawn(shot: Shot) -> list[Event]:
+def drawn(shot: Shot, place: int = 0) -> list[Event]:
     """The events of one shot that succeeds: its first and last step, and its picture."""
     return [
-        Step(shot.index, 1, shot.steps),
-        Step(shot.index, shot.steps, shot.steps),
-        ImageReady(shot.index, picture(shot), 0.5, f"mini-{shot.variant}"),
+        Step(place, 1, shot.steps),
+        Step(place, shot.steps, shot.steps),
+        ImageReady(place, picture(shot), 0.5, shot.recipe(f"mini-{shot.variant}")),
     ]
 
 
 def whole_run(plan: GenerationPlan) -> Script:
     """The events of a run that succeeds."""
-    return [event for shot in plan.shots for event in drawn(shot)]
+    return [event for place, shot in enumerate(plan.shots) for event in drawn(shot, place)]
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,15 @@ valid = {
 }
 """Fields with every value that a request may have."""
 
-ready_data = optional(ready, prompt=prompts)
+
+def with_effect(data: dict[str, Any]) -> dict[str, Any]:
+    """Without a negative prompt where guidance is off."""
+    own = data.get("guidance_scale")
+    guided = VARIANTS[data.get("variant", "turbo")].guidance_scale if own is None else own
+    return data if guided else {**data, "negative_prompt": ""}
+
+
+ready_data = optional(ready, prompt=prompts).map(with_effect)
 valid_data = optional(valid, prompt=prompts)
 
 anything = st.recursive(

@@ -10,8 +10,8 @@ def style_file(path: Path, seed: int = 7, **metadata: str) -> Path:
     from safetensors.torch import save_file
     from torch import Generator, randn
 
-    from krea_studio.engine.architectures import architectures
-    from krea_studio.engine.checkpoints import CHECKPOINTS
+    from krea_studio.engine.checkpoints.table import CHECKPOINTS
+    from krea_studio.engine.lora.layers import architectures
 
     (turbo,) = architectures([CHECKPOINTS["mini-turbo"]])
     noise, state = Generator().manual_seed(seed), {}

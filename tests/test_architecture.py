@@ -1,9 +1,12 @@
-"""Imports point one way, heavy libraries stay in their rooms, and what must open at once does not load them."""
+"""Imports point one way, as docs/architecture.md says, and what must open at once does not load heavy libraries."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -11,67 +14,103 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "krea_studio"
 
-# A room may import from rooms further up, and from itself; `safety` and `api` are places for later ones.
-LEVELS = [
-    {"errors"},
-    {"validation"},
-    {"settings", "recipe"},
-    {"direction"},
-    {"engine", "library", "safety"},
-    {"expanders", "redrawing", "style_intake"},
-    {"studio"},
-    {"services"},
-    {"ui", "api", "training"},
-    {"measures"},
-    {"cli_parts"},
-    {"cli_moodboards", "cli_style_doctor", "cli_styles"},
-    {"cli"},
-    {"__main__"},
-]
-LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-
+OWN = "krea_studio."
+EVERYWHERE = {"pydantic", "numpy", "PIL"}
 MODEL_LIBRARIES = {"torch", "diffusers", "transformers", "peft", "accelerate", "safetensors"}
-MODEL_ROOMS = {"engine", "training", "measures"}
 PAGE_LIBRARIES = {"gradio", "gradio_client", "starlette", "fastapi"}
-PAGE_ROOMS = {"ui", "api"}
+
+
+@dataclass(frozen=True)
+class Room:
+    """A row of the table in docs/architecture.md."""
+
+    names: tuple[str, ...]
+    imports: tuple[str, ...]
+    libraries: tuple[str, ...]
+
+    def holds(self, module: str) -> bool:
+        """Whether `engine.base`, or just `engine`, is in this room."""
+        return any(fnmatch(module.split(".")[0], name) for name in self.names)
+
+
+def rooms() -> list[Room]:
+    table = re.search(
+        r"\n\| room .*?\n\|[-|]+\n(.*?)\n\n", (ROOT / "docs/architecture.md").read_text("utf-8"), re.DOTALL
+    )
+    assert table, "docs/architecture.md has its table of rooms"
+    rows = [row.strip("|").split("|") for row in table[1].split("\n")]
+    return [Room(*(tuple(re.findall(r"`([^`]+)`", row[column])) for column in (0, 2, 3))) for row in rows]
+
+
+ROOMS = rooms()
 
 
 def modules() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module: str) -> Room:
+    (room,) = (room for room in ROOMS if room.holds(module))
+    return room
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports, at its top or inside a function."""
+    """Every module that a file imports, at its top or inside a function; `engine` and `engine.base` for our own."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (alias.name.removeprefix(OWN) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relative to itself; name the module in full"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found = [f"{node.module}.{alias.name}" for alias in node.names]
+            inside = [name for name in found if is_module(name)]
+            yield from (name.removeprefix(OWN) for name in inside or [node.module])
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_imports_point_one_way(path: Path) -> None:
-    room = room_of(path)
-    assert room in LEVEL, f"say in LEVELS where the room {room} stands"
-    reached = {name.split(".")[1] for name in imports(path) if name.startswith("krea_studio.")}
-    own_names = {"__version__"}
-    for other in reached - {room} - own_names:
-        assert LEVEL[other] < LEVEL[room], f"{room} may not import {other}"
+def is_module(name: str) -> bool:
+    place = ROOT / Path(*name.split("."))
+    return place.is_dir() or place.with_suffix(".py").is_file()
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_heavy_libraries_stay_in_their_rooms(path: Path) -> None:
-    reached = {name.split(".")[0] for name in imports(path)}
-    if room_of(path) not in MODEL_ROOMS:
-        assert not reached & MODEL_LIBRARIES
-    if room_of(path) not in PAGE_ROOMS:
-        assert not reached & PAGE_LIBRARIES
+def own(path: Path) -> set[str]:
+    """What a file imports of the project, beside the package itself (for its version)."""
+    return {name for name in imports(path) if is_module(OWN + name)}
+
+
+def libraries(path: Path) -> set[str]:
+    outside = {name.split(".")[0] for name in imports(path) if not is_module(OWN + name)}
+    return outside - set(sys.stdlib_module_names) - {"krea_studio"} - EVERYWHERE
+
+
+def allows(entry: str, module: str) -> bool:
+    return module == entry or module.startswith(entry + ".")
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_a_room_reaches_only_for_what_its_row_names(path: Path) -> None:
+    room = room_of(name_of(path))
+    for module in own(path):
+        assert room.holds(module) or any(allows(entry, module) for entry in room.imports), f"not in its row: {module}"
+    assert libraries(path) <= set(room.libraries)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.names[0])
+def test_a_row_names_no_more_than_its_room_needs(room: Room) -> None:
+    files = [path for path in modules() if room.holds(name_of(path))]
+    assert files, "the room exists"
+    reached = {module for path in files for module in own(path)}
+    used = {name for path in files for name in libraries(path)}
+    assert set(room.libraries) == used
+    assert all(any(allows(entry, module) for module in reached) for entry in room.imports)
+
+
+def test_rows_import_from_rows_above() -> None:
+    for number, room in enumerate(ROOMS):
+        for entry in room.imports:
+            assert any(above.holds(entry) for above in ROOMS[:number]), f"{room.names[0]} imports {entry}"
 
 
 @pytest.mark.parametrize(
@@ -79,12 +118,12 @@ def test_heavy_libraries_stay_in_their_rooms(path: Path) -> None:
     [
         ("import krea_studio", {*MODEL_LIBRARIES, *PAGE_LIBRARIES, "pydantic"}),
         ("import krea_studio.engine.base", {*MODEL_LIBRARIES, *PAGE_LIBRARIES}),
-        ("import krea_studio.cli", {*MODEL_LIBRARIES, *PAGE_LIBRARIES}),
-        ("import krea_studio.ui.launch, krea_studio.ui.page", MODEL_LIBRARIES),
+        ("import krea_studio.cli.main", {*MODEL_LIBRARIES, *PAGE_LIBRARIES}),
+        ("import krea_studio.ui.server.launch, krea_studio.ui.page", MODEL_LIBRARIES),
         (
             "import tempfile; from krea_studio import services, settings; "
             "built = services.build_services(settings.Settings(library=tempfile.mkdtemp())); "
-            "[(built.engine.availability(v), built.engine.checkpoint_of(v)) for v in ('medium', 'large', 'turbo')]; "
+            "[(built.engine.abilities(v), built.engine.checkpoint_of(v)) for v in ('medium', 'large', 'turbo')]; "
             "built.engine.status()",
             {*MODEL_LIBRARIES, *PAGE_LIBRARIES},
         ),
@@ -98,7 +137,7 @@ def test_what_opens_at_once_does_not_load_the_model_code(statement: str, absent:
     assert not set(done.stdout.split()) & absent
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_every_module_says_what_it_is(path: Path) -> None:
     text = path.read_text("utf-8")
     assert ast.get_docstring(ast.parse(text))

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from PIL import Image
 
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.moodboards import Analysis
-from krea_studio.direction.written import INSTRUCTION
+from krea_studio.engine.abilities import Abilities, Ability
 from krea_studio.engine.base import (
     Chat,
     EngineStatus,
@@ -28,10 +27,13 @@ from krea_studio.engine.base import (
     Step,
 )
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
-from krea_studio.expanders import Expanders, ResidentWriter
+from krea_studio.expansion.board_words import INSTRUCTION
+from krea_studio.expansion.writers import Expanders, ResidentWriter
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.store import Library
+from krea_studio.people import Person
 from krea_studio.recipe.plan import plan
+from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest, parse_request
 from krea_studio.services import Services
 from krea_studio.settings import Settings
@@ -51,17 +53,17 @@ def saved(events: list[StudioEvent]) -> list[Saved]:
 class TestWithTheRealEngine:
     def test_pictures_follow_the_plan_and_are_on_disk(self, services: Services) -> None:
         announced = []
-        for event in services.studio.generate(request_of(batch=2), owner="ada"):
+        for event in services.studio.generate(request_of(batch=2), Person("ada")):
             announced.append(event)
             if isinstance(event, Saved):
                 assert event.record.path.is_file() and event.record.thumbnail.is_file()
         started = announced[0]
         assert isinstance(started, Started)
         assert [event.shot for event in saved(announced)] == [0, 1]
-        for shot, event in zip(started.plan.shots, saved(announced), strict=True):
+        for place, (shot, event) in enumerate(zip(started.plan.shots, saved(announced), strict=True)):
             record = event.record
-            assert (record.seed, record.owner) == (7 + shot.index, "ada")
-            assert read_recipe(record.path) == shot.recipe(record.checkpoint)
+            assert (record.recipe.seed, record.owner) == (7 + place, "ada")
+            assert read_recipe(record.path) == record.recipe == shot.recipe(record.recipe.checkpoint)
             with Image.open(record.path) as image:
                 assert image.size == (512, 512) and image.mode == "RGB"
         assert {(event.shot, event.step) for event in announced if isinstance(event, Step)} >= {(0, 1), (0, 2), (1, 2)}
@@ -75,7 +77,7 @@ class TestWithTheRealEngine:
         batch = pixels(request_of(batch=2))
         assert pixels(request_of()) + pixels(request_of(seed=8)) == batch
         recipe = services.library.recent(1)[0].recipe
-        assert pixels(GenerationRequest.from_recipe(recipe)) == batch[1:]
+        assert pixels(recipe.request()) == batch[1:]
 
     def test_closing_stops_the_run_and_the_next_one_works(self, services: Services) -> None:
         events = services.studio.generate(request_of(batch=4, steps=100))
@@ -103,7 +105,9 @@ def studio(double: ScriptedEngine, library: Library) -> Studio:
 
 def events_of(request: GenerationRequest, shots: int) -> list[Event]:
     """What an engine says while it draws the first `shots` of a request."""
-    return [event for shot in plan(request, request.seed).shots[:shots] for event in drawn(shot)]
+    return [
+        event for place, shot in enumerate(plan(request, request.seed).shots[:shots]) for event in drawn(shot, place)
+    ]
 
 
 def test_events_pass_and_pictures_become_records(studio: Studio, double: ScriptedEngine) -> None:
@@ -113,9 +117,21 @@ def test_events_pass_and_pictures_become_records(studio: Studio, double: Scripte
     assert isinstance(events[0], Started)
     assert events[1:3] == [Queued(0), Loading("a")]
     assert [event.shot for event in saved(events)] == [0, 1, 2]
-    assert [event.record.seed for event in saved(events)] == [7, 8, 9]
-    assert {event.record.checkpoint for event in saved(events)} == {"mini-turbo"}
+    assert [event.record.recipe.seed for event in saved(events)] == [7, 8, 9]
+    assert {event.record.recipe.checkpoint for event in saved(events)} == {"mini-turbo"}
     assert double.ended == 1
+
+
+def test_what_the_engine_cannot_do_is_told_before_anything_runs(
+    studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    abilities = Abilities(controls={"movement": Ability(reason="Its file is damaged — train it again")})
+    monkeypatch.setattr(double, "abilities", lambda variant: abilities)
+    for wishes in ({"movement": 5}, {"random_mode": True, "creativity": "high"}):
+        with pytest.raises(Unavailable, match="Movement does not work here. Its file is damaged — train it again"):
+            studio.generate(request_of(**wishes))
+    assert double.plans == []
+    assert saved(list(studio.generate(request_of(intensity=5))))
 
 
 def test_a_seed_is_drawn_when_none_is_given(studio: Studio, double: ScriptedEngine) -> None:
@@ -132,7 +148,7 @@ def test_the_engine_goes_on_while_a_picture_is_written(
     studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = request_of(batch=2)
-    first, second = (drawn(shot) for shot in plan(request, 7).shots)
+    first, second = (drawn(shot, place) for place, shot in enumerate(plan(request, 7).shots))
     may_write, save = threading.Event(), studio.library.save
 
     def slow_save(*arguments: object) -> object:
@@ -199,7 +215,7 @@ def test_a_closed_run_keeps_what_was_finished(studio: Studio, double: ScriptedEn
             break
     events.close()
     assert double.ended == 1
-    assert {record.seed for record in studio.library.recent(9)} == {7, 8}
+    assert {record.recipe.seed for record in studio.library.recent(9)} == {7, 8}
     assert list(events) == []
 
 
@@ -208,7 +224,7 @@ def test_a_defect_of_the_engine_is_not_hidden(studio: Studio, double: ScriptedEn
     double.scripts = [[*events_of(request, 1), ZeroDivisionError()]]
     with pytest.raises(ZeroDivisionError):
         list(studio.generate(request))
-    assert [record.seed for record in studio.library.recent(9)] == [7]
+    assert [record.recipe.seed for record in studio.library.recent(9)] == [7]
 
 
 def test_what_cannot_run_is_refused_at_once(studio: Studio, double: ScriptedEngine) -> None:
@@ -269,7 +285,7 @@ class TestReferences:
         assert set(double.plans[0].pictures) == {each.image for each in content.representatives} == set(looks)
 
         boards.delete("Dusk")
-        again = GenerationRequest.from_recipe(event.record.recipe)
+        again = event.record.recipe.request()
         list(studio.generate(again))
         assert double.plans[1].shots == double.plans[0].shots
         assert double.plans[1].pictures == double.plans[0].pictures
@@ -422,27 +438,25 @@ class ThinkingEngine(ScriptedEngine):
 
 
 class TestExpansion:
-    def recipes(self, studio: Studio, request: GenerationRequest) -> list[dict[str, Any]]:
+    def recipes(self, studio: Studio, request: GenerationRequest) -> list[Recipe]:
         return [event.record.recipe for event in studio.generate(request) if isinstance(event, Saved)]
 
     def test_raw_asks_nobody(self, library: Library) -> None:
         engine = ThinkingEngine()
         (recipe,) = self.recipes(studio_of(engine, library), request_of())
-        assert recipe["expansion"] is None and engine.asked == []
+        assert recipe.expansion is None and engine.asked == []
 
     @pytest.mark.parametrize("level", ["low", "medium", "high"])
     def test_each_picture_s_prompt_is_written_out_with_its_seed(self, library: Library, level: str) -> None:
         engine = ThinkingEngine()
         studio = studio_of(engine, library)
         recipes = self.recipes(studio, request_of(batch=2, creativity=level))
-        assert [recipe["expansion"]["seed"] for recipe in recipes] == [7, 8] == [chat.seed for chat in engine.asked]
+        assert [recipe.expansion.seed for recipe in recipes] == [7, 8] == [chat.seed for chat in engine.asked]
         for recipe, shot in zip(recipes, engine.plans[0].shots, strict=True):
-            assert recipe["prompt"] == "a fox" and recipe["creativity"] == level
-            assert shot.conditioning_prompt == recipe["expansion"]["text"] != "a fox"
-            assert (recipe["expansion"]["writer"], recipe["expansion"]["model"]) == (
-                "text encoder", "Qwen3-VL of a test",
-            )  # fmt: skip
-            again = self.recipes(studio, GenerationRequest.from_recipe(recipe))
+            assert recipe.prompt == "a fox" and recipe.creativity == level
+            assert shot.conditioning_prompt == recipe.expansion.text != "a fox"
+            assert (recipe.expansion.writer, recipe.expansion.model) == ("text encoder", "Qwen3-VL of a test")
+            again = self.recipes(studio, recipe.request())
             assert again == [recipe]
         assert len(engine.asked) == 2, "a recipe is drawn with the text that it has"
 
@@ -450,13 +464,13 @@ class TestExpansion:
         texts = {level: studio.expand(request_of(creativity=level), 3) for level in ("low", "medium", "high")}
         assert all(each.writer == "phrasebook" and "a fox" in each.text for each in texts.values())
         (recipe,) = self.recipes(studio, request_of(creativity="medium", seed=3))
-        assert recipe["expansion"] == texts["medium"].model_dump(mode="json")
+        assert recipe.expansion == texts["medium"]
         with pytest.raises(InvalidRequest, match="^Creativity is raw"):
             studio.expand(request_of(), 3)
 
     def test_a_text_that_is_given_is_drawn(self, studio: Studio, double: ScriptedEngine) -> None:
         request = request_of(batch=2, creativity="high", expansion={"text": "a fox in ink"})
-        assert [recipe["expansion"]["writer"] for recipe in self.recipes(studio, request)] == ["person"] * 2
+        assert [recipe.expansion.writer for recipe in self.recipes(studio, request)] == ["person"] * 2
         assert [shot.conditioning_prompt for shot in double.plans[0].shots] == ["a fox in ink"] * 2
 
     def test_it_is_told_and_can_be_given_up(self, library: Library) -> None:
@@ -473,8 +487,8 @@ class TestExpansion:
         recipes = self.recipes(studio, request_of(batch=4, creativity="high"))
         assert len(recipes) == 4 and len(engine.asked) == 1, "what is late for one picture is not asked for the next"
         for recipe in recipes:
-            assert recipe["expansion"]["text"] == "a fox"
-            assert "The model is late — try again" in recipe["expansion"]["notice"]
+            assert recipe.expansion.text == "a fox"
+            assert "The model is late — try again" in recipe.expansion.notice
         # The next run asks again, and so does a person who only wants the text.
         expansion = studio.expand(request_of(creativity="high"), 3)
         assert "The model is late" in expansion.notice and len(engine.asked) == 2
@@ -489,7 +503,7 @@ class TestExpansion:
         monkeypatch.setattr(engine, "write", lambda variant, chat, check: f"a fox. A {'x' * 10_000}.")
         engine.count_tokens = lambda variant, text: (1, 507)
         (recipe,) = self.recipes(studio_of(engine, library), request_of(creativity="high"))
-        assert recipe["expansion"]["text"] == "a fox." and recipe["expansion"]["writer"] == "text encoder"
+        assert recipe.expansion.text == "a fox." and recipe.expansion.writer == "text encoder"
 
     def test_a_writer_that_is_not_there_is_a_failed_run(self, double: ScriptedEngine, library: Library) -> None:
         for expander, words in (("text encoder", "cannot write"), ("endpoint", "no address is set")):
@@ -505,7 +519,7 @@ class TestExpansion:
         double.count_tokens = lambda variant, text: (len(text.split()), 32)
         studio = studio_of(double, library)
         expansion = studio._expansion(shot, studio.expanders.of(shot.variant), lambda: None)
-        assert len(replace(shot, expansion=expansion).conditioning_prompt.split()) <= 32
+        assert len(shot.model_copy(update={"expansion": expansion}).conditioning_prompt.split()) <= 32
 
 
 class TestStyles:
@@ -515,7 +529,7 @@ class TestStyles:
         card = taken_in(library.styles, "woodcut")
         events = list(studio.generate(request_of(styles=[{"name": "Woodcut", "weight": 0.5}])))
         recipe = events[-1].record.recipe
-        assert recipe["styles"] == [
+        assert recipe.as_json()["styles"] == [
             {"name": "woodcut", "weight": 0.5, "trigger": "woodcut print", "identity": card.identity}
         ]
         (shot,) = double.plans[0].shots
@@ -523,10 +537,10 @@ class TestStyles:
         assert double.plans[0].styles == {card.identity: library.styles.path(card.identity)}
 
         library.styles.rename("woodcut", "linocut")
-        assert isinstance(list(studio.generate(GenerationRequest.from_recipe(recipe)))[-1], Saved)
+        assert isinstance(list(studio.generate(recipe.request()))[-1], Saved)
         library.styles.delete("linocut")
         with pytest.raises(InvalidRequest, match="import it again"):
-            studio.generate(GenerationRequest.from_recipe(recipe))
+            studio.generate(recipe.request())
 
     def test_at_weight_0_it_need_not_even_be_there(self, studio: Studio, double: ScriptedEngine) -> None:
         list(studio.generate(request_of(styles=[{"name": "gone", "weight": 0.0}])))

@@ -183,7 +183,7 @@ def _told_looks(groups: Sequence[Sequence[Traits]], words: int) -> str:
     if len(groups) == 1:
         return f"All {len(groups[0])} pictures share one look." if len(groups[0]) > 1 else "Measured on one picture."
     clear = [_poles(_levels(group)) for group in groups]
-    told = []
+    told: list[str] = []
     for group, own in zip(groups[:_TOLD_LOOKS], clear, strict=False):
         noun = "" if told else " pictures" if len(group) > 1 else " picture"
         names = list(named_shares(*_swatches(group)))[:2]

@@ -45,7 +45,8 @@ def rgb(colour: np.ndarray) -> tuple[int, int, int]:
     xyz = np.where(f**3 > 216 / 24389, f**3, (116 * f - 16) * 27 / 24389)
     linear = np.clip(np.linalg.solve(_TO_XYZ, xyz), 0, 1)
     values = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return tuple(round(float(v) * 255) for v in values)
+    red, green, blue = (round(float(value) * 255) for value in values)
+    return red, green, blue
 
 
 def palette_distance(picture: Image.Image, other: Image.Image) -> float:

@@ -48,7 +48,7 @@ def shapes(picture: Image.Image) -> float:
         for axis in (0, 1):
             for step in (1, -1):
                 same = np.roll(colours, step, axis) == colours
-                edge = [slice(None)] * 2
+                edge: list[slice | int] = [slice(None)] * 2
                 edge[axis] = 0 if step == 1 else -1
                 same[tuple(edge)] = False
                 names = np.where(same, np.minimum(names, np.roll(names, step, axis)), names)

@@ -131,7 +131,7 @@ def edited(analysis: Analysis, changes: Mapping[str, Any], name: Callable[[str],
     Raises InvalidRequest, one line, for a value that a field does not take.
     """
     try:
-        return Analysis.model_validate(dict(analysis) | changes)
+        return Analysis.model_validate({**dict(analysis), **changes})
     except ValidationError as error:
         raise refusal(error, Analysis, name, "an analysis") from None
 

@@ -8,9 +8,8 @@ attended to is the engine's part.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from krea_studio.recipe.plan import Shot
+from krea_studio.recipe.recipe import Recipe, Shot
 
 MECHANISM = "reference attention 3"
 """Goes into the recipe; the number counts changes that alter pictures."""
@@ -83,22 +82,22 @@ def board_words(shot: Shot, vocabulary: Mapping[str, Sequence[str]] | None) -> t
     return (keywords, avoids, strength) if strength > 0 else ("", keywords, -strength)
 
 
-def other_mechanism(recipe: Mapping[str, Any]) -> str:
+def other_mechanism(recipe: Recipe) -> str:
     """What a person should know when a recipe's references worked otherwise than they do here; empty if not."""
-    there = recipe.get("reference_mechanism")
-    if not isinstance(there, str) or there == MECHANISM:
+    there = recipe.reference_mechanism
+    if there in (None, MECHANISM):
         return ""
     return f"References worked by {there} there, by {MECHANISM} here: expect a different picture."
 
 
-def references_text(recipe: Mapping[str, Any]) -> str:
+def references_text(recipe: Recipe) -> str:
     """A picture's references and moodboard in one line, with their strengths; empty without any."""
     told = []
-    strengths = [each["strength"] for each in recipe.get("style_references") or ()]
+    strengths = [each.strength for each in recipe.style_references]
     if strengths:
         told.append(f"style reference{'s' * (len(strengths) > 1)} at {', '.join(map(percent, strengths))}")
-    if board := recipe.get("moodboard"):
-        told.append(f"moodboard «{board['name']}» at {percent(board['strength'])}")
+    if board := recipe.moodboard:
+        told.append(f"moodboard «{board.name}» at {percent(board.strength)}")
     return ", ".join(told)
 
 

@@ -8,9 +8,8 @@ English over varied subjects and media.
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
 
+from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import SLIDERS
 
 SLIDER_LORA = "slider LoRA"
@@ -116,31 +115,25 @@ def _scene(vocabulary: Vocabulary | None, draw: random.Random) -> str:
     return scene + (f", {words['palette']}" if draw.random() < 0.8 else "")
 
 
-def other_mechanisms(
-    recipe: Mapping[str, Any], here: Mapping[str, str], loras: Mapping[str, str] = MappingProxyType({})
-) -> str:
+def other_mechanisms(recipe: Recipe, here: Mapping[str, str]) -> str:
     """What a person should know when a recipe's sliders worked otherwise than they do here; empty when they did not.
 
-    `here` is the mechanism of each slider on the checkpoint that is to draw, `loras` the identity of the LoRA of each
-    that works by one. The data of a text direction goes with the checkpoint's weights.
+    `here` is the mechanism of each slider on the checkpoint that is to draw, with the identity of its LoRA where it
+    works by one. The data of a text direction goes with the checkpoint's weights.
     """
-    there = recipe.get("slider_mechanisms")
-    told = []
-    for name, words in there.items() if isinstance(there, Mapping) else ():
-        now = here.get(name, "")
-        if now == SLIDER_LORA and name in loras:
-            now = f"{SLIDER_LORA} {loras[name]}"
-        if isinstance(words, str) and not words.startswith(now):
-            told.append(f"{name} worked by {words} there, by {now} here")
-    return f"{'; '.join(told)}: expect a different picture." if told else ""
-
-
-def values_text(recipe: Mapping[str, Any]) -> str:
-    """A picture's slider values in one line; empty where all are 0 and nothing was drawn."""
-    values = {slider: recipe.get(slider, 0) for slider in SLIDERS}
-    if not any(values.values()) and not recipe.get("exploration"):
+    there = recipe.slider_mechanisms
+    other = [name for name, words in there.items() if not words.startswith(here.get(name, ""))]
+    if not other:
         return ""
-    return ", ".join(f"{slider} {signed(value)}" for slider, value in values.items())
+    told = "; ".join(f"{name} worked by {there[name]} there, by {here[name]} here" for name in other)
+    return f"{told}: expect a different picture."
+
+
+def values_text(recipe: Recipe) -> str:
+    """A picture's slider values in one line; empty where all are 0 and nothing was drawn."""
+    if not recipe.sliders and recipe.exploration is None:
+        return ""
+    return ", ".join(f"{slider} {signed(value)}" for slider, value in recipe.slider_values.items())
 
 
 def signed(value: int) -> str:

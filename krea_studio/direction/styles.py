@@ -5,9 +5,9 @@ their content and kept by the library. Krea's own styles are listed with their t
 had; nothing of them is shipped. Knows nothing of files and tensors: how a style bends a picture is the engine's part.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -125,12 +125,12 @@ def not_here(cards: Iterable[StyleCard]) -> tuple[OfficialStyle, ...]:
 
 def matches(style: StyleCard | OfficialStyle, text: str) -> bool:
     """Whether every word of `text` is in the style's name, trigger words, base or source; case makes no difference."""
-    told = (
+    texts = (
         (style.name, style.trigger, style.base, style.stated_base, style.source)
         if isinstance(style, StyleCard)
         else (style.name, style.label, style.trigger, style.base, style.repository)
     )
-    told = " ".join(told).casefold()
+    told = " ".join(texts).casefold()
     return all(word in told for word in text.casefold().split())
 
 
@@ -163,24 +163,24 @@ def refused(file_name: str, problems: Iterable[str]) -> InvalidRequest:
     return InvalidRequest(f"{shown(file_name)} is refused: {'; '.join(problems)}")
 
 
-def styles_text(recipe: Mapping[str, Any]) -> str:
+def styles_text(styles: Sequence[StyleChoice]) -> str:
     """A picture's styles in one line, with their weights: `style woodcut 80 %`; empty without any."""
-    told = [f"{each['name']} {percent(each['weight'])}" for each in _used(recipe)]
+    told = [f"{each.name} {percent(each.weight)}" for each in _used(styles)]
     return f"style{'s' * (len(told) > 1)} {', '.join(told)}" if told else ""
 
 
-def other_styles(recipe: Mapping[str, Any], cards: Sequence[StyleCard]) -> str:
-    """What a person should know where weights that a recipe names are not among these cards; empty if all are."""
+def other_styles(styles: Sequence[StyleChoice], cards: Sequence[StyleCard]) -> str:
+    """What to know where weights that a recipe's styles name are not among these cards; empty if all are."""
     here = {card.identity for card in cards}
     names = {card.name.casefold() for card in cards}
     told = []
-    for each in _used(recipe):
-        if each.get("identity") is None or each["identity"] in here:
+    for each in _used(styles):
+        if each.identity is None or each.identity in here:
             continue
-        if each["name"].casefold() in names:
-            told.append(f"Style «{each['name']}» is another file here than the one that drew this picture")
+        if each.name.casefold() in names:
+            told.append(f"Style «{each.name}» is another file here than the one that drew this picture")
         else:
-            told.append(f"Style «{each['name']}» is not in the library")
+            told.append(f"Style «{each.name}» is not in the library")
     return "; ".join(told) + (": import that file again, or leave the style out." if told else "")
 
 
@@ -192,9 +192,9 @@ def _bases_of(card: StyleCard) -> Sequence[str]:
     return card.made_for or ([card.stated_base] if card.stated_base else [])
 
 
-def _used(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The styles of a recipe that had an effect."""
-    return [each for each in recipe.get("styles") or () if each["weight"]]
+def _used(styles: Sequence[StyleChoice]) -> list[StyleChoice]:
+    """Those that have an effect."""
+    return [each for each in styles if each.weight]
 
 
 def made_for_another(card: StyleCard, variant: str, checkpoint: str) -> str:

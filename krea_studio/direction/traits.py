@@ -152,6 +152,7 @@ def _edges(lightness: np.ndarray) -> np.ndarray:
 
 def _gradient(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Change per pixel along the last two axes, down and across; 0 where there is only one pixel."""
-    return tuple(
+    down, across = (
         np.gradient(values, axis=axis) if values.shape[axis] > 1 else np.zeros_like(values) for axis in (-2, -1)
     )
+    return down, across

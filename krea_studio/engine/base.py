@@ -7,15 +7,17 @@ is plain data that could cross a process border. How a picture is made is no par
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from krea_studio.engine.abilities import Abilities
     from krea_studio.errors import StudioError
     from krea_studio.recipe.plan import GenerationPlan
+    from krea_studio.recipe.recipe import Recipe
 
 Vocabulary = dict[str, list[str]]
 """What an embedded checkpoint knows: kind of word → its words; under "examples", whole prompts."""
@@ -48,20 +50,12 @@ class Step:
 
 @dataclass(frozen=True)
 class ImageReady:
-    """The picture of shot `shot`, the seconds it took, and the name of the checkpoint that drew it.
-
-    `weights` is the identity of the weights that it was drawn by, None where the engine cannot tell.
-    `slider_mechanisms` says by what each slider that was not at 0 worked, with the identity of its data,
-    `reference_mechanism` by what references and moodboard did, None without any.
-    """
+    """The picture of shot `shot`, the seconds it took, and its recipe: the shot with the facts of its drawing."""
 
     shot: int
     image: Image
     seconds: float
-    checkpoint: str
-    slider_mechanisms: Mapping[str, str] = field(default_factory=dict)
-    reference_mechanism: str | None = None
-    weights: str | None = None
+    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -77,11 +71,7 @@ Event = Queued | Loading | Step | ImageReady | Failed
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What runs a variant; `vocabulary` is known for embedded checkpoints only.
-
-    `sliders` names the mechanism of each generative slider, in words for the page, `slider_loras` the identity of the
-    LoRA by which one works.
-    """
+    """What runs a variant; `vocabulary` is known for embedded checkpoints only."""
 
     name: str
     label: str
@@ -89,8 +79,6 @@ class CheckpointInfo:
     note: str
     embedded: bool
     vocabulary: Vocabulary | None = None
-    sliders: Mapping[str, str] = field(default_factory=dict)
-    slider_loras: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -160,8 +148,8 @@ class Engine(Protocol):
         """What is loaded and going on; answers at once, also during a run."""
         ...
 
-    def availability(self, variant: str) -> str | None:
-        """None where `variant` can run here, otherwise the reason, as a sentence for the page."""
+    def abilities(self, variant: str) -> Abilities:
+        """What `variant` can do here; answers at once, by a look at the files."""
         ...
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:

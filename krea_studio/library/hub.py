@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from krea_studio.errors import InvalidRequest, Unavailable
-from krea_studio.library.files import write_error
+from krea_studio.files import write_error
 from krea_studio.validation import shown
 
 MAX_BYTES = 2 * 10**9

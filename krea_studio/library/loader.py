@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from krea_studio.errors import InvalidRequest, StudioError
-from krea_studio.library.files import read_given
+from krea_studio.files import read_given
 from krea_studio.validation import shown
 
 MAX_FILE_BYTES = 64 * 2**20

@@ -9,15 +9,14 @@ import io
 import json
 import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from PIL.Image import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from krea_studio import __version__
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.recipe.plan import with_triggers
-from krea_studio.recipe.request import RECIPE_SCHEMA_VERSION, SLIDERS, StyleChoice
+from krea_studio.recipe.recipe import Recipe
 from krea_studio.validation import shown
 
 RECIPE_KEY = "krea_studio"
@@ -38,45 +37,38 @@ GENERATED_MEDIA_XMP = (
 )
 
 
-def png_bytes(image: Image, recipe: dict[str, Any]) -> bytes:
+def png_bytes(image: Image, recipe: Recipe) -> bytes:
     """`image` as a PNG file that carries `recipe` and nothing of what `image.info` may hold."""
     texts = PngInfo()
     texts.add_itxt(PARAMETERS_KEY, parameters_text(recipe))
-    texts.add_itxt(RECIPE_KEY, json.dumps(recipe, ensure_ascii=False, allow_nan=False))
+    texts.add_itxt(RECIPE_KEY, json.dumps(recipe.as_json(), ensure_ascii=False, allow_nan=False))
     texts.add_itxt(XMP_KEY, GENERATED_MEDIA_XMP)
     file = io.BytesIO()
     image.save(file, format="PNG", pnginfo=texts, compress_level=PNG_COMPRESSION_LEVEL)
     return file.getvalue()
 
 
-def parameters_text(recipe: dict[str, Any]) -> str:
+def parameters_text(recipe: Recipe) -> str:
     """The settings as AUTOMATIC1111's `infotext`: prompt, negative prompt, and a last line of `name: value` pairs.
 
     The CFG scale there is the usual convention, `unconditional + cfg · (conditional − unconditional)`, so Krea's
     guidance g is written as `1 + g`, and 1 means that guidance is off.
     """
-    lines = [conditioning_text(recipe)]
-    if recipe["negative_prompt"]:
-        lines.append(f"Negative prompt: {recipe['negative_prompt']}")
+    lines = [recipe.conditioning_prompt]
+    if recipe.negative_prompt:
+        lines.append(f"Negative prompt: {recipe.negative_prompt}")
     pairs = {
-        "Steps": recipe["steps"],
+        "Steps": recipe.steps,
         "Sampler": "Euler",
-        "CFG scale": f"{1 + recipe['guidance_scale']:g}",
-        "Seed": recipe["seed"],
-        "Size": f"{recipe['width']}x{recipe['height']}",
-        "Model": recipe["checkpoint"],
-        **{slider.capitalize(): recipe[slider] for slider in SLIDERS if recipe[slider]},
+        "CFG scale": f"{1 + recipe.guidance_scale:g}",
+        "Seed": recipe.seed,
+        "Size": f"{recipe.width}x{recipe.height}",
+        "Model": recipe.checkpoint,
+        **{slider.capitalize(): value for slider, value in recipe.sliders.items()},
         "Version": f"Krea Studio {__version__}",
     }
     lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in pairs.items()))
     return "\n".join(lines)
-
-
-def conditioning_text(recipe: dict[str, Any]) -> str:
-    """What the model read: the expanded prompt or else the prompt, then the styles' trigger words."""
-    styles = tuple(StyleChoice.model_validate(style) for style in recipe["styles"])
-    expansion = recipe["expansion"]
-    return with_triggers(expansion["text"] if expansion else recipe["prompt"], styles)
 
 
 def _quoted(value: object) -> str:
@@ -84,29 +76,25 @@ def _quoted(value: object) -> str:
     return json.dumps(text, ensure_ascii=False) if any(c in text for c in ',:\n"') else text
 
 
-def read_recipe(path: Path | str) -> dict[str, Any]:
-    """The recipe inside a PNG that this studio wrote.
+def read_recipe(path: Path | str) -> Recipe:
+    """The recipe inside a PNG that this studio wrote, or one before it.
 
-    The answer is a JSON object of the right schema version; whether it can be drawn is for
-    `GenerationRequest.from_recipe` to say. Raises InvalidRequest for a file that is missing, is no PNG, or holds no
-    usable recipe, StorageError where the file cannot be read.
+    Raises InvalidRequest for a file that is missing, is no PNG, or holds no usable recipe, StorageError where the file
+    cannot be read.
     """
     path = Path(path)
     try:
-        recipe = json.loads(_recipe_text(path), parse_constant=_no_constant)
+        value = json.loads(_recipe_text(path), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidRequest(
             f"{path} holds a recipe that is not valid JSON — it was changed; use the original"
         ) from None
-    if not isinstance(recipe, dict):
-        raise InvalidRequest(f"{path} holds {shown(recipe)} instead of a recipe — it was changed; use the original")
-    version = recipe.get("schema_version")
-    if type(version) is not int or version != RECIPE_SCHEMA_VERSION:
-        raise InvalidRequest(
-            f"{path} holds a recipe of schema version {shown(version)}, this studio reads {RECIPE_SCHEMA_VERSION} — "
-            "open it with the version of the studio that wrote it"
-        )
-    return recipe
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{path} holds {shown(value)} instead of a recipe — it was changed; use the original")
+    try:
+        return Recipe.from_json(value)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{path}: {error.message}") from None
 
 
 def _recipe_text(path: Path) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from krea_studio.direction.moodboards import MAX_IMAGES, Analysis, Moodboard, renewed
 from krea_studio.errors import InvalidRequest, StorageError, StudioError
-from krea_studio.library.files import TEMPORARY_SUFFIX, one_change, read_error, read_given, write_error, write_whole
+from krea_studio.files import TEMPORARY_SUFFIX, one_change, read_error, read_given, write_error, write_whole
 from krea_studio.library.loader import load_picture
 from krea_studio.library.moodboard_files import (
     MAX_ARCHIVE_BYTES,

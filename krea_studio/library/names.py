@@ -5,7 +5,6 @@ by the rooms that use this.
 """
 
 import difflib
-import itertools
 import unicodedata
 from collections.abc import Callable, Sequence
 
@@ -29,12 +28,11 @@ def folded(name: str) -> str:
 
 def free_name(name: str, taken: Callable[[str], bool], longest: int) -> str:
     """The name itself, or with the first number behind it that makes it free, in at most `longest` characters."""
-    found = name
-    for number in itertools.count(2):
-        if not taken(found):
-            return found
+    found, number = name, 2
+    while taken(found):
         suffix = f" {number}"
-        found = name[: longest - len(suffix)].rstrip() + suffix
+        found, number = name[: longest - len(suffix)].rstrip() + suffix, number + 1
+    return found
 
 
 def missing(kind: str, name: str, names: Sequence[str], otherwise: str) -> InvalidRequest:

@@ -2,10 +2,11 @@
 
 Several processes may use the same records at once (the page and the command line): each statement that writes is one
 short transaction, and who comes second waits. Paths are kept relative to the library's folder, which may be moved.
-What is in a picture is not known here; the store passes it in.
+A row keeps the recipe as JSON; what it says is read as that of a picture is.
 """
 
 import json
+import logging
 import sqlite3
 import threading
 import time
@@ -16,9 +17,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from krea_studio.errors import StorageError
+from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.recipe.recipe import Recipe
 
 BUSY_TIMEOUT_SECONDS = 20.0
+THUMBNAIL_FOLDER = "thumbnails"
+
+logger = logging.getLogger(__name__)
 
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = []
 
@@ -56,37 +61,49 @@ def m001_pictures(connection: sqlite3.Connection) -> None:
 
 @dataclass(frozen=True)
 class Record:
-    """One kept picture. `seconds` is the time it took, 0.0 where that is not known any more."""
+    """One kept picture. `seconds` is the time it took, 0.0 where that is not known any more.
 
-    id: str
+    Its file is named by the time, its id and the seed: `2026-01-02/120000-0123456789abcdef-s7.png`.
+    """
+
+    recipe: Recipe
     path: Path
-    thumbnail: Path
-    seed: int
-    width: int
-    height: int
-    variant: str
-    checkpoint: str
-    prompt: str
+    owner: str
     seconds: float
     created_at: datetime
-    owner: str
-    recipe: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.path.name.split("-")[1]
+
+    @property
+    def thumbnail(self) -> Path:
+        """A small JPEG; the picture itself where that is gone."""
+        thumbnail = thumbnail_of(self.path)
+        return thumbnail if thumbnail.is_file() else self.path
+
+    def as_json(self) -> dict[str, Any]:
+        """What command line and page tell of a picture, beside its file."""
+        recipe = self.recipe
+        return {
+            "seed": recipe.seed,
+            "width": recipe.width,
+            "height": recipe.height,
+            "variant": recipe.variant,
+            "checkpoint": recipe.checkpoint,
+            "prompt": recipe.prompt,
+            "seconds": round(self.seconds, 3),
+            "recipe": recipe.as_json(),
+        }
 
 
-@dataclass(frozen=True)
-class Row:
-    """A record as it lies in the table: `file` is relative to the library's folder, with forward slashes."""
-
-    id: str
-    file: str
-    seconds: float
-    created_at: datetime
-    owner: str
-    recipe: dict[str, Any]
+def thumbnail_of(path: Path) -> Path:
+    """Where the thumbnail of a picture lies: in the library's folder, by day as the pictures are."""
+    return (path.parents[1] / THUMBNAIL_FOLDER / path.parent.name / path.name).with_suffix(".jpg")
 
 
 class Records:
-    """The table of pictures in one database file, made when it does not exist yet."""
+    """The table of the pictures in the folder of a database file, which is made when it does not exist yet."""
 
     def __init__(self, database: Path):
         """Open `database` and bring it to the present schema.
@@ -169,15 +186,15 @@ class Records:
             "a new one is filled from the recipes inside the pictures"
         )
 
-    def add(self, row: Row) -> None:
+    def add(self, record: Record) -> None:
         """Write a row. One with the same id, which another process may have found on disk, is replaced."""
-        self._insert("INSERT OR REPLACE", [row])
+        self._insert("INSERT OR REPLACE", [record])
 
-    def add_missing(self, rows: list[Row]) -> None:
-        """Write those rows whose pictures have none yet."""
-        self._insert("INSERT OR IGNORE", rows)
+    def add_missing(self, records: list[Record]) -> None:
+        """Write the rows of those pictures that have none yet."""
+        self._insert("INSERT OR IGNORE", records)
 
-    def _insert(self, verb: str, rows: list[Row]) -> None:
+    def _insert(self, verb: str, records: list[Record]) -> None:
         with self.transaction() as connection:
             connection.executemany(
                 f"""
@@ -189,18 +206,15 @@ class Records:
                 """,
                 [
                     {
-                        "id": row.id,
-                        "file": row.file,
-                        **{
-                            key: row.recipe[key]
-                            for key in ("seed", "width", "height", "variant", "checkpoint", "prompt")
-                        },
-                        "seconds": row.seconds,
-                        "created_at": row.created_at.isoformat(timespec="microseconds"),
-                        "owner": row.owner,
-                        "recipe": json.dumps(row.recipe, ensure_ascii=False),
+                        **record.as_json(),
+                        "id": record.id,
+                        "file": record.path.relative_to(self.database.parent).as_posix(),
+                        "seconds": record.seconds,
+                        "created_at": record.created_at.isoformat(timespec="microseconds"),
+                        "owner": record.owner,
+                        "recipe": json.dumps(record.recipe.as_json(), ensure_ascii=False),
                     }
-                    for row in rows
+                    for record in records
                 ],
             )
 
@@ -208,21 +222,33 @@ class Records:
         """The relative paths of all pictures that have a row."""
         return {file for (file,) in self._select("SELECT file FROM picture", ())}
 
-    def get(self, picture_id: str) -> Row | None:
-        """The row of one picture, None where there is none."""
+    def get(self, picture_id: str) -> Record | None:
+        """The record of one picture, None where there is none."""
         found = self._select(f"SELECT {_COLUMNS} FROM picture WHERE id = ?", (picture_id,))
-        return _row(found[0]) if found else None
+        return next(self._records(found), None)
 
-    def page(self, owner: str | None, limit: int, offset: int) -> list[Row]:
-        """Up to `limit` rows, newest first, of one owner or of all (None)."""
+    def page(self, owner: str | None, limit: int, offset: int) -> list[Record]:
+        """Those of up to `limit` rows, newest first, of one owner or of all (None), that this studio can read."""
+        # Two statements: one that asks for either is answered without the index of owners.
+        whose, values = ("", ()) if owner is None else ("WHERE owner = ?", (owner,))
         found = self._select(
-            f"""
-            SELECT {_COLUMNS} FROM picture WHERE owner = coalesce(?, owner)
-            ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?
-            """,
-            (owner, limit, offset),
+            f"SELECT {_COLUMNS} FROM picture {whose} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?",
+            (*values, limit, offset),
         )
-        return [_row(columns) for columns in found]
+        return list(self._records(found))
+
+    def count(self) -> int:
+        """How many rows there are."""
+        return int(self._select("SELECT count(*) FROM picture", ())[0][0])
+
+    def _records(self, rows: list[tuple[Any, ...]]) -> Iterator[Record]:
+        for file, seconds, created_at, owner, recipe in rows:
+            try:
+                read = Recipe.from_json(json.loads(recipe))
+            except (InvalidRequest, ValueError) as error:
+                logger.warning("The picture %s is left out: %s", file, error)
+                continue
+            yield Record(read, self.database.parent / file, owner, seconds, datetime.fromisoformat(created_at))
 
     def _select(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -237,9 +263,4 @@ class Records:
             self._connection.close()
 
 
-_COLUMNS = "id, file, seconds, created_at, owner, recipe"
-
-
-def _row(columns: tuple[Any, ...]) -> Row:
-    picture_id, file, seconds, created_at, owner, recipe = columns
-    return Row(picture_id, file, seconds, datetime.fromisoformat(created_at), owner, json.loads(recipe))
+_COLUMNS = "file, seconds, created_at, owner, recipe"

@@ -18,7 +18,7 @@ from typing import Self
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.library.files import write_error, write_whole
+from krea_studio.files import write_error, write_whole
 from krea_studio.library.loader import check_size, load_picture, load_picture_bytes, plain_rgb
 from krea_studio.validation import shown
 
@@ -130,7 +130,8 @@ def working_picture(image: Image.Image) -> Image.Image:
     height = min(image.height, WIDEST * image.width)
     if width * height <= WORKING_PIXELS:
         size = _fitted(width, height)
-        return image if size == image.size else image.crop(tuple(map(int, _middle(image, *size))))
+        left, top, right, bottom = map(int, _middle(image, *size))
+        return image if size == image.size else image.crop((left, top, right, bottom))
     # Roots of whole numbers: with floats, a side of 512 might come out as 511.99… and lose 32 pixels.
     size = _fitted(isqrt(WORKING_PIXELS * width // height), isqrt(WORKING_PIXELS * height // width))
     scale = sqrt(width * height / WORKING_PIXELS)

@@ -14,22 +14,20 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.library.files import TEMPORARY_FILE, TEMPORARY_FOLDER, TEMPORARY_SUFFIX, write_error, write_whole
+from krea_studio.files import TEMPORARY_FILE, TEMPORARY_FOLDER, TEMPORARY_SUFFIX, write_error, write_whole
 from krea_studio.library.metadata import png_bytes, read_recipe
 from krea_studio.library.moodboards import Moodboards
-from krea_studio.library.records import Record, Records, Row
+from krea_studio.library.records import THUMBNAIL_FOLDER, Record, Records, thumbnail_of
 from krea_studio.library.references import References
 from krea_studio.library.styles import Styles
-from krea_studio.recipe.plan import Shot
-from krea_studio.recipe.request import GenerationRequest
+from krea_studio.people import LOCAL, Person
+from krea_studio.recipe.recipe import Recipe
 
 RECORDS_FILE = "records.sqlite3"
-THUMBNAIL_FOLDER = "thumbnails"
 THUMBNAIL_SIDE_PX = 320
 REFERENCE_FOLDER = "references"
 MOODBOARD_FOLDER = "moodboards"
@@ -54,7 +52,8 @@ class Library:
     def __init__(self, folder: Path | str, home: Path | str | None = None):
         """Open `folder`, made when it does not exist, and find pictures that have no row yet.
 
-        `home` has references, moodboards and styles, where these are not in `folder` too. Raises StorageError where the folder or its records cannot be used.
+        `home` has references, moodboards and styles, where these are not in `folder` too. Raises StorageError where the
+        folder or its records cannot be used.
         """
         self.folder = Path(folder).absolute()
         try:
@@ -85,64 +84,52 @@ class Library:
         except OSError as error:
             raise write_error(error, self.folder) from None
 
-    def save(
-        self, shot: Shot, image: Image.Image, recipe: dict[str, Any], seconds: float, owner: str = "local"
-    ) -> Record:
+    def save(self, recipe: Recipe, image: Image.Image, seconds: float, person: Person = LOCAL) -> Record:
         """Keep a finished picture and return its record, when all of it is on disk.
 
-        `recipe` is that of `shot`, `seconds` the time the picture took. Raises StorageError; then no half-written
-        file is left behind.
+        `recipe` is that of the picture, `seconds` the time it took, `person` its owner. Raises StorageError; then no
+        half-written file is left behind.
         """
         now = datetime.now(UTC)
-        picture_id = secrets.token_hex(8)
-        file = f"{now.astimezone():%Y-%m-%d}/{now.astimezone():%H%M%S}-{picture_id}-s{shot.seed}.png"
+        local = now.astimezone()
+        path = self.folder / f"{local:%Y-%m-%d}" / f"{local:%H%M%S}-{secrets.token_hex(8)}-s{recipe.seed}.png"
         try:
-            write_whole(self.folder / file, png_bytes(image, recipe))
-            write_whole(self._thumbnail(file), _thumbnail_bytes(image))
+            write_whole(path, png_bytes(image, recipe))
+            write_whole(thumbnail_of(path), _thumbnail_bytes(image))
         except OSError as error:
             raise write_error(error, self.folder) from None
-        row = Row(picture_id, file, seconds, now, owner, recipe)
-        self.records.add(row)
-        return self._record(row)
+        record = Record(recipe, path, person.id, seconds, now)
+        self.records.add(record)
+        return record
 
-    def get(self, picture_id: str) -> Record | None:
-        """The record of one picture; None where there is none or its file has been removed."""
-        row = self.records.get(picture_id)
-        return self._record(row) if row and (self.folder / row.file).is_file() else None
+    def get(self, picture_id: str, person: Person = LOCAL) -> Record | None:
+        """The record of one picture; None where there is none for this person, or its file has been removed."""
+        record = self.records.get(picture_id)
+        return record if record and person.sees(record.owner) and record.path.is_file() else None
 
-    def recent(self, limit: int, owner: str | None = None) -> list[Record]:
-        """Up to `limit` pictures, newest first, of one owner or of all; those whose files were removed are left out."""
+    def recent(self, limit: int, person: Person = LOCAL) -> list[Record]:
+        """Up to `limit` pictures that a person sees, newest first; those whose files were removed are left out."""
+        owner = None if person.sees_all else person.id
         found: list[Record] = []
-        offset = 0
-        while len(found) < limit and (rows := self.records.page(owner, limit, offset)):
-            found += [self._record(row) for row in rows if (self.folder / row.file).is_file()]
-            offset += len(rows)
+        for offset in range(0, self.records.count(), max(limit, 1)):
+            found += [each for each in self.records.page(owner, limit, offset) if each.path.is_file()]
+            if len(found) >= limit:
+                break
         return found[:limit]
+
+    def moodboards_for(self, person: Person) -> Moodboards:
+        """The moodboards, for one who changes them; raises InvalidRequest where this person may not."""
+        person.require_change("moodboards")
+        return self.moodboards
+
+    def styles_for(self, person: Person) -> Styles:
+        """The styles, for one who changes them; raises InvalidRequest where this person may not."""
+        person.require_change("styles")
+        return self.styles
 
     def close(self) -> None:
         """Close the records; the pictures stay where they are."""
         self.records.close()
-
-    def _record(self, row: Row) -> Record:
-        thumbnail = self._thumbnail(row.file)
-        return Record(
-            id=row.id,
-            path=self.folder / row.file,
-            thumbnail=thumbnail if thumbnail.is_file() else self.folder / row.file,
-            seed=row.recipe["seed"],
-            width=row.recipe["width"],
-            height=row.recipe["height"],
-            variant=row.recipe["variant"],
-            checkpoint=row.recipe["checkpoint"],
-            prompt=row.recipe["prompt"],
-            seconds=row.seconds,
-            created_at=row.created_at,
-            owner=row.owner,
-            recipe=row.recipe,
-        )
-
-    def _thumbnail(self, file: str) -> Path:
-        return (self.folder / THUMBNAIL_FOLDER / file).with_suffix(".jpg")
 
     def _reconcile(self) -> None:
         """Give rows and thumbnails to pictures that a killed process left without, and remove abandoned parts."""
@@ -154,10 +141,9 @@ class Library:
         for folder in (self.references.folder, self.moodboards.folder, self.styles.folder):
             for part in folder.rglob(f"*{TEMPORARY_SUFFIX}"):
                 _remove_if_abandoned(part)
-        rows = [row for row in found if row]
-        if rows:
-            self.records.add_missing(rows)
-            logger.info("%d pictures in %s had no record and were added", len(rows), self.folder)
+        if added := [record for record in found if record]:
+            self.records.add_missing(added)
+            logger.info("%d pictures in %s had no record and were added", len(added), self.folder)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
@@ -172,13 +158,12 @@ class Library:
                 elif path.parent.parent == self.folder and PICTURE.fullmatch(path.name):
                     yield path
 
-    def _recovered(self, path: Path) -> Row | None:
+    def _recovered(self, path: Path) -> Record | None:
         try:
             recipe = read_recipe(path)
-            GenerationRequest.from_recipe(recipe)
-            if not isinstance(recipe.get("checkpoint"), str):
+            if not recipe.checkpoint:
                 raise InvalidRequest(f"{path} names no checkpoint — it was changed; use the original")
-            thumbnail = self._thumbnail(self._relative(path))
+            thumbnail = thumbnail_of(path)
             if not thumbnail.exists():
                 with Image.open(path, formats=("PNG",)) as image:
                     write_whole(thumbnail, _thumbnail_bytes(image.convert("RGB")))
@@ -186,7 +171,7 @@ class Library:
         except (OSError, ValueError, SyntaxError, InvalidRequest, StorageError, Image.DecompressionBombError) as error:
             logger.warning("A picture without a record is left out: %s", error)
             return None
-        return Row(PICTURE.fullmatch(path.name)["id"], self._relative(path), 0.0, created_at, "local", recipe)
+        return Record(recipe, path, LOCAL.id, 0.0, created_at)
 
 
 def library_styles(folder: Path) -> Styles:

@@ -1,8 +1,7 @@
 """Styles as files: the JSON of a card, what names a file's weights, and the card of a file that ships with the studio.
 
-Of a safetensors file only the header is understood here; the tensors are bytes. A header is a JSON object of at most
-MAX_HEADER_BYTES that states every tensor's type, shape and place, and in `__metadata__` what the file says of itself.
-Whether the tensors are a style at all is for the doctor to say, who wrote or checked every file that is kept.
+Of a safetensors file only the header is understood here; the tensors are bytes. Whether they are a style at all is for
+the doctor to say, who wrote or checked every file that is kept.
 """
 
 import hashlib
@@ -19,9 +18,9 @@ from krea_studio.library.names import plain_name
 from krea_studio.library.versioned import read_versioned, versioned_bytes
 from krea_studio.recipe.request import StyleChoice, label
 from krea_studio.validation import refusal, shown
+from krea_studio.weights import Header, read_header
 
 SCHEMA_VERSION = 1
-MAX_HEADER_BYTES = 16 * 2**20
 READ_BYTES = 2**20
 
 MADE_FOR = "made_for"
@@ -55,21 +54,20 @@ def weights_identity(path: Path) -> str:
     InvalidRequest for what is no safetensors file, OSError where it cannot be read.
     """
     with path.open("rb") as file:
-        header = _header(file, path)
-        header.pop("__metadata__", None)
-        digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+        tensors = _header(file, path).tensors
+        digest = hashlib.sha256(json.dumps(tensors, sort_keys=True).encode())
         while content := file.read(READ_BYTES):
             digest.update(content)
     return digest.hexdigest()[:32]
 
 
-def stated(path: Path) -> dict[str, str]:
+def stated(path: Path) -> Mapping[str, str]:
     """What a safetensors file says of itself.
 
     Raises InvalidRequest for what is no safetensors file, OSError where it cannot be read.
     """
     with path.open("rb") as file:
-        return _header(file, path).get("__metadata__", {})
+        return _header(file, path).metadata
 
 
 def shipped_card(path: Path) -> StyleCard:
@@ -95,16 +93,11 @@ def shipped_card(path: Path) -> StyleCard:
     )
 
 
-def _header(file: BinaryIO, path: Path) -> dict[str, Any]:
-    """The header of a safetensors file, which is then read up to its tensors."""
-    length = int.from_bytes(file.read(8), "little")
+def _header(file: BinaryIO, path: Path) -> Header:
     try:
-        header = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else None
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), Mapping):
-        raise InvalidRequest(f"{shown(path.name)} is no safetensors file — use the original file")
-    return header
+        return read_header(file)
+    except ValueError:
+        raise InvalidRequest(f"{shown(path.name)} is no safetensors file — use the original file") from None
 
 
 def _valid(data: Any, model: type[BaseModel]) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from krea_studio.library.files import one_change, read_error, write_whole
+from krea_studio.files import one_change, read_error, write_whole
 
 RECORD_FILE = "folder.json"
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from krea_studio.direction.styles import OFFICIAL, StyleCard, StyleFacts
 from krea_studio.errors import InvalidRequest
-from krea_studio.library.files import TEMPORARY_SUFFIX, one_change, read_error, write_error, write_whole
+from krea_studio.files import TEMPORARY_SUFFIX, one_change, read_error, write_error, write_whole
 from krea_studio.library.loader import load_picture
 from krea_studio.library.names import folded, free_name, missing
 from krea_studio.library.style_files import (

@@ -14,10 +14,10 @@ from statistics import mean
 
 import torch
 
-from krea_studio.direction.creativity import LEVELS, RAW, expand
-from krea_studio.direction.phrasebook import Phrasebook
-from krea_studio.engine.drawing import Drawing
-from krea_studio.engine.prompts import count_tokens, token_limit
+from krea_studio.engine.local.drawing import Drawing
+from krea_studio.engine.pipeline.prompts import count_tokens, token_limit
+from krea_studio.expansion.creativity import LEVELS, RAW, expand
+from krea_studio.expansion.phrasebook import Phrasebook
 from krea_studio.measures.pictures import (
     Check,
     Painter,

@@ -17,7 +17,7 @@ from PIL import Image
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.looks import palette_distance, texture_distance
 from krea_studio.direction.moodboards import Moodboard
-from krea_studio.engine.drawing import Drawing
+from krea_studio.engine.local.drawing import Drawing
 from krea_studio.library.references import Reference
 from krea_studio.measures.pictures import (
     Check,

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from PIL import Image
 
-from krea_studio.engine.bridge import Run
-from krea_studio.engine.checkpoints import resolve
-from krea_studio.engine.drawing import Drawing
+from krea_studio.engine.checkpoints.table import resolve
+from krea_studio.engine.local.bridge import Run
+from krea_studio.engine.local.drawing import Drawing
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import GenerationRequest

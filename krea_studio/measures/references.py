@@ -16,8 +16,8 @@ from statistics import mean, median
 from PIL import Image
 
 from krea_studio.direction.looks import content_correlation, palette_distance, texture_distance
-from krea_studio.engine.drawing import Drawing
-from krea_studio.engine.reference_attention import Preset
+from krea_studio.engine.controls.reference_attention import Preset
+from krea_studio.engine.local.drawing import Drawing
 from krea_studio.library.references import Reference
 from krea_studio.measures.pictures import (
     Check,

@@ -18,7 +18,7 @@ import numpy as np
 
 from krea_studio.direction.measures import MEASURES, SECONDARY, layout_correlation
 from krea_studio.direction.sliders import MECHANISMS, SLIDER_LORA
-from krea_studio.engine.drawing import Drawing
+from krea_studio.engine.local.drawing import Drawing
 from krea_studio.errors import InvalidRequest
 from krea_studio.measures.pictures import (
     FOLDER,

@@ -22,12 +22,13 @@ import torch
 from PIL import Image
 
 from krea_studio.direction.sliders import SLIDER_LORA, TEXT_DIRECTION
-from krea_studio.engine.bridge import Run
-from krea_studio.engine.checkpoints import resolve
-from krea_studio.engine.drawing import Drawing
-from krea_studio.engine.manager import LoadedPipeline
-from krea_studio.engine.savings import Savings
-from krea_studio.recipe.plan import Shot, plan
+from krea_studio.engine.checkpoints.manager import LoadedPipeline
+from krea_studio.engine.checkpoints.table import resolve
+from krea_studio.engine.local.bridge import Run
+from krea_studio.engine.local.drawing import Drawing
+from krea_studio.engine.pipeline.savings import Savings
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.recipe import Shot
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, parse_request
 from krea_studio.settings import load_settings
 

@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 from safetensors import safe_open
 
-from krea_studio.engine.checkpoints import ASSETS
-from krea_studio.engine.drawing import Drawing
+from krea_studio.engine.checkpoints.table import ASSETS
+from krea_studio.engine.local.drawing import Drawing
 from krea_studio.library.style_files import weights_identity
 from krea_studio.measures.pictures import (
     Check,

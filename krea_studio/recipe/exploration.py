@@ -7,12 +7,12 @@ that four pictures show four directions. A locked slider keeps its value and cha
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from math import dist
-from typing import Any
 
-from krea_studio.recipe.request import SLIDER_LIMIT, SLIDERS
+from pydantic import Field
+
+from krea_studio.recipe.request import SEED_LIMIT, SLIDER_LIMIT, SLIDERS, Frozen
 
 BLOCK = 4
 _TRIES = 16
@@ -20,17 +20,16 @@ _TRIES = 16
 Point = tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Exploration:
+class Exploration(Frozen):
     """How a shot's slider values came about: the draw's seed, the picture's number in it, and its limits.
 
     `around` gives the values that the sliders had, `spread` how far from them a draw may go (1…200).
     """
 
-    seed: int
-    number: int
-    spread: int
-    locked: tuple[str, ...]
+    seed: int = Field(ge=0, le=SEED_LIMIT - 1, strict=True)
+    number: int = Field(ge=0, strict=True)
+    spread: int = Field(ge=1, strict=True)
+    locked: tuple[str, ...] = Field(max_length=len(SLIDERS))
     around: Mapping[str, int]
 
     def values(self) -> dict[str, int]:
@@ -42,16 +41,6 @@ class Exploration:
             high = min(SLIDER_LIMIT, self.around[slider] + self.spread)
             drawn[slider] = self.around[slider] if slider in self.locked else low + int(share * (high - low + 1))
         return drawn
-
-    def recipe(self) -> dict[str, Any]:
-        """As it is kept in a picture's recipe, ready for JSON."""
-        return {
-            "seed": self.seed,
-            "number": self.number,
-            "spread": self.spread,
-            "locked": list(self.locked),
-            "around": dict(self.around),
-        }
 
 
 def _points(seed: int, block: int) -> list[Point]:

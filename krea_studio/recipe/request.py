@@ -1,4 +1,4 @@
-"""What a person asks for: one type for the page, the command line, the picture's recipe and scripts.
+"""What a person asks for: one type for the page, the command line and scripts.
 
 Ranges, defaults, labels and help live here, on the fields, and nowhere else; `label`, `help_text`, `bounds`, `choices`
 and `default` hand them to whoever draws a control or writes a page of documentation.
@@ -6,12 +6,12 @@ and `default` hand them to whoever draws a control or writes a page of documenta
 
 import unicodedata
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, RESOLUTIONS, size_of
+from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, RESOLUTIONS
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.validation import field_schema, refusal, shown
 
@@ -20,14 +20,7 @@ SLIDERS = ("intensity", "complexity", "movement")
 SLIDER_LIMIT = 100
 FULL_SPREAD = 2 * SLIDER_LIMIT
 SEED_LIMIT = 2**32
-RECIPE_SCHEMA_VERSION = 1
-
-# What a recipe holds beyond the request's own fields: facts about the picture that was made, not wishes.
-RECIPE_FACTS = (
-    "width", "height", "checkpoint", "weights", "slider_mechanisms", "reference_mechanism", "exploration",
-    "schema_version",
-)  # fmt: skip
-RAW = "raw"
+RAW: Final = "raw"
 
 
 def clean_text(text: object) -> object:
@@ -186,8 +179,8 @@ def _slider(title: str, low: str, high: str) -> Any:
     )
 
 
-class GenerationRequest(Frozen):
-    """One wish for one to four pictures. `parse_request` makes one from plain data with errors for people."""
+class Wishes(Frozen):
+    """What a picture is made from, under the names that request, shot and recipe share."""
 
     prompt: Text = Field(
         min_length=1,
@@ -203,16 +196,16 @@ class GenerationRequest(Frozen):
         title="Negative prompt",
         description="What to steer away from; works only where the guidance scale is above 0",
     )
-    variant: Literal[*VARIANTS] = Field(
+    variant: Literal[*VARIANTS] = Field(  # type: ignore[valid-type]
         default="turbo", title="Variant", description="Which Krea 2 model draws: Medium, Large or the fast Turbo"
     )
-    aspect_ratio: Literal[*ASPECT_RATIOS] = Field(
+    aspect_ratio: Literal[*ASPECT_RATIOS] = Field(  # type: ignore[valid-type]
         default="1:1", title="Aspect ratio", description="Shape of the picture, width to height"
     )
-    resolution: Literal[*RESOLUTIONS] = Field(
+    resolution: Literal[*RESOLUTIONS] = Field(  # type: ignore[valid-type]
         default="1K", title="Resolution", description="1K is the full size; 512 is a draft of about half of each side"
     )
-    creativity: Literal[RAW, "low", "medium", "high"] = Field(
+    creativity: Literal["raw", "low", "medium", "high"] = Field(
         default=RAW,
         title="Creativity",
         description="How freely the prompt is written out before it is drawn; raw draws exactly what is written",
@@ -225,13 +218,31 @@ class GenerationRequest(Frozen):
     intensity: int = _slider("Intensity", "bland, muted images", "intensely stylized images")
     complexity: int = _slider("Complexity", "minimal, clean compositions", "chaotic, dense compositions")
     movement: int = _slider("Movement", "static images", "strong pose and camera movement")
+    style_references: tuple[StyleReference, ...] = Field(
+        default=(),
+        max_length=4,
+        title="Style references",
+        description="Up to four pictures whose look is taken over; beyond 200 % in all, moodboard included, "
+        "they share it",
+    )
+    moodboard: MoodboardChoice | None = Field(
+        default=None, title="Moodboard", description="A saved collection of pictures that gives the direction"
+    )
+    styles: tuple[StyleChoice, ...] = Field(
+        default=(), max_length=8, title="Styles", description="Trained styles (LoRAs) to apply, each with its weight"
+    )
+
+
+class GenerationRequest(Wishes):
+    """One wish for one to four pictures. `parse_request` makes one from plain data with errors for people."""
+
     random_mode: bool = Field(
         default=False,
         strict=True,
         title="Random mode",
         description="Vary the sliders anew for every picture",
     )
-    locked_sliders: tuple[Literal[*SLIDERS], ...] = Field(
+    locked_sliders: tuple[Literal["intensity", "complexity", "movement"], ...] = Field(
         default=(),
         max_length=len(SLIDERS),
         title="Locked sliders",
@@ -252,19 +263,6 @@ class GenerationRequest(Frozen):
         strict=True,
         title="Exploration seed",
         description="Same seed, same draws of random mode; empty draws a new one",
-    )
-    style_references: tuple[StyleReference, ...] = Field(
-        default=(),
-        max_length=4,
-        title="Style references",
-        description="Up to four pictures whose look is taken over; beyond 200 % in all, moodboard included, "
-        "they share it",
-    )
-    moodboard: MoodboardChoice | None = Field(
-        default=None, title="Moodboard", description="A saved collection of pictures that gives the direction"
-    )
-    styles: tuple[StyleChoice, ...] = Field(
-        default=(), max_length=8, title="Styles", description="Trained styles (LoRAs) to apply, each with its weight"
     )
     seed: int | None = Field(
         default=None,
@@ -294,34 +292,6 @@ class GenerationRequest(Frozen):
         description="How strictly the prompt is followed, in Krea's convention (0 is off, and about 1 less than the "
         "usual CFG scale); empty takes the variant's own",
     )
-
-    @classmethod
-    def from_recipe(cls, recipe: dict[str, Any]) -> Self:
-        """The request that makes a recorded picture again: one image, its seed fixed.
-
-        A recipe has the request's fields (without `batch`) and RECIPE_FACTS. Raises InvalidRequest for any other key,
-        for a missing seed, for another schema version, and where the facts contradict what would be drawn.
-        """
-        if not isinstance(recipe, dict):
-            raise InvalidRequest(f"{shown(recipe)} is not a recipe — give the JSON object that `inspect` prints")
-        version = recipe.get("schema_version")
-        if type(version) is not int or version != RECIPE_SCHEMA_VERSION:
-            raise InvalidRequest(
-                f"The recipe has schema version {shown(version)}, this studio reads {RECIPE_SCHEMA_VERSION} — "
-                "open it with the version of the studio that wrote it"
-            )
-        if recipe.get("seed") is None:
-            raise InvalidRequest(f"The recipe has no seed — give a whole number from 0 to {SEED_LIMIT - 1}")
-        wishes = {key: value for key, value in recipe.items() if key not in RECIPE_FACTS}
-        request = parse_request({**wishes, "batch": wishes.get("batch", 1)})
-        size = size_of(request.aspect_ratio, request.resolution)
-        recorded = (recipe.get("width", size[0]), recipe.get("height", size[1]))
-        if recorded != size:
-            raise InvalidRequest(
-                f"The recipe's size is {shown(recorded)}, but {request.aspect_ratio} at {request.resolution} is "
-                f"{size[0]} × {size[1]} — correct the size or the aspect ratio"
-            )
-        return request.model_copy(update={"batch": 1})
 
 
 def label(field: str, model: type[BaseModel] = GenerationRequest) -> str:

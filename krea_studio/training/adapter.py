@@ -20,13 +20,13 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-from krea_studio.engine.adapters import PREFIX
-from krea_studio.engine.checkpoints import Checkpoint
-from krea_studio.engine.device import budget_bytes, choose_device, choose_precision
-from krea_studio.engine.manager import LoadedPipeline, PipelineManager
-from krea_studio.engine.prompts import count_tokens
+from krea_studio.engine.checkpoints.device import budget_bytes, choose_device, choose_precision
+from krea_studio.engine.checkpoints.manager import LoadedPipeline, PipelineManager
+from krea_studio.engine.checkpoints.table import Checkpoint
+from krea_studio.engine.controls.adapters import PREFIX
+from krea_studio.engine.pipeline.prompts import count_tokens
 from krea_studio.errors import StorageError, Unavailable
-from krea_studio.library.files import write_error
+from krea_studio.files import write_error
 from krea_studio.settings import Settings
 
 

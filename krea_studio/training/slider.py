@@ -26,10 +26,10 @@ from torch.nn import functional as F
 
 from krea_studio.direction.measures import MEASURES, layout_correlation
 from krea_studio.direction.sliders import Contrast, contrasts
-from krea_studio.engine import slider_files
-from krea_studio.engine.adapters import ensure_loaded, weighted
-from krea_studio.engine.checkpoints import Checkpoint, resolve
-from krea_studio.engine.manager import LoadedPipeline
+from krea_studio.engine.checkpoints.manager import LoadedPipeline
+from krea_studio.engine.checkpoints.table import Checkpoint, resolve
+from krea_studio.engine.controls import slider_files
+from krea_studio.engine.controls.adapters import ensure_loaded, weighted
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.request import SLIDERS
 from krea_studio.settings import load_settings

@@ -23,10 +23,10 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn import functional as F
 
-from krea_studio.engine.checkpoints import CHECKPOINTS, Checkpoint, resolve
-from krea_studio.engine.manager import LoadedPipeline
-from krea_studio.engine.prompts import require_fitting
-from krea_studio.engine.single_frame import SingleFrameEncoder
+from krea_studio.engine.checkpoints.manager import LoadedPipeline
+from krea_studio.engine.checkpoints.table import CHECKPOINTS, Checkpoint, resolve
+from krea_studio.engine.pipeline.prompts import require_fitting
+from krea_studio.engine.pipeline.single_frame import SingleFrameEncoder
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.request import bounds
 from krea_studio.recipe.variants import VARIANTS

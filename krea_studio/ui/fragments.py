@@ -12,10 +12,11 @@ from html import escape
 from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import styles_text
+from krea_studio.engine.abilities import Ability
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
 from krea_studio.library.records import Record
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
-from krea_studio.recipe.plan import Shot
+from krea_studio.recipe.recipe import Recipe, Shot
 from krea_studio.recipe.request import Expansion
 from krea_studio.recipe.variants import VARIANTS, Variant
 
@@ -41,9 +42,9 @@ def starting(shot: Shot) -> str:
     return _progress("Starting", None, _canvas(shot, None))
 
 
-def expanding(shot: Shot, pictures: int) -> str:
+def expanding(shot: Shot, place: int, pictures: int) -> str:
     """The stage while a prompt is written out."""
-    which = f"Picture {shot.index + 1} of {pictures} · expanding" if pictures > 1 else "Expanding"
+    which = f"Picture {place + 1} of {pictures} · expanding" if pictures > 1 else "Expanding"
     return _progress(f"{which} the prompt", None, _canvas(shot, None))
 
 
@@ -58,15 +59,15 @@ def loading(shot: Shot, what: str, fraction: float | None) -> str:
     return _progress(f"Loading · {what}", fraction, _canvas(shot, None))
 
 
-def step(shot: Shot, pictures: int, done: int, steps: int, preview: bytes | None) -> str:
+def step(shot: Shot, place: int, pictures: int, done: int, steps: int, preview: bytes | None) -> str:
     """The stage during a picture: how far it is and, when there is one, the JPEG `preview` at its final proportions."""
-    which = f"Picture {shot.index + 1} of {pictures} · " if pictures > 1 else ""
+    which = f"Picture {place + 1} of {pictures} · " if pictures > 1 else ""
     return _progress(f"{which}step {done} of {steps}".capitalize(), done / steps, _canvas(shot, preview))
 
 
-def decoding(shot: Shot, pictures: int, preview: bytes | None) -> str:
+def decoding(shot: Shot, place: int, pictures: int, preview: bytes | None) -> str:
     """The stage after the last step, while the picture is decoded and written."""
-    which = f"Picture {shot.index + 1} of {pictures} · finishing" if pictures > 1 else "Finishing the picture"
+    which = f"Picture {place + 1} of {pictures} · finishing" if pictures > 1 else "Finishing the picture"
     return _progress(which, 1.0, _canvas(shot, preview))
 
 
@@ -88,30 +89,34 @@ def hint(sentence: str) -> str:
 
 def caption(record: Record) -> str:
     """The text under a picture in a gallery (Gradio escapes it): seed, seconds, and slider values if there are any."""
-    told = (values_text(record.recipe), references_text(record.recipe), styles_text(record.recipe))
-    return " · ".join([str(record.seed), seconds_text(record.seconds), *filter(None, told)])
+    return " · ".join([str(record.recipe.seed), seconds_text(record.seconds), *_bent(record.recipe)])
 
 
 def details(record: Record | None) -> str:
     """One line and the prompt of the picture that is looked at; empty without one."""
     if record is None:
         return ""
+    recipe = record.recipe
     facts = [
-        f"Seed {record.seed}",
-        f"{record.width} × {record.height}",
-        _variant_label(record.variant),
-        short_name(record.checkpoint),
+        f"Seed {recipe.seed}",
+        f"{recipe.width} × {recipe.height}",
+        _variant_label(recipe.variant),
+        short_name(recipe.checkpoint),
         seconds_text(record.seconds),
+        *_bent(recipe),
     ]
-    facts += filter(None, (values_text(record.recipe), references_text(record.recipe), styles_text(record.recipe)))
     line = " · ".join(escape(fact) for fact in facts)
-    said = f'<p class="facts">{line}</p><p class="said" dir="auto">{escape(record.prompt)}</p>'
-    expansion = record.recipe.get("expansion")
+    said = f'<p class="facts">{line}</p><p class="said" dir="auto">{escape(recipe.prompt)}</p>'
+    expansion = recipe.expansion
     if expansion is None:
         return said
-    expansion = Expansion.model_validate(expansion)
-    drawn = "" if expansion.text == record.prompt else f'<p class="said" dir="auto">{escape(expansion.text)}</p>'
+    drawn = "" if expansion.text == recipe.prompt else f'<p class="said" dir="auto">{escape(expansion.text)}</p>'
     return f"{said}{expansion_note(expansion)}{drawn}"
+
+
+def _bent(recipe: Recipe) -> list[str]:
+    """By what the picture was bent: sliders, references and moodboard, styles."""
+    return [text for text in (values_text(recipe), references_text(recipe), styles_text(recipe.styles)) if text]
 
 
 def expansion_note(expansion: Expansion) -> str:
@@ -131,9 +136,11 @@ def written_by(expansion: Expansion) -> str:
     return ", ".join([*told, "then edited"] if expansion.edited else told)
 
 
-def mechanism(name: str | None) -> str:
-    """By what a slider works here, or what is wrong with its file; empty where that is not known."""
-    return f"<p>{escape(name[:1].upper() + name[1:])}</p>" if name else ""
+def mechanism(ability: Ability) -> str:
+    """By what a control works here, or why it does not; empty where that is not known."""
+    if ability.reason:
+        return reason([ability.reason])
+    return f"<p>{escape(ability.by[:1].upper() + ability.by[1:])}</p>" if ability.by else ""
 
 
 def size_text(aspect_ratio: str, resolution: str) -> str:
@@ -142,7 +149,7 @@ def size_text(aspect_ratio: str, resolution: str) -> str:
     return f"<p>{ASPECT_RATIOS[aspect_ratio].category} · {width} × {height} pixels</p>"
 
 
-def variant_text(variant: Variant, unavailable: str | None) -> str:
+def variant_text(variant: Variant, unavailable: str = "") -> str:
     """What a variant is best for and how fast; the reason instead when it cannot run here."""
     if unavailable:
         return f'<p class="reason">{escape(unavailable)}</p>'

@@ -4,10 +4,11 @@ import gradio as gr
 
 from krea_studio.services import Services
 from krea_studio.ui import fragments
-from krea_studio.ui.create import build_create_tab
-from krea_studio.ui.endpoint import add_endpoints
-from krea_studio.ui.moodboards import build_moodboards_tab
-from krea_studio.ui.styles import build_styles_tab
+from krea_studio.ui.create.tab import build_create_tab
+from krea_studio.ui.gradio_api import add_endpoints
+from krea_studio.ui.moodboards.tab import build_moodboards_tab
+from krea_studio.ui.styles.tab import build_styles_tab
+from krea_studio.ui.visitors import Visitors
 
 CACHE_CHECK_SECONDS = 3600
 CACHE_LIFETIME_SECONDS = 86_400
@@ -18,6 +19,7 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
 
     `shared`: strangers may open it, so that every browser sees only its own pictures.
     """
+    visitors = Visitors(shared)
     with gr.Blocks(
         title="Krea Studio",
         analytics_enabled=False,
@@ -28,9 +30,9 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
         gr.HTML(fragments.HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Create", id="create"):
-                create = build_create_tab(services, shared, tabs)
-            build_moodboards_tab(services, shared, tabs, create["moodboard"], create["moodboard_content"])
-            build_styles_tab(services, shared, tabs, create)
+                create = build_create_tab(services, visitors, tabs)
+            build_moodboards_tab(services, visitors, tabs, create["moodboard"], create["moodboard_content"])
+            build_styles_tab(services, visitors, tabs, create)
         gr.HTML(fragments.FOOTER, elem_id="notice")
-        add_endpoints(services)
+        add_endpoints(services, visitors)
     return page

@@ -1,7 +1,7 @@
-"""A run's events as updates of the page: one function per kind of event, no Gradio components, no engine.
+"""A run's events as updates of the page: one function per kind of event; knows parts by name, and no engine's insides.
 
-An update is a dict from the name of a part of the page (see `create.PARTS`) to its new value. The presenter keeps
-what one run has shown so far; the handler that drives it owns the events and closes them.
+An update is a dict from the name of a part of a tab to its new value. The presenter keeps what one run has shown so
+far; the handler that drives it owns the events and closes them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ class RunPresenter:
     """Turns the events of one run into updates; remembers the plan and the pictures it has shown."""
 
     def __init__(self) -> None:
-        self.plan: GenerationPlan | None = None
+        self.plan: GenerationPlan  # from the event Started on, which is the first
         self.records: list[Record] = []
         self.problem: str | None = None
 
@@ -40,7 +40,11 @@ class RunPresenter:
                 case Started():
                     yield self._started(event)
                 case Expanding():
-                    yield {"stage": shown(fragments.expanding(self.plan.shots[event.shot], len(self.plan.shots)))}
+                    yield {
+                        "stage": shown(
+                            fragments.expanding(self.plan.shots[event.shot], event.shot, len(self.plan.shots))
+                        )
+                    }
                 case Queued():
                     yield {"stage": shown(fragments.queued(self.plan.shots[0], event.position))}
                 case Loading():
@@ -66,8 +70,8 @@ class RunPresenter:
     def _step(self, event: Step) -> Update:
         shot, pictures = self.plan.shots[event.shot], len(self.plan.shots)
         if event.step < event.steps:
-            return {"stage": shown(fragments.step(shot, pictures, event.step, event.steps, event.preview))}
-        return {"stage": shown(fragments.decoding(shot, pictures, event.preview))}
+            return {"stage": shown(fragments.step(shot, event.shot, pictures, event.step, event.steps, event.preview))}
+        return {"stage": shown(fragments.decoding(shot, event.shot, pictures, event.preview))}
 
     def _saved(self, event: Saved) -> Update:
         self.records.append(event.record)

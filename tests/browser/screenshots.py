@@ -12,11 +12,13 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.studio import PATIENCE_MS, ROOT, chromium, serving
 
 IMAGES = ROOT / "docs" / "images"
-RUNS = [("papercut of a fox in the mountains under the moon, in autumn colors", "1:1", "7", "2"),
-        ("neon sign of a whale at sea, midnight colors, dynamic", "16:9", "11", "1"),
-        ("watercolor painting of a lighthouse on the waves in ocean blues, with a strong wind", "1:1", "5", "1"),
-        ("mosaic of a red fox on a sunny day, forest greens", "1:1", "3", "1"),
-        ("a hot air balloon over rolling hills in the sun, flat poster, sunset colors, vivid", "3:2", "7", "1")]  # fmt: skip
+RUNS = [
+    ("papercut of a fox in the mountains under the moon, in autumn colors", "1:1", "7", "2"),
+    ("neon sign of a whale at sea, midnight colors, dynamic", "16:9", "11", "1"),
+    ("watercolor painting of a lighthouse on the waves in ocean blues, with a strong wind", "1:1", "5", "1"),
+    ("mosaic of a red fox on a sunny day, forest greens", "1:1", "3", "1"),
+    ("a hot air balloon over rolling hills in the sun, flat poster, sunset colors, vivid", "3:2", "7", "1"),
+]
 VIEWS = {
     "desktop.png": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "light"},
     "desktop-dark.png": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"},

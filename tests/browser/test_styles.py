@@ -60,7 +60,7 @@ def pixels(page: Page) -> np.ndarray:
 def recipe(page: Page, folder: Path) -> dict[str, Any]:
     path = folder / "picture.png"
     path.write_bytes(png(page))
-    return read_recipe(path)
+    return read_recipe(path).as_json()
 
 
 def choose_creativity(page: Page, level: str) -> None:

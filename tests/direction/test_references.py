@@ -16,7 +16,8 @@ from krea_studio.direction.references import (
     other_mechanism,
     references_text,
 )
-from krea_studio.recipe.plan import Shot, plan
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.recipe import Shot
 from krea_studio.recipe.request import parse_request
 from tests.strategies import boards, ready
 
@@ -76,5 +77,8 @@ def test_references_are_told_in_one_line() -> None:
 
 
 def test_another_mechanism_is_told() -> None:
-    assert other_mechanism({"reference_mechanism": MECHANISM}) == other_mechanism({}) == ""
-    assert "by reference attention 0 there" in other_mechanism({"reference_mechanism": "reference attention 0"})
+    plain, here, there = (
+        shot().recipe("c", reference_mechanism=by) for by in (None, MECHANISM, "reference attention 0")
+    )
+    assert other_mechanism(plain) == other_mechanism(here) == ""
+    assert "by reference attention 0 there" in other_mechanism(there)

@@ -1,6 +1,7 @@
 """What sliders mean, as data: contrasts that differ in their poles alone, starting points within the range."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,10 @@ from krea_studio.direction.sliders import (
     signed,
     values_text,
 )
-from krea_studio.engine.checkpoints import ASSETS
-from krea_studio.recipe.request import SLIDERS
+from krea_studio.engine.checkpoints.table import ASSETS
+from krea_studio.recipe.exploration import Exploration
+from krea_studio.recipe.recipe import Recipe, Shot
+from krea_studio.recipe.request import SLIDERS, parse_request
 
 VOCABULARY = json.loads((ASSETS / "vocabulary.json").read_text("utf-8"))
 
@@ -58,18 +61,24 @@ def test_starting_points_are_values_of_the_sliders() -> None:
     assert sum(point.random_mode for point in STARTING_POINTS) == 1
 
 
+def recipe_of(exploration: Exploration | None = None, **fields: Any) -> Recipe:
+    return Shot.of(parse_request({"prompt": "a fox", **fields}), 1, exploration).recipe("mini-turbo")
+
+
 def test_another_mechanism_is_told() -> None:
-    recipe = {"slider_mechanisms": {"intensity": "slider LoRA 12ab", "movement": "text direction 99"}}
+    by = {"intensity": "slider LoRA 12ab", "movement": "text direction 99"}
+    recipe = recipe_of().model_copy(update={"slider_mechanisms": by})
     here = {"intensity": "slider LoRA", "complexity": "slider LoRA", "movement": "slider LoRA"}
     assert other_mechanisms(recipe, here) == (
         "movement worked by text direction 99 there, by slider LoRA here: expect a different picture."
     )
     assert other_mechanisms(recipe, {**here, "movement": "text direction"}) == ""
-    assert other_mechanisms({}, here) == ""
+    assert other_mechanisms(recipe_of(), here) == ""
 
 
 def test_values_are_told_with_their_sign() -> None:
     assert [signed(value) for value in (60, 0, -20)] == ["+60", "0", "−20"]
-    assert values_text({"intensity": 0, "complexity": 0, "movement": 0}) == ""
-    assert values_text({"intensity": 5, "movement": -7}) == "intensity +5, complexity 0, movement −7"
-    assert values_text({"exploration": {"seed": 1}}) == "intensity 0, complexity 0, movement 0"
+    assert values_text(recipe_of()) == ""
+    assert values_text(recipe_of(intensity=5, movement=-7)) == "intensity +5, complexity 0, movement −7"
+    locked = Exploration(seed=1, number=0, spread=9, locked=SLIDERS, around=dict.fromkeys(SLIDERS, 0))
+    assert values_text(recipe_of(locked)) == "intensity 0, complexity 0, movement 0"

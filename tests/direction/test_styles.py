@@ -17,6 +17,7 @@ from krea_studio.direction.styles import (
     size_words,
     styles_text,
 )
+from krea_studio.recipe.request import StyleChoice
 
 
 def card(name: str, number: int, **facts: object) -> StyleCard:
@@ -65,8 +66,8 @@ def test_the_official_ones_are_listed_until_they_are_here() -> None:
     assert [each.name for each in OFFICIAL.values() if matches(each, "style monochrome")] == ["darkbrush", "dotmatrix"]
 
 
-def chosen(name: str, weight: float, identity: str | None = None) -> dict[str, object]:
-    return {"name": name, "weight": weight, "trigger": None, "identity": identity}
+def chosen(name: str, weight: float, identity: str | None = None) -> StyleChoice:
+    return StyleChoice(name=name, weight=weight, identity=identity)
 
 
 @pytest.mark.parametrize(
@@ -78,26 +79,24 @@ def chosen(name: str, weight: float, identity: str | None = None) -> dict[str, o
     ],
 )
 def test_a_caption_tells_the_styles_that_had_an_effect(styles: list[tuple[str, float]], text: str) -> None:
-    assert styles_text({"styles": [chosen(*style) for style in styles]}) == text
+    assert styles_text([chosen(*style) for style in styles]) == text
 
 
 def test_a_recipe_without_styles_has_none_to_tell_of() -> None:
-    assert styles_text({}) == other_styles({}, CARDS) == ""
+    assert styles_text(()) == other_styles((), CARDS) == ""
 
 
 def test_weights_that_are_not_here_are_told() -> None:
-    recipe = {
-        "styles": [
-            chosen("Renamed", 1.0, CARDS[0].identity),
-            chosen("ink", 0.5, "e" * 32),
-            chosen("gone", 0.5, "f" * 32),
-            chosen("off", 0.0, "d" * 32),
-        ]
-    }
-    told = other_styles(recipe, CARDS)
+    styles = [
+        chosen("Renamed", 1.0, CARDS[0].identity),
+        chosen("ink", 0.5, "e" * 32),
+        chosen("gone", 0.5, "f" * 32),
+        chosen("off", 0.0, "d" * 32),
+    ]
+    told = other_styles(styles, CARDS)
     assert told.startswith("Style «ink» is another file here than the one that drew this picture; Style «gone» is not")
     assert "Renamed" not in told and "off" not in told
-    assert other_styles({"styles": recipe["styles"][:1]}, CARDS) == ""
+    assert other_styles(styles[:1], CARDS) == ""
 
 
 @pytest.mark.parametrize(

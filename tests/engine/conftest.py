@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from krea_studio.engine.base import Engine, ImageReady
-from krea_studio.engine.checkpoints import INDEX_FILE, PARTS, resolve, supplier
+from krea_studio.engine.checkpoints.table import INDEX_FILE, PARTS, resolve, supplier
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.settings import Settings
@@ -20,7 +20,8 @@ def small_plan(seed: int = 7, width: int = 192, height: int = 128, **fields: Any
     """A plan for a picture that is drawn in a moment; `fields` are the request's."""
     request = GenerationRequest(**{"prompt": "a fox in the snow", "steps": 3, **fields})
     resolved = plan(request, seed)
-    return replace(resolved, shots=tuple(replace(shot, width=width, height=height) for shot in resolved.shots))
+    size = {"width": width, "height": height}
+    return replace(resolved, shots=tuple(shot.model_copy(update=size) for shot in resolved.shots))
 
 
 def pictures(engine: Engine, resolved: GenerationPlan) -> list[np.ndarray]:
@@ -33,7 +34,7 @@ def pictures(engine: Engine, resolved: GenerationPlan) -> list[np.ndarray]:
 
 @pytest.fixture(scope="session")
 def manager() -> Any:
-    from krea_studio.engine.manager import PipelineManager
+    from krea_studio.engine.checkpoints.manager import PipelineManager
 
     return PipelineManager(budget_bytes=8 * 10**9)
 

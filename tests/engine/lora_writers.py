@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from krea_studio.engine.architectures import Architecture
-from krea_studio.engine.lora_formats import original_name
+from krea_studio.engine.lora.formats import original_name
+from krea_studio.engine.lora.layers import Architecture
 
 RANK = 4
 LAYERS = (

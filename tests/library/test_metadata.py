@@ -17,12 +17,13 @@ from PIL.PngImagePlugin import PngInfo
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.library.metadata import MAX_RECIPE_CHARACTERS, parameters_text, png_bytes, read_recipe
 from krea_studio.recipe.plan import plan
+from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import parse_request
 from tests.strategies import ready_data, seeds
 
 
-def recipe_of(checkpoint: str = "mini-turbo", **fields: Any) -> dict[str, Any]:
-    return plan(parse_request({"prompt": "a fox", **fields}), 7).shots[0].recipe(checkpoint)
+def recipe_of(checkpoint: str = "mini-turbo", weights: str | None = None, **fields: Any) -> Recipe:
+    return plan(parse_request({"prompt": "a fox", **fields}), 7).shots[0].recipe(checkpoint, weights=weights)
 
 
 def png(path: Path, **texts: str) -> Path:
@@ -102,7 +103,7 @@ def test_guidance_is_written_in_the_usual_convention(guidance_scale: float, cfg:
         ('{"seed": ' + "9" * 5000 + "}", "not valid JSON"),
         ("[]", "holds [] instead of a recipe"),
         ("{}", "schema version None"),
-        ('{"schema_version": 99}', "schema version 99, this studio reads 1"),
+        ('{"schema_version": 99}', "schema version 99, this studio reads 1 to"),
         ('{"schema_version": true}', "schema version True"),
         (" " * (MAX_RECIPE_CHARACTERS + 1), "characters — this studio reads at most"),
     ],
@@ -157,6 +158,6 @@ def test_damaged_files_end_in_one_line(tmp_path: Path, data: st.DataObject) -> N
     path = tmp_path / "damaged.png"
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     try:
-        assert isinstance(read_recipe(path), dict)
+        assert isinstance(read_recipe(path), Recipe)
     except (InvalidRequest, StorageError) as error:
         assert str(path) in error.message and len(error.message.splitlines()) == 1

@@ -19,8 +19,8 @@ from PIL import Image
 
 from krea_studio.direction.moodboards import MAX_IMAGES, Analysis, Cluster, Moodboard, Swatch
 from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.files import LOCK_FILE
 from krea_studio.library import moodboard_files, store
-from krea_studio.library.files import LOCK_FILE
 from krea_studio.library.loader import load_picture_bytes
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.references import Reference, References

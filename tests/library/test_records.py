@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 
 from krea_studio.errors import StorageError
-from krea_studio.library.records import MIGRATIONS, Records, Row
+from krea_studio.library.records import MIGRATIONS, Record, Records
 from tests.library.test_metadata import recipe_of
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def row(number: int, owner: str = "local", seconds: float = 1.5) -> Row:
-    return Row(f"{number:016x}", f"day/{number}.png", seconds, START + timedelta(seconds=number), owner, recipe_of())
+def file(number: int) -> str:
+    return f"2026-01-02/030405-{number:016x}-s7.png"
+
+
+def row(records: Records, number: int, owner: str = "local", seconds: float = 1.5) -> Record:
+    path = records.database.parent / file(number)
+    return Record(recipe_of(), path, owner, seconds, START + timedelta(seconds=number))
 
 
 @pytest.fixture
@@ -26,36 +31,36 @@ def records(tmp_path: Path) -> Iterator[Records]:
 
 
 def test_rows_come_back_as_they_were_also_after_reopening(records: Records) -> None:
-    records.add(row(1))
+    records.add(row(records, 1))
     records.close()
     again = Records(records.database)
-    assert again.get(row(1).id) == row(1)
+    assert again.get(f"{1:016x}") == row(records, 1)
     assert again.get("nothing") is None
     again.close()
 
 
 def test_pages_are_newest_first_and_by_owner(records: Records) -> None:
     for number in range(5):
-        records.add(row(number, owner="ada" if number % 2 else "local"))
-    assert [found.file for found in records.page(None, 2, 1)] == ["day/3.png", "day/2.png"]
-    assert [found.file for found in records.page("ada", 9, 0)] == ["day/3.png", "day/1.png"]
-    assert records.files() == {f"day/{number}.png" for number in range(5)}
+        records.add(row(records, number, owner="ada" if number % 2 else "local"))
+    assert [found.path.name for found in records.page(None, 2, 1)] == [Path(file(number)).name for number in (3, 2)]
+    assert [found.path.name for found in records.page("ada", 9, 0)] == [Path(file(number)).name for number in (3, 1)]
+    assert records.files() == {file(number) for number in range(5)}
 
 
 def test_what_was_found_on_disk_gives_way_to_what_was_saved(records: Records) -> None:
-    records.add_missing([row(1, seconds=0.0)])
-    records.add(row(1))
-    records.add_missing([row(1, seconds=0.0), row(2)])
-    assert records.get(row(1).id).seconds == 1.5
+    records.add_missing([row(records, 1, seconds=0.0)])
+    records.add(row(records, 1))
+    records.add_missing([row(records, 1, seconds=0.0), row(records, 2)])
+    assert records.get(row(records, 1).id).seconds == 1.5
     assert len(records.files()) == 2
 
 
 def test_a_transaction_is_all_or_nothing(records: Records) -> None:
-    records.add(row(1))
+    records.add(row(records, 1))
     with pytest.raises(ZeroDivisionError), records.transaction() as connection:
         connection.execute("DELETE FROM picture")
         raise ZeroDivisionError
-    assert records.files() == {row(1).file}
+    assert records.files() == {file(1)}
 
 
 def test_migrations_are_applied_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,3 +107,22 @@ def test_a_damaged_database_is_told(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be used"):
         Records(tmp_path / "missing" / "records.sqlite3")
+
+
+def test_an_owner_s_page_is_found_by_the_index_of_owners(records: Records) -> None:
+    said: list[str] = []
+    records._connection.set_trace_callback(said.append)
+    records.page("ada", 2, 0)
+    records._connection.set_trace_callback(None)
+    (statement,) = said
+    plan = [row[-1] for row in records._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    assert "SEARCH picture USING INDEX picture_by_owner (owner=?)" in plan
+
+
+def test_a_row_that_cannot_be_read_is_left_out(records: Records, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        records.add(row(records, number))
+    with records.transaction() as connection:
+        connection.execute("UPDATE picture SET recipe = '{\"schema_version\": 99}' WHERE file = ?", (file(1),))
+    assert [found.path.name for found in records.page(None, 9, 0)] == [Path(file(number)).name for number in (2, 0)]
+    assert file(1) in caplog.text and "schema version 99" in caplog.text

@@ -1,6 +1,7 @@
 """A picture that was announced is whole on disk; one that could not be written leaves nothing behind."""
 
 import errno
+import json
 import os
 import re
 import subprocess
@@ -17,7 +18,9 @@ from krea_studio.library import store
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
-from krea_studio.recipe.plan import Shot, plan
+from krea_studio.people import Person
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.recipe import Shot
 from krea_studio.recipe.request import parse_request
 from tests.doubles import picture
 
@@ -30,7 +33,7 @@ def shot_of(seed: int = 7, **fields: object) -> Shot:
 
 def save(library: Library, shot: Shot | None = None, owner: str = "local", weights: str | None = None) -> Record:
     shot = shot or shot_of()
-    return library.save(shot, picture(shot), shot.recipe("mini-turbo", weights=weights), 1.25, owner)
+    return library.save(shot.recipe("mini-turbo", weights=weights), picture(shot), 1.25, Person(owner))
 
 
 def files(folder: Path) -> set[str]:
@@ -46,22 +49,24 @@ def test_a_saved_picture_is_whole(library: Library) -> None:
     with Image.open(record.thumbnail) as thumbnail:
         assert max(thumbnail.size) == 320
     assert read_recipe(record.path) == record.recipe == shot.recipe("mini-turbo")
-    assert (record.seed, record.width, record.height, record.variant) == (7, 512, 512, "turbo")
-    assert (record.checkpoint, record.prompt, record.seconds, record.owner) == ("mini-turbo", "a fox", 1.25, "ada")
+    told = record.as_json()
+    assert (told["seed"], told["width"], told["height"], told["variant"]) == (7, 512, 512, "turbo")
+    assert (told["checkpoint"], told["prompt"], told["seconds"]) == ("mini-turbo", "a fox", 1.25)
+    assert record.owner == "ada" and json.loads(json.dumps(told)) == told
     assert library.get(record.id) == record
     assert library.recent(5) == [record]
 
 
 def test_names_hold_nothing_that_a_person_wrote(library: Library) -> None:
-    record = save(library, shot_of(prompt="../../etc/passwd\n<script>", negative_prompt="/"))
+    record = save(library, shot_of(prompt="../../etc/passwd\n<script>", variant="medium", negative_prompt="/"))
     assert PICTURE_PATH.fullmatch(record.path.relative_to(library.folder).as_posix())
 
 
 def test_recent_is_newest_first_and_skips_removed_files(library: Library) -> None:
     records = [save(library, shot_of(seed), owner="ada" if seed % 2 else "local") for seed in range(6)]
     records[4].path.unlink()
-    assert [record.seed for record in library.recent(3)] == [5, 3, 2]
-    assert [record.seed for record in library.recent(9, owner="ada")] == [5, 3, 1]
+    assert [record.recipe.seed for record in library.recent(3)] == [5, 3, 2]
+    assert [record.recipe.seed for record in library.recent(9, Person("ada"))] == [5, 3, 1]
     assert library.get(records[4].id) is None
     assert library.recent(0) == []
 
@@ -154,7 +159,7 @@ def test_a_process_killed_after_the_picture_loses_nothing(tmp_path: Path, patch:
     library = Library(tmp_path / "library")
     (record,) = library.recent(5)
     assert record.path.is_file() and record.thumbnail.suffix == ".jpg"
-    assert (record.seed, record.prompt, record.owner) == (7, "a fox", "local")
+    assert (record.recipe.seed, record.recipe.prompt, record.owner) == (7, "a fox", "local")
     assert record.recipe == shot_of().recipe("mini-turbo")
     library.close()
     assert Library(tmp_path / "library").recent(5) == [record]
@@ -221,11 +226,11 @@ def test_foreign_and_broken_files_are_left_alone(library: Library) -> None:
 
 
 def test_lost_records_are_filled_from_the_pictures(library: Library) -> None:
-    saved = {save(library, shot_of(seed)).recipe["seed"] for seed in range(3)}
+    saved = {save(library, shot_of(seed)).recipe.seed for seed in range(3)}
     library.close()
     for name in ("", "-wal", "-shm"):
         (library.folder / (store.RECORDS_FILE + name)).unlink(missing_ok=True)
-    assert {record.seed for record in Library(library.folder).recent(9)} == saved
+    assert {record.recipe.seed for record in Library(library.folder).recent(9)} == saved
 
 
 def test_a_library_can_be_moved(library: Library, tmp_path: Path) -> None:

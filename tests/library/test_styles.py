@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from krea_studio.direction.styles import OFFICIAL, SHIPPED, StyleCard, StyleFacts
 from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.files import LOCK_FILE
 from krea_studio.library import store
-from krea_studio.library.files import LOCK_FILE
 from krea_studio.library.store import Library
 from krea_studio.library.style_files import shipped_card, weights_identity
 from krea_studio.library.styles import COVER_SIDE_PX, Styles

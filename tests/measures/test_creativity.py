@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from krea_studio.direction.creativity import LEVELS
+from krea_studio.expansion.creativity import LEVELS
 from krea_studio.measures import creativity as measure
 from krea_studio.measures.creativity import Scope
 from krea_studio.settings import Settings

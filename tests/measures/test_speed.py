@@ -1,4 +1,4 @@
-from krea_studio.engine.drawing import Drawing
+from krea_studio.engine.local.drawing import Drawing
 from krea_studio.measures import speed as measure
 from krea_studio.settings import Settings
 

@@ -35,13 +35,16 @@ def test_draws_keep_their_limits_and_repeat(exploration: Exploration) -> None:
 
 @given(explorations)
 def test_a_lock_changes_nothing_for_the_other_sliders(exploration: Exploration) -> None:
-    free = Exploration(exploration.seed, exploration.number, exploration.spread, (), exploration.around).values()
+    free = exploration.model_copy(update={"locked": ()}).values()
     for slider, value in exploration.values().items():
         assert slider in exploration.locked or value == free[slider]
 
 
 def batch(seed: int) -> list[dict[str, int]]:
-    return [Exploration(seed, number, FULL_SPREAD, (), NEUTRAL).values() for number in range(BLOCK)]
+    return [
+        Exploration(seed=seed, number=number, spread=FULL_SPREAD, locked=(), around=NEUTRAL).values()
+        for number in range(BLOCK)
+    ]
 
 
 @given(seeds)

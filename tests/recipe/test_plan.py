@@ -1,19 +1,17 @@
 """The plan is a function of request and seed, and a seed is a picture."""
 
-import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.recipe.plan import Shot, plan, with_triggers
-from krea_studio.recipe.request import RECIPE_FACTS, SEED_LIMIT, SLIDERS, GenerationRequest, StyleChoice, parse_request
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.recipe import Shot, guidance_of, with_triggers
+from krea_studio.recipe.request import SEED_LIMIT, SLIDERS, GenerationRequest, StyleChoice, parse_request
 from tests.strategies import ready_data, seeds, valid_data
 
 EXPLORATION_SEED = 7
-RANDOM_FIELDS = ("locked_sliders", "spread", "exploration_seed")
 
 
 @given(ready_data, seeds)
@@ -31,21 +29,7 @@ def test_each_shot_of_a_batch_is_that_seed_alone(data: dict[str, Any], seed: int
     request = parse_request({**data, "random_mode": False})
     for k, shot in enumerate(plan(request, seed).shots):
         alone = plan(request.model_copy(update={"batch": 1}), (seed + k) % SEED_LIMIT).shots[0]
-        assert alone == replace(shot, index=0)
-
-
-@given(ready_data, seeds)
-def test_a_recipe_leads_back_to_its_shot(data: dict[str, Any], seed: int) -> None:
-    for shot in plan(parse_request(data), seed, EXPLORATION_SEED).shots:
-        recipe = json.loads(json.dumps(shot.recipe("mini-turbo", dict.fromkeys(shot.sliders, "by"), weights="12ab")))
-        request = GenerationRequest.from_recipe(recipe)
-        assert plan(request, request.seed).shots == (replace(shot, index=0, exploration=None),)
-        assert recipe["slider_mechanisms"].keys() == {slider for slider in SLIDERS if recipe[slider]}
-        assert (recipe["checkpoint"], recipe["weights"]) == ("mini-turbo", "12ab")
-        assert set(recipe) == {
-            *(set(GenerationRequest.model_fields) - {"batch", "random_mode", *RANDOM_FIELDS}),
-            *RECIPE_FACTS,
-        }
+        assert alone == shot
 
 
 @given(valid_data, seeds)
@@ -55,6 +39,7 @@ def test_what_a_plan_cannot_be_made_of_is_refused_never_ignored(data: dict[str, 
     reasons = {
         "raw creativity draws the prompt as it is": request.expansion is not None and request.creativity == "raw",
         "has no content": bool(board and board.strength and not board.content),
+        "needs a guidance scale above 0": bool(request.negative_prompt and not guidance_of(request)),
         "has no weights": any(style.weight and not style.identity for style in request.styles),
     }
     if any(reasons.values()):
@@ -81,6 +66,24 @@ def test_a_style_is_chosen_once() -> None:
     styles = [{"name": "Woodcut", "identity": "0" * 32}, {"name": "woodcut", "identity": "1" * 32}]
     with pytest.raises(InvalidRequest, match="^Style 'woodcut' is chosen more than once — choose it once"):
         plan(parse_request({"prompt": "a fox", "styles": styles}), 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "guided"),
+    [
+        ({}, False),
+        ({"guidance_scale": 0.5}, True),
+        ({"variant": "medium"}, True),
+        ({"variant": "large", "guidance_scale": 0}, False),
+    ],
+)
+def test_a_negative_prompt_needs_guidance(fields: dict[str, Any], guided: bool) -> None:
+    request = parse_request({"prompt": "a fox", "negative_prompt": "rain", **fields})
+    if guided:
+        assert plan(request, 1).shots[0].negative_prompt == "rain"
+    else:
+        with pytest.raises(InvalidRequest, match="^The negative prompt needs a guidance scale above 0 — raise"):
+            plan(request, 1)
 
 
 @pytest.mark.parametrize("seed", [-1, SEED_LIMIT, True, 1.0, "1", None])

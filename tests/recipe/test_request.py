@@ -2,11 +2,10 @@
 
 import json
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.request import (
@@ -144,44 +143,3 @@ def test_bounds_and_choices_come_from_the_fields() -> None:
     assert bounds("style_references") == (0, 4)
     assert bounds("strength", StyleReference) == (-2, 2)
     assert choices("creativity") == ("raw", "low", "medium", "high")
-
-
-class TestFromRecipe:
-    recipe: ClassVar = {"schema_version": 1, "prompt": "a fox", "seed": 3, "checkpoint": "mini-turbo", "batch": 4}
-
-    def test_is_one_image_of_that_seed(self) -> None:
-        request = GenerationRequest.from_recipe(self.recipe)
-        assert (request.batch, request.seed) == (1, 3)
-
-    @pytest.mark.parametrize(
-        ("change", "words"),
-        [
-            ({"cfg": 7}, "'cfg' is not a field"),
-            ({"seed": None}, "has no seed"),
-            ({"seed": 2**40}, "Seed is 1099511627776"),
-            ({"schema_version": 2}, "schema version 2, this studio reads 1"),
-            ({"schema_version": True}, "schema version True"),
-            ({"width": 1000}, "(1000, 1024)"),
-            ({"expansion": {"text": ""}}, "Expanded prompt, text is empty"),
-            ({"prompt": ""}, "Prompt is empty"),
-        ],
-    )
-    def test_refuses_what_it_cannot_draw_again(self, change: dict[str, Any], words: str) -> None:
-        with pytest.raises(InvalidRequest) as caught:
-            GenerationRequest.from_recipe(self.recipe | change)
-        assert words in caught.value.message
-
-    @given(anything | any_data)
-    def test_hostile_recipes_end_in_one_line(self, recipe: Any) -> None:
-        for candidate in (recipe, self.recipe | recipe if isinstance(recipe, dict) else recipe):
-            try:
-                GenerationRequest.from_recipe(candidate)
-            except InvalidRequest as error:
-                assert len(error.message.splitlines()) == 1
-
-    @given(st.text(st.characters(exclude_categories=()), max_size=20))
-    def test_any_prompt_text_is_drawn_or_refused(self, prompt: str) -> None:
-        try:
-            GenerationRequest.from_recipe(self.recipe | {"prompt": prompt})
-        except InvalidRequest as error:
-            assert error.message.startswith("Prompt ")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from krea_studio.engine import adapters, slider_files
-from krea_studio.engine.checkpoints import resolve
-from krea_studio.engine.manager import PipelineManager
+from krea_studio.engine.checkpoints.manager import PipelineManager
+from krea_studio.engine.checkpoints.table import resolve
+from krea_studio.engine.controls import adapters, slider_files
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.training import slider
 from krea_studio.training.adapter import encoded

@@ -17,9 +17,9 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch.nn import functional as F
 
-from krea_studio.engine import adapters
-from krea_studio.engine.checkpoints import resolve
-from krea_studio.engine.manager import PipelineManager
+from krea_studio.engine.checkpoints.manager import PipelineManager
+from krea_studio.engine.checkpoints.table import resolve
+from krea_studio.engine.controls import adapters
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.training import adapter, captioned, logbook, loop, style
 from krea_studio.training.captions import STYLE_WORDS

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from krea_studio.engine.abilities import Abilities, Ability
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, LoadedCheckpoint
 from krea_studio.library.store import Library
 from krea_studio.services import Services, services_over
@@ -18,26 +19,24 @@ class PageEngine(ScriptedEngine):
 
     missing: dict[str, str]
     vocabulary: dict[str, list[str]] | None
-    sliders: dict[str, str]
+    controls: dict[str, Ability]
 
     def __init__(self, *scripts: Script) -> None:
         super().__init__(*scripts)
         self.missing = {}
         self.vocabulary = VOCABULARY
-        self.sliders = {}
+        self.controls = {}
 
     def status(self) -> EngineStatus:
         loaded = (LoadedCheckpoint("somewhere/mini-turbo", 30_000_000, ("transformer", "vae")),)
         return EngineStatus("cpu", "float32", loaded, bytes=30_000_000, budget_bytes=4_000_000_000, waiting=2)
 
-    def availability(self, variant: str) -> str | None:
-        return self.missing.get(variant)
+    def abilities(self, variant: str) -> Abilities:
+        return Abilities(self.missing.get(variant, ""), self.controls)
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         embedded = self.vocabulary is not None
-        return CheckpointInfo(
-            f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded, self.vocabulary, self.sliders
-        )
+        return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded, self.vocabulary)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def shot_of(**wishes: object):
 
 def test_people_s_text_is_escaped_everywhere(library: Library) -> None:
     shot = shot_of(prompt=HOSTILE, resolution="512")
-    record = library.save(shot, picture(shot), shot.recipe("mini-turbo"), 1.0)
+    record = library.save(shot.recipe("mini-turbo"), picture(shot), 1.0)
     hostile_words = replace(EMBEDDED, vocabulary={HOSTILE: [HOSTILE]})
     for markup in (
         fragments.notice(HOSTILE),
@@ -40,7 +40,7 @@ def test_people_s_text_is_escaped_everywhere(library: Library) -> None:
 
 def test_a_step_tells_picture_and_step_and_shows_the_preview() -> None:
     shots = plan(parse_request({"prompt": "a fox", "batch": 4, "aspect_ratio": "16:9"}), seed=7).shots
-    markup = fragments.step(shots[1], 4, 5, 8, b"\xff\xd8")
+    markup = fragments.step(shots[1], 1, 4, 5, 8, b"\xff\xd8")
     assert "Picture 2 of 4 · step 5 of 8" in markup
     assert 'aria-valuenow="62"' in markup
     assert "data:image/jpeg;base64,/9g=" in markup
@@ -48,7 +48,7 @@ def test_a_step_tells_picture_and_step_and_shows_the_preview() -> None:
 
 
 def test_a_single_picture_is_not_counted() -> None:
-    assert ">Step 5 of 8<" in fragments.step(shot_of(), 1, 5, 8, None)
+    assert ">Step 5 of 8<" in fragments.step(shot_of(), 0, 1, 5, 8, None)
 
 
 @pytest.mark.parametrize(("position", "words"), [(0, "you are next"), (1, "1 more before you"), (7, "7 more")])

@@ -1,0 +1,258 @@
+"""Reading the parts of a checkpoint from disk or the Hub, with one clear line for everything that can be wrong.
+
+Checks that cost little come first and touch no other checkpoint: the index, every part's class, the headers of all
+weight files (which give the exact size in memory, and away a truncated file). Whether parts fit one another is checked
+when they are there. What is loaded stays unchanged: stock classes, evaluation mode, in main memory.
+"""
+
+import json
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, Krea2Pipeline, Krea2Transformer2DModel
+from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import safe_open
+from transformers import AutoTokenizer, Qwen3VLModel
+
+from krea_studio.engine.base import Loading
+from krea_studio.engine.checkpoints.identity import joined, part_weights
+from krea_studio.engine.checkpoints.table import INDEX_FILE, PARTS, WEIGHTED_PARTS, Checkpoint, missing, supplier
+from krea_studio.errors import Unavailable
+
+MODEL_CLASSES = {"vae": AutoencoderKLQwenImage, "text_encoder": Qwen3VLModel, "transformer": Krea2Transformer2DModel}
+# What a part's config may call itself; the text encoder is also published with its language head, which is not loaded.
+CLASS_NAMES = {
+    "vae": ("AutoencoderKLQwenImage",),
+    "text_encoder": ("Qwen3VLModel", "Qwen3VLForConditionalGeneration", "qwen3_vl"),
+    "transformer": ("Krea2Transformer2DModel",),
+}
+PART_LABELS = {
+    "scheduler": "scheduler",
+    "tokenizer": "tokenizer",
+    "vae": "image decoder",
+    "text_encoder": "text encoder",
+    "transformer": "transformer",
+}
+
+# Loading is told through events; bars on the server's terminal would only repeat it.
+diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class PartSource:
+    """Where a part is: its identity (equal means the same weights), its folder, and its size in memory in bytes.
+
+    `weights` names its weights by their content; empty for a part without any.
+    """
+
+    identity: Hashable
+    folder: Path
+    bytes: int
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class Located:
+    """A checkpoint whose files are all here and look sound: its model index, and where each part is."""
+
+    checkpoint: Checkpoint
+    index: dict[str, Any]
+    parts: Mapping[str, PartSource]
+
+    @property
+    def weights(self) -> str:
+        """The identity of the checkpoint's weights."""
+        return joined({part: source.weights for part, source in self.parts.items()})
+
+
+def locate(
+    checkpoint: Checkpoint, precision: torch.dtype, report: Callable[[Loading], None], check: Callable[[], None]
+) -> Located:
+    """Find every part, downloading what a Hub checkpoint lacks here, and look at the files without reading weights.
+
+    `check` is called between parts and may raise to give up. Raises Unavailable for whatever is missing or damaged.
+    """
+    reason = missing(checkpoint)
+    if reason is not None:
+        raise Unavailable(reason)
+    index = _read_json(_index_path(checkpoint))
+    if index.get("_class_name") != "Krea2Pipeline":
+        raise Unavailable(
+            f"{checkpoint.source} is a {index.get('_class_name', 'folder of unknown kind')}, not a Krea2Pipeline — "
+            "give a Krea 2 checkpoint"
+        )
+    parts = {}
+    for part in PARTS:
+        check()
+        holder = supplier(checkpoint, part)
+        folder = _part_folder(holder, part, report)
+        size_bytes = _checked_bytes(part, folder, precision)
+        weights = ""
+        if part in WEIGHTED_PARTS:
+            with _readable(folder):
+                weights = part_weights(folder)
+        # With the weights: a folder may get others while those that it had are in memory.
+        parts[part] = PartSource((part, str(folder.resolve()), weights), folder, size_bytes, weights)
+    return Located(checkpoint, index, parts)
+
+
+def load_part(located: Located, part: str, precision: torch.dtype) -> Any:
+    """Read one part: a tokenizer, a scheduler or a model in main memory. Raises Unavailable when it cannot be read."""
+    folder = located.parts[part].folder
+    with _readable(folder):
+        if part == "scheduler":
+            return FlowMatchEulerDiscreteScheduler.from_pretrained(folder)
+        if part == "tokenizer":
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model, report = MODEL_CLASSES[part].from_pretrained(
+            folder, dtype=precision, local_files_only=True, output_loading_info=True
+        )
+    # The vision tower of the text encoder reads no prompt, and may be left out to save a tenth of its size.
+    lacking = [key for key in report["missing_keys"] if not key.startswith("visual.")]
+    wrong = [*lacking, *report.get("mismatched_keys", ())]
+    if wrong:
+        raise Unavailable(
+            f"The weights in {folder} do not match their config.json ({len(wrong)} differ, first {wrong[0]}) — "
+            "copy or download the checkpoint again"
+        )
+    return model
+
+
+def token_counter(holder: Checkpoint) -> Krea2Pipeline:
+    """A stock pipeline with the tokenizer of `holder`, downloaded where it is not here, and no other part.
+
+    It has the chat template, so that a prompt's tokens can be counted. Raises Unavailable when it cannot be read.
+    """
+    folder = _part_folder(holder, "tokenizer", lambda event: None)
+    with _readable(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return Krea2Pipeline(scheduler=None, vae=None, text_encoder=None, tokenizer=tokenizer, transformer=None)
+
+
+def assemble(located: Located, parts: Mapping[str, Any]) -> Krea2Pipeline:
+    """The stock pipeline from its parts. Raises Unavailable when they do not fit one another."""
+    settings = {
+        key: located.index[key]
+        for key in ("text_encoder_select_layers", "is_distilled", "patch_size")
+        if located.index.get(key) is not None
+    }
+    pipeline = Krea2Pipeline(**{part: parts[part] for part in PARTS}, **settings)
+    pipeline.set_progress_bar_config(disable=True)
+    _require_fit(located.checkpoint, pipeline)
+    return pipeline
+
+
+def _require_fit(checkpoint: Checkpoint, pipeline: Krea2Pipeline) -> None:
+    drawn, text = pipeline.transformer.config, pipeline.text_encoder.config.get_text_config()
+    layers = pipeline.text_encoder_select_layers
+    pairs = {
+        "channels of a token": (drawn.in_channels, pipeline.vae.config.z_dim * pipeline.patch_size**2),
+        "width of the text": (drawn.text_hidden_dim, text.hidden_size),
+        "number of text layers": (drawn.num_text_layers, len(layers)),
+    }
+    for what, (transformer, others) in pairs.items():
+        if transformer != others:
+            raise Unavailable(
+                f"The parts of {checkpoint.label} do not fit: {what} is {transformer} in the transformer and {others} "
+                "in the other parts — use parts of one model"
+            )
+    if not all(0 <= layer <= text.num_hidden_layers for layer in layers):
+        raise Unavailable(
+            f"The parts of {checkpoint.label} do not fit: text layers {layers} are asked of a text encoder with "
+            f"{text.num_hidden_layers} — use parts of one model"
+        )
+    # Some copies of this VAE on the Hub were saved with these weights zeroed; their pictures are plain brown.
+    if not pipeline.vae.post_quant_conv.weight.any():
+        raise Unavailable(
+            f"The image decoder of {checkpoint.label} is blank (post_quant_conv is all zero) — download it again"
+        )
+
+
+def _index_path(checkpoint: Checkpoint) -> Path:
+    if checkpoint.folder is not None:
+        return checkpoint.folder / INDEX_FILE
+    with _reachable(checkpoint.source):
+        return Path(hf_hub_download(checkpoint.source, INDEX_FILE))
+
+
+def _part_folder(holder: Checkpoint, part: str, report: Callable[[Loading], None]) -> Path:
+    if holder.folder is not None:
+        return holder.folder / part
+    report(Loading(f"{holder.label}: files of the {PART_LABELS[part]}"))
+    with _reachable(holder.source):
+        return Path(snapshot_download(holder.source, allow_patterns=[f"{part}/*"])) / part
+
+
+@contextmanager
+def _reachable(repository: str) -> Iterator[None]:
+    """Turn what the Hub's client raises into Unavailable."""
+    try:
+        yield
+    except GatedRepoError:
+        raise Unavailable(
+            f"{repository} is gated — accept the licence at https://huggingface.co/{repository}, then set HF_TOKEN "
+            "to a token of that account"
+        ) from None
+    except RepositoryNotFoundError:
+        raise Unavailable(
+            f"There is no repository {repository} on the Hub for this account — check the name; for a private one "
+            "set HF_TOKEN"
+        ) from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        if constants.HF_HUB_OFFLINE:
+            reason = "HF_HUB_OFFLINE is set"
+        else:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise Unavailable(
+            f"{repository} is not on this machine and cannot be downloaded ({reason}) — check the network and the "
+            "free disk space, or choose an embedded checkpoint"
+        ) from None
+
+
+def _checked_bytes(part: str, folder: Path, precision: torch.dtype) -> int:
+    """Size of a part in memory. Raises Unavailable for another class, and for damaged weight files."""
+    if part not in WEIGHTED_PARTS:
+        return 0
+    config = _read_json(folder / "config.json")
+    found = config.get("_class_name") or next(iter(config.get("architectures") or ()), config.get("model_type"))
+    if found not in CLASS_NAMES[part]:
+        raise Unavailable(f"{folder} holds a {found}, not a {CLASS_NAMES[part][0]} — give a Krea 2 checkpoint")
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise Unavailable(f"{folder} has no *.safetensors file — copy or download the checkpoint again")
+    return sum(_tensor_count(file) for file in files) * precision.itemsize
+
+
+def _tensor_count(file: Path) -> int:
+    """Numbers in a weight file, from its header. Raises Unavailable when the file is damaged."""
+    with _readable(file), safe_open(file, framework="pt") as tensors:
+        return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    with _readable(path):
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("not a JSON object")
+        return found
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what reading files raises into Unavailable, with the path and the reader's own words."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Unavailable(f"{error.filename or path} is missing — copy or download the checkpoint again") from None
+    except Exception as error:  # the readers of four libraries raise all kinds, tokenizers even bare Exception
+        reason = " ".join(str(error).split())[:200]
+        raise Unavailable(f"{path} cannot be read ({reason}) — copy or download the checkpoint again") from None

@@ -1,0 +1,231 @@
+"""Drawing the shots of a plan with a stock pipeline: the torch side of the local engine.
+
+One generator per image, on the CPU whatever the device, so that a seed is a picture: image k of a batch equals the same
+seed alone. The shots go through the stock `Krea2Pipeline.__call__` one after another. To stop, the step callback
+raises; the pipeline's own `_interrupt` would still decode. Whatever ends a run, the pipeline is the stock one after it.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from diffusers import Krea2Pipeline
+from PIL import Image
+
+from krea_studio.direction.references import MECHANISM, attended_pictures, board_words
+from krea_studio.engine.base import Chat, ImageReady, Step
+from krea_studio.engine.checkpoints.device import budget_bytes, choose_device, choose_precision
+from krea_studio.engine.checkpoints.manager import LoadedPipeline, PipelineManager
+from krea_studio.engine.checkpoints.memory import GIGABYTE
+from krea_studio.engine.checkpoints.parts import token_counter
+from krea_studio.engine.checkpoints.table import Checkpoint, sees, supplier, writes
+from krea_studio.engine.controls import adapters, styles
+from krea_studio.engine.controls.references import References
+from krea_studio.engine.controls.sliders import Sliders
+from krea_studio.engine.controls.styles import Styles
+from krea_studio.engine.local.bridge import Run
+from krea_studio.engine.local.writing import write
+from krea_studio.engine.pipeline.preview import predicted_clean
+from krea_studio.engine.pipeline.prompts import (
+    PromptCache,
+    PromptEmbedding,
+    count_tokens,
+    require_fitting,
+    token_limit,
+    with_words,
+)
+from krea_studio.engine.pipeline.savings import Savings, applied
+from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.recipe.plan import GenerationPlan
+from krea_studio.recipe.recipe import Shot
+from krea_studio.settings import Settings
+
+
+class Drawing:
+    """The loaded models of one device, what draws with them and asks them. For one run at a time."""
+
+    def __init__(self, settings: Settings, savings: Savings | None = None, mechanism: str | None = None) -> None:
+        """`savings` overrules the setting `exact_savings`, `mechanism` how sliders work, both for measurements.
+
+        Raises Unavailable without the device.
+        """
+        if savings is None:
+            savings = Savings() if settings.exact_savings else Savings.none()
+        self.savings = savings
+        self.previews = settings.previews
+        self.device = choose_device(settings.device)
+        self.precision = choose_precision(settings.precision, self.device)
+        self.manager = PipelineManager(budget_bytes(settings.memory_budget_gb, self.device))
+        self.sliders = Sliders(settings, mechanism)
+        self.references = References(round(settings.reference_cache_gb * GIGABYTE))
+        self.styles = Styles(round(settings.style_cache_gb * GIGABYTE))
+        self._prompts = PromptCache()
+        self._counters: dict[str, Krea2Pipeline] = {}
+
+    def draw(self, checkpoint: Checkpoint, plan: GenerationPlan, run: Run) -> None:
+        """Draw the plan's shots one after another, each announced as it is finished.
+
+        Raises InvalidRequest before the first one when any of them cannot be drawn as asked, Unavailable when the
+        checkpoint cannot be loaded or memory runs out, Stopped when the run is to end.
+        """
+        shots = plan.shots
+        with _memory_errors():
+            loaded = self.manager.get(checkpoint, self.precision, self.device, run.emit, run.check)
+            for shot in shots:
+                require_drawable(loaded, shot)
+            wanted = dict.fromkeys(slider for shot in shots for slider in shot.sliders)
+            mechanisms = self.sliders.prepare(loaded, tuple(wanted), run.emit, run.check)
+            self.styles.prepare(
+                loaded, plan.styles, {style.identity: style.name for style in plan.shots[0].styles if style.identity}
+            )
+            if any(map(attended_pictures, shots)):
+                self.references.new_run()
+            run.start_clock()
+            for run.shot, shot in enumerate(shots):
+                started = time.perf_counter()
+                image = self.picture(loaded, shot, run, plan.pictures)
+                seconds = time.perf_counter() - started
+                recipe = shot.recipe(
+                    checkpoint.name,
+                    weights=loaded.weights,
+                    slider_mechanisms={slider: mechanisms[slider] for slider in shot.sliders},
+                    reference_mechanism=MECHANISM if attended_pictures(shot) else None,
+                )
+                run.emit(ImageReady(run.shot, image, seconds, recipe))
+
+    def picture(
+        self, loaded: LoadedPipeline, shot: Shot, run: Run, pictures: Mapping[str, bytes] = MappingProxyType({})
+    ) -> Image.Image:
+        """One shot's picture; a Step is emitted after each step. Its sliders and styles must be prepared.
+
+        `pictures` has the PNG of each picture that the shot refers to.
+        """
+        pipeline = loaded.pipeline
+        try:
+            toward, away, share = board_words(shot, loaded.checkpoint.info.vocabulary)
+            text = self._embedding(loaded, shot.conditioning_prompt, toward, share)
+            text = self.sliders.shifted(loaded, text, shot.sliders)
+            arguments = {"prompt_embeds": text.values, "prompt_embeds_mask": text.mask}
+            if shot.guidance_scale > 0:
+                negative = self._embedding(loaded, shot.negative_prompt, away, share)
+                arguments |= {"negative_prompt_embeds": negative.values, "negative_prompt_embeds_mask": negative.mask}
+            latents = pipeline.prepare_latents(
+                1,
+                loaded.pipeline.vae.config.z_dim,
+                shot.height,
+                shot.width,
+                text.values.dtype,
+                text.values.device,
+                torch.Generator("cpu").manual_seed(shot.seed),
+            )
+            with (
+                applied(pipeline.transformer, self.savings),
+                adapters.weighted(
+                    pipeline.transformer, self.sliders.weights(loaded, shot.sliders), styles.weights(shot.style_weights)
+                ),
+                self.references.applied(loaded, shot, pictures, lambda: self._embedding(loaded, ""), run.check),
+            ):
+                (made,) = pipeline(
+                    **arguments,
+                    latents=latents,
+                    width=shot.width,
+                    height=shot.height,
+                    num_inference_steps=shot.steps,
+                    guidance_scale=shot.guidance_scale,
+                    callback_on_step_end=self._after_step(loaded, shot, run, latents),
+                    output_type="latent" if self.savings.single_frame else "pil",
+                    return_dict=False,
+                )
+        except BaseException:
+            # Stopped in the middle, an offloaded model is still on the device.
+            pipeline.maybe_free_model_hooks()
+            raise
+        if not self.savings.single_frame:
+            return made[0]
+        if not made.isfinite().all():
+            raise Unavailable(
+                f"{loaded.checkpoint.label} computed values that are no numbers in {self.precision} — set "
+                "KREA_STUDIO_PRECISION to bfloat16 or float32"
+            )
+        return loaded.decoder.picture(pipeline._unpack_latents(made, shot.height, shot.width)[:, :, 0])
+
+    def write(self, checkpoint: Checkpoint, chat: Chat, check: Callable[[], None]) -> str:
+        """The answer of the checkpoint's language model, as `writing.write` gives it. Raises Unavailable."""
+        with _memory_errors():
+            loaded = self.manager.get(checkpoint, self.precision, self.device, lambda event: None, check)
+            if not (sees if chat.pictures else writes)(loaded.text_encoder_folder):
+                ability = "sees" if chat.pictures else "writes"
+                raise Unavailable(
+                    f"{checkpoint.label} has no language model that {ability} — choose another checkpoint"
+                )
+            return write(loaded.pipeline, self.device, chat, check)
+
+    def count_tokens(self, checkpoint: Checkpoint, text: str) -> tuple[int, int]:
+        """The tokens of a prompt, and how many the checkpoint reads at most. Reads its tokenizer at the first time."""
+        holder = supplier(checkpoint, "tokenizer")
+        if holder.source not in self._counters:
+            self._counters[holder.source] = token_counter(holder)
+        pipeline = self._counters[holder.source]
+        return count_tokens(pipeline, text), token_limit(pipeline)
+
+    def _embedding(self, loaded: LoadedPipeline, text: str, words: str = "", share: float = 0.0) -> PromptEmbedding:
+        trimmed = self.savings.trimmed_text
+        return self._prompts.embedding(loaded.pipeline, loaded.encoder_identity, text, trimmed, words, share)
+
+    def _after_step(self, loaded: LoadedPipeline, shot: Shot, run: Run, latents: torch.Tensor) -> Any:
+        """The pipeline's callback: tell of the step, and raise Stopped when the run is to end."""
+        token_px = loaded.pipeline.vae_scale_factor * loaded.pipeline.patch_size
+        rows, columns = shot.height // token_px, shot.width // token_px
+
+        def after_step(pipeline: Krea2Pipeline, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            nonlocal latents
+            run.check()
+            preview = None
+            if self.previews:
+                sigma, next_sigma = pipeline.scheduler.sigmas[index : index + 2].tolist()
+                clean = predicted_clean(latents, tensors["latents"], sigma, next_sigma)
+                preview = loaded.preview.jpeg(clean, rows, columns)
+            latents = tensors["latents"]
+            run.emit(Step(run.shot or 0, index + 1, shot.steps, preview))
+            return {}
+
+        return after_step
+
+
+def require_drawable(loaded: LoadedPipeline, shot: Shot) -> None:
+    """Raise InvalidRequest for a size that the pipeline would round, and a prompt that it would cut."""
+    pipeline = loaded.pipeline
+    multiple = pipeline.vae_scale_factor * pipeline.patch_size
+    if shot.width % multiple or shot.height % multiple:
+        raise InvalidRequest(
+            f"The size is {shot.width} × {shot.height} — give sides that are multiples of {multiple} pixels"
+        )
+    require_fitting(pipeline, shot.conditioning_prompt, "The prompt")
+    if shot.guidance_scale > 0:
+        require_fitting(pipeline, shot.negative_prompt, "The negative prompt")
+    toward, away, _ = board_words(shot, loaded.checkpoint.info.vocabulary)
+    name = "with the moodboard's words"
+    if toward:
+        require_fitting(pipeline, with_words(toward, shot.conditioning_prompt), f"The prompt {name}")
+    if away and shot.guidance_scale > 0:
+        require_fitting(pipeline, with_words(away, shot.negative_prompt), f"The negative prompt {name}")
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn running out of memory, of whichever kind, into Unavailable with advice."""
+    advice = "choose a smaller size or a smaller checkpoint, or lower KREA_STUDIO_MEMORY_BUDGET_GB"
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        raise Unavailable(f"The device ran out of memory — {advice}") from None
+    except MemoryError:
+        raise Unavailable(f"The machine ran out of memory — {advice}") from None
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        raise Unavailable(f"The machine ran out of memory — {advice}") from None

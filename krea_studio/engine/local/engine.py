@@ -1,0 +1,137 @@
+"""The in-process engine: runs plans one after another on this machine.
+
+Cheap to build and free of torch until the first run (or `prepare`), so that the page is up before any model code is
+read. What runs a variant is a checkpoint of the table, a folder or a Hub repository, as the settings say. The work
+itself is in `drawing` and `writing`, the thread and the line in `bridge`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
+
+from krea_studio.direction.references import MECHANISM
+from krea_studio.engine.abilities import Abilities, Ability
+from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Loading
+from krea_studio.engine.checkpoints.identity import weights_of
+from krea_studio.engine.checkpoints.table import missing, resolve, writer
+from krea_studio.engine.controls.slider_files import described
+from krea_studio.engine.local.bridge import Line, Run, stream, turn
+from krea_studio.errors import Unavailable
+from krea_studio.recipe.plan import GenerationPlan
+from krea_studio.settings import Settings
+
+if TYPE_CHECKING:
+    from krea_studio.engine.local.drawing import Drawing
+
+log = logging.getLogger(__name__)
+
+
+class LocalEngine:
+    """The Engine protocol on stock diffusers, in this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._line = Line()
+        self._building = threading.Lock()
+        self._drawing: Drawing | None = None
+
+    def run(self, plan: GenerationPlan) -> Generator[Event, None, None]:
+        """See Engine.run. The deadline counts from the first image on, not while waiting or loading."""
+        return stream(
+            lambda run: self._work(plan, run),
+            self._line,
+            self._settings.deadline_seconds,
+            idle=Loading("Getting ready"),
+        )
+
+    def prepare(self) -> None:
+        """Import the model code now, which takes seconds, instead of in the first run.
+
+        What stands in the way is only logged: the first run will meet it again and tell the person.
+        """
+        try:
+            self._models()
+        except Unavailable as error:
+            log.warning("%s", error.message)
+
+    def status(self) -> EngineStatus:
+        """See Engine.status; before the first run the device and precision are those of the settings."""
+        in_line = self._line.length
+        busy, waiting = in_line > 0, max(0, in_line - 1)
+        drawing = self._drawing
+        if drawing is None:
+            return EngineStatus(self._settings.device, self._settings.precision, busy=busy, waiting=waiting)
+        loaded, total_bytes = drawing.manager.status()
+        return EngineStatus(
+            device=drawing.device,
+            precision=str(drawing.precision).removeprefix("torch."),
+            loaded=loaded,
+            bytes=total_bytes,
+            budget_bytes=drawing.manager.budget_bytes,
+            busy=busy,
+            waiting=waiting,
+            reference_bytes=drawing.references.size_bytes,
+            reference_seconds=drawing.references.seconds,
+        )
+
+    def abilities(self, variant: str) -> Abilities:
+        """See Engine.abilities: a look at the files, without loading them."""
+        try:
+            checkpoint = resolve(self._settings.checkpoint_for(variant))
+        except Unavailable as error:
+            return Abilities(error.message)
+        attended = dict.fromkeys(("style_references", "moodboard"), Ability(by=MECHANISM))
+        return Abilities(missing(checkpoint) or "", described(checkpoint, self._settings.sliders) | attended)
+
+    def checkpoint_of(self, variant: str) -> CheckpointInfo:
+        """See Engine.checkpoint_of; for a setting that names no checkpoint the note says so."""
+        name = self._settings.checkpoint_for(variant)
+        try:
+            return resolve(name).info
+        except Unavailable as error:
+            return CheckpointInfo(name, name, name, error.message, embedded=False)
+
+    def weights(self, variant: str) -> str | None:
+        """See Engine.weights. What is loaded draws on, whatever has become of its files."""
+        try:
+            checkpoint = resolve(self._settings.checkpoint_for(variant))
+        except Unavailable:
+            return None
+        loaded = (each.weights for each in self.status().loaded if each.name == checkpoint.name)
+        return next(loaded, None) or weights_of(checkpoint)
+
+    def writer(self, variant: str, seeing: bool = False) -> str | None:
+        """See Engine.writer. The embedded checkpoints have a text encoder that was never taught to write."""
+        if self.abilities(variant).unavailable:
+            return None
+        return writer(resolve(self._settings.checkpoint_for(variant)), seeing)
+
+    def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
+        """See Engine.write. It is done in the caller's own thread, and has no deadline but `check`."""
+        checkpoint = resolve(self._settings.checkpoint_for(variant))
+        with turn(self._line, check):
+            return self._models().write(checkpoint, chat, check)
+
+    def count_tokens(self, variant: str, text: str) -> tuple[int, int]:
+        """See Engine.count_tokens. Does not wait for runs."""
+        return self._models().count_tokens(resolve(self._settings.checkpoint_for(variant)), text)
+
+    def _work(self, plan: GenerationPlan, run: Run) -> None:
+        checkpoint = resolve(self._settings.checkpoint_for(plan.shots[0].variant))
+        if self._drawing is None:
+            run.emit(Loading("PyTorch and diffusers"))
+        self._models().draw(checkpoint, plan, run)
+
+    def _models(self) -> Drawing:
+        """The torch side, imported and built on first use."""
+        with self._building:
+            if self._drawing is None:
+                try:
+                    from krea_studio.engine.local.drawing import Drawing
+                except ImportError as error:
+                    raise Unavailable(f"The model code is not installed ({error}) — install requirements.txt") from None
+                self._drawing = Drawing(self._settings)
+            return self._drawing

@@ -1,0 +1,220 @@
+"""The endpoint: expands prompts with a language model behind an OpenAI-compatible address.
+
+One POST to `…/chat/completions` for an expansion. Only what an answer needs is trusted: time and size are bounded,
+redirects are not followed, and whatever comes back wrong is told in one line. The key goes into the request's header
+and nowhere else. Knows nothing of what makes an expansion good; `creativity` asks and judges.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import wait
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from anyio.from_thread import start_blocking_portal
+from pydantic import SecretStr
+
+from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.expansion.creativity import ENDPOINT, Asking, Unfinished, asking
+from krea_studio.settings import environment_variable
+from krea_studio.validation import shown
+
+MOST_BYTES = 2 * 2**20  # of an answer; a long one with its thoughts has some ten thousand
+ANSWER_TOKENS = 2_000  # of an answer; models that think first need many for that
+SEED_BITS = 31  # many servers take the seed as a signed number of 32 bits
+_PATH = "/chat/completions"
+_CHECK_SECONDS = 0.1
+
+_URL, _MODEL, _KEY, _TIMEOUT = (
+    environment_variable(f"expander_{name}") for name in ("url", "model", "key", "timeout_seconds")
+)
+
+
+class Endpoint:
+    """The `Expander` that asks a server. Safe to use from several threads."""
+
+    writer = ENDPOINT
+
+    def __init__(self, url: str, model: str, key: SecretStr, timeout_seconds: float) -> None:
+        """`url` is the server's address with its version, such as http://127.0.0.1:8000/v1.
+
+        Raises InvalidRequest where address, model or key cannot be meant. Asks nothing yet.
+        """
+        self._address = _checked_address(url)
+        self.host = urlsplit(self._address).netloc
+        self.model = model.strip()
+        self._key = SecretStr(key.get_secret_value().strip())
+        self._timeout_seconds = timeout_seconds
+        if not self.model:
+            raise InvalidRequest(f"The endpoint's model is not named — set {_MODEL} to a model that {self.host} has")
+        if any(not "!" <= character <= "~" for character in self._key.get_secret_value()):
+            raise InvalidRequest(f"The endpoint's key has characters that no key has — copy it to {_KEY} again")
+
+    def write(
+        self,
+        prompt: str,
+        level: str,
+        seed: int,
+        check: Callable[[], None],
+        again: bool = False,
+        fits: Callable[[str], bool] = lambda text: True,
+    ) -> str:
+        """The model's raw answer; `check` is called ten times a second while it is awaited.
+
+        Raises Unavailable where the server cannot be reached, fails or is too slow, InvalidRequest where it refuses
+        the request or answers with something else than a completion, and Unfinished where the server cut that off.
+        """
+        check()
+        # A thread of its own, so that this also works where a loop is running, as in a notebook.
+        with start_blocking_portal() as portal:
+            request = portal.start_task_soon(self._requested, asking(prompt, level, seed, again), seed)
+            try:
+                while not wait([request], timeout=_CHECK_SECONDS).done:
+                    check()
+            finally:
+                request.cancel()
+        status, body = request.result()
+        if status != httpx.codes.OK:
+            raise self._refusal(status, body)
+        text, whole = self._text(body)
+        if not whole:
+            raise Unfinished(text)
+        return text
+
+    async def _requested(self, asked: Asking, seed: int) -> tuple[int, bytes]:
+        content = {
+            "model": self.model,
+            "messages": [
+                {"role": "system", "content": asked.instruction},
+                {"role": "user", "content": asked.message},
+            ],
+            "temperature": asked.temperature,
+            "top_p": asked.top_p,
+            "seed": seed % 2**SEED_BITS,
+            "max_tokens": ANSWER_TOKENS,
+            "stream": False,
+        }
+        # Not packed: a small packed answer may be a huge one.
+        headers = {"Accept-Encoding": "identity"}
+        if key := self._key.get_secret_value():
+            headers["Authorization"] = f"Bearer {key}"
+        body = b""
+        try:
+            async with (
+                asyncio.timeout(self._timeout_seconds),
+                httpx.AsyncClient(timeout=self._timeout_seconds) as client,
+                client.stream("POST", self._address, json=content, headers=headers) as answer,
+            ):
+                async for part in answer.aiter_raw():
+                    body += part
+                    if len(body) > MOST_BYTES:
+                        raise InvalidRequest(
+                            f"The endpoint {self.host} answers with more than {MOST_BYTES >> 20} MB — check {_URL}"
+                        )
+                return answer.status_code, body
+        except (TimeoutError, httpx.TimeoutException):
+            raise Unavailable(
+                f"The endpoint {self.host} has not answered within {self._timeout_seconds:g} seconds — "
+                f"try again, or raise {_TIMEOUT}"
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            reason = self._masked(str(error)) or type(error).__name__
+            raise Unavailable(
+                f"The endpoint {self.host} cannot be reached ({reason}) — start it, or check {_URL}"
+            ) from None
+
+    def _refusal(self, status: int, body: bytes) -> InvalidRequest | Unavailable:
+        """What an HTTP status other than 200 means for a person."""
+        who = f"The endpoint {self.host}"
+        if 300 <= status < 400:
+            return InvalidRequest(f"{who} sends to another address ({status}) — set {_URL} to that one")
+        if status in (401, 403):
+            what = "refuses the key" if self._key.get_secret_value() else "wants a key"
+            return InvalidRequest(f"{who} {what} ({status}) — check {_KEY}")
+        if status == 404:
+            return InvalidRequest(
+                f"{who} has no {_PATH} or no model {shown(self.model)} (404) — check {_URL} and {_MODEL}"
+            )
+        if status == 429:
+            return Unavailable(f"{who} is asked too often, or its quota is used up (429) — try again in a minute")
+        told = self._told(body)
+        if status >= 500:
+            return Unavailable(f"{who} failed ({status}{told}) — try again later")
+        return InvalidRequest(f"{who} refuses the request ({status}{told}) — check {_URL} and {_MODEL}")
+
+    def _told(self, body: bytes) -> str:
+        """What a server says is wrong, as the rest of a line."""
+        try:
+            error = json.loads(body)["error"]
+        except (ValueError, RecursionError, KeyError, TypeError):
+            return ""
+        said = error.get("message") if isinstance(error, dict) else error
+        return f": {self._masked(shown(said))}" if isinstance(said, str) and said else ""
+
+    def _text(self, body: bytes) -> tuple[str, bool]:
+        """The text of a completion, and whether that is all of it."""
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError):
+            start = body[:200].decode("utf-8", "replace").strip()
+            what = "a web page" if start.startswith("<") else self._masked(shown(start))
+            raise InvalidRequest(
+                f"The endpoint {self.host} answers with {what}, not with JSON — check {_URL}, which usually ends in /v1"
+            ) from None
+        message, whole = _message(found)
+        if message is None:
+            raise InvalidRequest(
+                f"The endpoint {self.host} answers without choices{self._told(body)} — check {_URL} and {_MODEL}"
+            )
+        text = _content(message.get("content"))
+        if not whole and not text.strip():
+            raise InvalidRequest(
+                f"The model {shown(self.model)} was cut off before it had written anything — give it more room on "
+                f"{self.host}, or choose another writer"
+            )
+        if not text.strip():
+            reason = "refuses to expand the prompt" if message.get("refusal") else "answers with an empty text"
+            raise InvalidRequest(
+                f"The model {shown(self.model)} {reason} — change the prompt, or choose another writer"
+            )
+        return text, whole
+
+    def _masked(self, text: str) -> str:
+        key = self._key.get_secret_value()
+        return text.replace(key, "…") if key else text
+
+
+def _checked_address(url: str) -> str:
+    """The address to post to. Raises InvalidRequest where the URL is none of a web server, or holds a password."""
+    try:
+        parts = urlsplit(url.strip())
+        has_user, _ = "@" in parts.netloc, parts.port
+    except ValueError:
+        raise InvalidRequest(
+            f"The endpoint's address {shown(url)} is none — give one like http://127.0.0.1:8000/v1"
+        ) from None
+    if has_user:
+        raise InvalidRequest(f"The endpoint's address holds a name or a password — put the key into {_KEY} instead")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidRequest(f"The endpoint's address is {shown(url)} — give one that begins with http:// or https://")
+    path = parts.path.rstrip("/")
+    return parts._replace(path=path if path.endswith(_PATH) else path + _PATH, fragment="").geturl()
+
+
+def _message(found: Any) -> tuple[dict[str, Any] | None, bool]:
+    """The first message of a completion, and whether it came to its end."""
+    try:
+        choice = found["choices"][0]
+        message = choice["message"]
+    except (KeyError, IndexError, TypeError):
+        return None, True
+    return (message if isinstance(message, dict) else None), choice.get("finish_reason") != "length"
+
+
+def _content(content: Any) -> str:
+    """The text of a message, which may come in parts."""
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return "".join(text for text in texts if isinstance(text, str))

@@ -1,0 +1,114 @@
+"""How single files are written and read, and a folder of them is changed.
+
+A file of the studio is there as a whole or not at all, whoever dies or runs out of disk while it is written. So
+reading needs no lock; changes to a folder come one after another, over all threads and processes. A file that a person
+names may be anything: it is read only where it is a plain file, and only up to a size.
+"""
+
+import errno
+import os
+import re
+import secrets
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.validation import shown
+
+TEMPORARY_SUFFIX = ".part"
+# People and browsers call files of their own `.part` too: the digits tell which are the studio's.
+TEMPORARY_FILE = re.compile(r".+\.[0-9a-f]{8}\.part|probe-[0-9a-f]{16}\.part")
+TEMPORARY_FOLDER = re.compile(r"moodboards\.[0-9a-f]{8}\.part")
+LOCK_FILE = "lock.sqlite3"
+LOCK_TIMEOUT_SECONDS = 20.0
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write a file, so that it is there as a whole or not at all; the folders above it are made.
+
+    What was written takes the place of `path` at the end. Raises OSError, and what is raised within; then nothing is
+    left behind. `write_error` puts it into words.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: another process may be writing the same file.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write these bytes as `whole` does."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def one_change(folder: Path, what: str) -> Iterator[None]:
+    """One change at a time in `folder`, which is made; `what` says what is in it (`The moodboards`).
+
+    What cannot be written in it, or waits too long for others, comes out as StorageError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # An empty database: SQLite's write lock works on every system and ends with its process.
+        lock = sqlite3.connect(folder / LOCK_FILE, timeout=LOCK_TIMEOUT_SECONDS, isolation_level=None)
+        with closing(lock):
+            lock.execute("BEGIN IMMEDIATE")
+            yield
+    except OSError as error:
+        raise write_error(error, folder) from None
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"{what} in {folder} cannot be changed now ({error}) — try again, or check the folder and its permissions"
+        ) from None
+
+
+def write_error(error: OSError, place: Path, what: str = "The library") -> StorageError:
+    """What to tell a person when `place` could not be written; `what` says what it is."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"The disk that holds {place} is full — free some space and try again")
+    return StorageError(
+        f"{what} {place} cannot be written ({error.strerror or error}) — "
+        "check the folder and its permissions, or use another folder"
+    )
+
+
+def read_error(error: OSError, place: Path) -> StorageError:
+    """What to tell a person when `place` in the library could not be read."""
+    return StorageError(f"{place} cannot be read ({error.strerror or error}) — check it and its permissions")
+
+
+def read_given(path: Path | str, most_bytes: int, wanted: str) -> bytes:
+    """The content of a file that a person named; `wanted` says what should be in it (`a PNG picture`).
+
+    Raises InvalidRequest where there is no plain file of 1 to `most_bytes` bytes, StorageError where it cannot be read.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        # Opening a pipe would wait for whoever writes into it.
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a plain file"
+            raise InvalidRequest(f"{shown(str(path))} is {kind} — give {wanted}")
+        with open(path, "rb") as file:
+            content = file.read(most_bytes + 1)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        # A path with a NUL or half of a surrogate pair is a ValueError.
+        raise InvalidRequest(f"{shown(str(path))} does not exist — give {wanted}") from None
+    except OSError as error:
+        raise StorageError(
+            f"{shown(str(path))} cannot be read ({error.strerror or error}) — check the file and its permissions"
+        ) from None
+    if not content:
+        raise InvalidRequest(f"{shown(Path(path).name)} is empty — give {wanted}")
+    if len(content) > most_bytes:
+        raise InvalidRequest(f"{shown(Path(path).name)} has more than {most_bytes:,} bytes — give a smaller file")
+    return content

@@ -1,0 +1,167 @@
+"""Creativity on the Create tab: the level, and the expanded prompt, which a person may see and edit before a run.
+
+What stands in the box is what is drawn, for every picture; with an empty box each picture's prompt is written out when
+it is drawn. At raw there is neither box nor button.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from krea_studio.errors import StudioError
+from krea_studio.recipe.request import (
+    RAW,
+    Expansion,
+    GenerationRequest,
+    bounds,
+    label,
+    parse_request,
+)
+from krea_studio.services import Services
+from krea_studio.studio import draw_seed
+from krea_studio.ui import controls, fragments
+from krea_studio.ui.create import moodboard_choice, style_choice
+from krea_studio.ui.presenter import Update, shown
+
+PAGE_LEVEL = "medium"
+logger = logging.getLogger(__name__)
+EXPAND = "Expand the prompt"
+EXPANSION = ("expanded_prompt", "expansion")
+READ = ("prompt", "creativity", *EXPANSION)
+# What handlers here write to, beside the stage.
+PARTS = (*EXPANSION, "expansion_note", "expansion_group")
+
+
+def build_creativity(parts: dict[str, Any]) -> None:
+    """Lay out the level, the button that expands, and the box for what it gives."""
+    parts["creativity"] = controls.choice("creativity", value=PAGE_LEVEL, elem_classes="segments")
+    parts["expand"] = gr.Button(EXPAND, size="sm", elem_id="expand", min_width=0)
+    with gr.Column(visible=False, elem_id="expansion", min_width=0) as parts["expansion_group"]:
+        parts["expanded_prompt"] = gr.Textbox(
+            label=label("expansion"),
+            lines=3,
+            max_lines=12,
+            max_length=int(bounds("text", Expansion)[1]),
+            info="Drawn for every picture as it stands here. Without it each picture's prompt is written out anew.",
+            elem_id="expanded-prompt",
+        )
+        parts["expansion_note"] = gr.HTML(elem_id="expansion-note", elem_classes="beneath")
+        parts["clear_expansion"] = gr.Button("Clear", size="sm", min_width=0, elem_id="clear-expansion")
+    # What was written into the box, from what: {"written": as a request has it, "prompt": …, "creativity": …} or None.
+    parts["expansion"] = gr.State(None)
+
+
+def wished(
+    prompt: str, creativity: str, expanded_prompt: str | None, expansion: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """The box as a request has it: the text with who wrote it, marked as edited where it was changed.
+
+    What was written for another prompt or level, and not edited, is none.
+    """
+    expanded_prompt = expanded_prompt or ""
+    if creativity == RAW or not expanded_prompt.strip():
+        return None
+    if expansion is None:
+        return {"text": expanded_prompt}
+    written = expansion["written"]
+    if expanded_prompt.strip() == written["text"]:
+        return None if _outdated(prompt, creativity, expansion) else written
+    if not written["writer"]:  # nobody wrote it: it was the prompt
+        return {"text": expanded_prompt}
+    return {**written, "text": expanded_prompt, "edited": True}
+
+
+def _outdated(prompt: str, creativity: str, expansion: dict[str, Any]) -> bool:
+    return (prompt.strip(), creativity) != (expansion["prompt"].strip(), expansion["creativity"])
+
+
+def _written_note(expansion: dict[str, Any]) -> str:
+    return fragments.expansion_note(Expansion.model_validate(expansion["written"]))
+
+
+class CreativityHandlers:
+    """The behaviour of level, button and box, over one studio."""
+
+    def __init__(self, services: Services) -> None:
+        self._studio = services.studio
+
+    def expanded(
+        self, prompt: str, variant: str, creativity: str, seed: str, random_seed: bool, **beside: Any
+    ) -> Iterator[Update]:
+        """Write the prompt out and show it; with the seed of the first picture, or a new one.
+
+        `beside` are the chosen moodboard and styles, whose words need room.
+        """
+        yield {"expand": gr.update(value="Expanding…", interactive=False)}
+        ready = {"expand": gr.update(value=EXPAND, interactive=True)}
+        try:
+            number = None if random_seed else controls.read_number(seed)
+            request = parse_request(
+                {
+                    "prompt": prompt,
+                    "variant": variant,
+                    "creativity": creativity,
+                    "seed": number,
+                    "moodboard": moodboard_choice.wished(*(beside[name] for name in moodboard_choice.CHOICE)),
+                    "styles": style_choice.wished(beside["chosen_styles"], beside),
+                }
+            )
+            found = self._studio.expand(request, draw_seed() if request.seed is None else request.seed)
+        except StudioError as error:
+            yield {**ready, "stage": shown(fragments.notice(error.message))}
+        except Exception:
+            logger.exception("An expansion from the page failed")
+            yield {**ready, "stage": shown(fragments.notice(fragments.DEFECT))}
+        else:
+            yield {**ready, **self.filled(found, prompt, creativity)}
+
+    def cleared(self) -> Update:
+        """Take the expanded prompt away."""
+        return self.filled(None)
+
+    def changed(self, prompt: str, creativity: str, expanded_prompt: str, expansion: dict[str, Any] | None) -> Update:
+        """Another prompt or level: what was written for the former one leaves the box, unless a person edited it.
+
+        What was edited says so, until prompt and level are again what it was written for. Box and button are shown
+        where the level has a use for them.
+        """
+        used = creativity != RAW
+        if used and expansion is not None and _outdated(prompt, creativity, expansion):
+            if (expanded_prompt or "").strip() == expansion["written"]["text"]:
+                return {**self.filled(None), "expand": gr.update(visible=used)}
+            note = fragments.reason(["Written for another prompt or level. It is drawn as it stands here."])
+            return {
+                "expand": gr.update(visible=used),
+                "expansion_note": note,
+                "expansion_group": gr.update(visible=used),
+            }
+        told = {"expansion_note": _written_note(expansion)} if expansion is not None else {}
+        return {
+            **told,
+            "expand": gr.update(visible=used),
+            "expansion_group": gr.update(visible=used and bool((expanded_prompt or "").strip())),
+        }
+
+    def recalled(self, request: GenerationRequest) -> Update:
+        """The box as a recipe has it."""
+        return {
+            **self.filled(request.expansion, request.prompt, request.creativity),
+            "expand": gr.update(visible=request.creativity != RAW),
+        }
+
+    def filled(self, expansion: Expansion | None, prompt: str = "", creativity: str = "") -> Update:
+        """The box with what was written of a prompt at a level, or empty and out of sight."""
+        return {
+            "expanded_prompt": expansion.text if expansion else "",
+            "expansion": {
+                "written": expansion.model_dump(mode="json"),
+                "prompt": prompt,
+                "creativity": creativity,
+            }
+            if expansion
+            else None,
+            "expansion_note": fragments.expansion_note(expansion) if expansion else "",
+            "expansion_group": gr.update(visible=expansion is not None),
+        }

@@ -1,0 +1,161 @@
+"""The page's public endpoints for the Gradio clients, plain HTTP and agents: `generate`, `add_reference`, `inspect`.
+
+The parameters of `generate`, their defaults and its documentation are made from the fields of GenerationRequest.
+Everything else that the page can do is private to it.
+"""
+
+import html
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from krea_studio.engine.base import Failed
+from krea_studio.errors import InvalidRequest, StudioError
+from krea_studio.library.metadata import read_recipe
+from krea_studio.library.records import Record
+from krea_studio.recipe.request import GenerationRequest, default, help_text, parse_request
+from krea_studio.redrawing import differences
+from krea_studio.services import Services
+from krea_studio.studio import Saved
+from krea_studio.ui.create.tab import GPU_QUEUE
+from krea_studio.ui.visitors import Visitors
+
+Pictures = list[dict[str, Any]]
+
+
+def add_endpoints(services: Services, visitors: Visitors) -> None:
+    """Add `/generate`, `/add_reference` and `/inspect` to the Blocks that is being built."""
+    gr.api(
+        generate_function(services, visitors),
+        api_name="generate",
+        concurrency_id=GPU_QUEUE,
+        concurrency_limit=services.settings.queue_size,
+    )
+    # A file's component and not a type of `gr.api`: only the former refuses a path that was not uploaded.
+    for function, answer in (
+        (reference_function(services), gr.Textbox(label="Its id", visible=False)),
+        (inspect_function(services), gr.JSON(label="Its recipe", visible=False)),
+    ):
+        gr.on(
+            [gr.Button(visible=False).click],
+            function,
+            gr.File(label="Picture", visible=False),
+            answer,
+            api_name=function.__name__,
+            queue=False,
+        )
+
+
+def reference_function(services: Services) -> Callable[[str], str]:
+    """A function that keeps a picture file and returns the id by which a style reference names it."""
+
+    def add_reference(image: str | None) -> str:
+        """Keep a picture, and return the id by which `style_references` of `/generate` name it.
+
+        Parameters:
+            image: a PNG, JPEG or WebP file.
+
+        Returns:
+            The picture's id, the same for the same picture.
+        """
+        with _told():
+            if image is None:
+                raise InvalidRequest("No picture was given — upload a PNG, JPEG or WebP file")
+            return services.library.references.add(image)
+
+    return add_reference
+
+
+def inspect_function(services: Services) -> Callable[[str], dict[str, Any]]:
+    """A function that reads the recipe inside a picture file, and says what draws otherwise here today."""
+
+    def inspect(image: str | None) -> dict[str, Any]:
+        """Read the recipe inside a PNG that this studio made.
+
+        Parameters:
+            image: the PNG.
+
+        Returns:
+            `recipe`, whose fields `/generate` takes, beside facts on the picture, and `notes`: what to know before it
+            is drawn again, such as other weights than those that drew it; empty where all is as it was.
+        """
+        with _told():
+            if image is None:
+                raise InvalidRequest("No picture was given — upload a PNG that this studio made")
+            recipe = read_recipe(Path(image))
+            return {"recipe": recipe.as_json(), "notes": differences(recipe, services.engine)}
+
+    return inspect
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the studio refuses, as Gradio tells it to a program."""
+    try:
+        yield
+    except StudioError as error:
+        raise gr.Error(html.escape(error.message), print_exception=False) from None
+
+
+def generate_function(services: Services, visitors: Visitors) -> Callable[..., Iterator[Pictures]]:
+    """A generator function with one parameter per request field that yields the pictures finished so far."""
+
+    def generate(visitor: gr.Request, *values: Any) -> Iterator[Pictures]:
+        events = None
+        pictures: Pictures = []
+        try:
+            with _told():
+                request = parse_request(dict(zip(GenerationRequest.model_fields, values, strict=True)))
+                events = services.studio.generate(request, visitors.person(visitor))
+                for event in events:
+                    if isinstance(event, Saved):
+                        pictures = [*pictures, picture(event.record)]
+                    elif isinstance(event, Failed):
+                        raise event.error
+                    # Also without news: Gradio can only stop a run between two values.
+                    yield pictures
+        finally:
+            if events is not None:
+                events.close()
+
+    return _described(generate)
+
+
+def picture(record: Record) -> dict[str, Any]:
+    """One finished picture as the endpoint returns it; `image` is a file that clients download."""
+    return {
+        "image": {"path": str(record.path), "meta": {"_type": "gradio.FileData"}},
+        **record.as_json(),
+    }
+
+
+def _described(generate: Callable[..., Iterator[Pictures]]) -> Callable[..., Iterator[Pictures]]:
+    """Give the function the request's fields as its signature, types and docstring, which Gradio publishes."""
+    fields = GenerationRequest.model_fields
+    visitor = inspect.Parameter("visitor", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=inspect.Parameter.empty if field.is_required() else default(name),
+            annotation=field.annotation,
+        )
+        for name, field in fields.items()
+    ]
+    vars(generate)["__signature__"] = inspect.Signature([visitor, *parameters], return_annotation=Pictures)
+    generate.__annotations__ = {
+        "visitor": gr.Request,
+        **{name: field.annotation for name, field in fields.items()},
+        "return": Pictures,
+    }
+    lines = "\n".join(f"    {name}: {help_text(name)}" for name in fields)
+    generate.__doc__ = (
+        "Generate one to four pictures with Krea 2.\n\n"
+        f"Parameters:\n{lines}\n\n"
+        "Returns:\n    The finished pictures: image file, seed, size, variant, checkpoint, prompt, seconds, recipe."
+    )
+    return generate

@@ -1,0 +1,1 @@
+"""The tab Moodboards, where boards are made, filled, analyzed and given away."""

@@ -1,0 +1,1 @@
+"""Serving the page, and what stands between the network and it."""

@@ -1,0 +1,356 @@
+"""What the tab Styles does when something happens on it: each handler returns new values by the names of its parts.
+
+Styles may change meanwhile on another page or by the command line, so the page says which style it shows by its
+identity, and what is refused changes nothing. On a shared page strangers use styles and change none: every handler that
+changes something asks who is there, whatever the page shows.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, found, matches, not_here
+from krea_studio.errors import InvalidRequest, StudioError
+from krea_studio.library.styles import Styles
+from krea_studio.recipe.variants import VARIANTS
+from krea_studio.services import Services
+from krea_studio.style_intake import Report
+from krea_studio.ui.create.style_choice import Chosen, StyleChoiceHandlers
+from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
+from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.styles import fragments as style_fragments
+from krea_studio.ui.styles.pictures import cover_or_tile
+from krea_studio.ui.visitors import Visitors
+
+TEXTS = ("trigger", "suggested_prompt")
+ALL, FAVOURITES, TO_DOWNLOAD = "all", "favourites", "official"
+FITS = {f"fits-{name}": name for name in VARIANTS}
+# What the filter shows: label → value.
+FILTERS = {
+    "All styles": ALL,
+    "Favourites": FAVOURITES,
+    **{f"Made for {VARIANTS[name].label} here": value for value, name in FITS.items()},
+    "Krea's own, to download": TO_DOWNLOAD,
+}
+OFFICIAL_KEY = "official:"
+
+Style = StyleCard | OfficialStyle
+
+
+class StyleHandlers:
+    """The tab's behaviour, over one set of services and the page's visitors."""
+
+    def __init__(self, services: Services, visitors: Visitors) -> None:
+        self._library = services.library
+        self._styles = services.library.styles
+        self._intake = services.intake
+        self._engine = services.engine
+        self._choice = StyleChoiceHandlers(services)
+        self._visitors = visitors
+
+    def refreshed(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Update:
+        """The page was opened or the tab was: all as it is now, but no text in which somebody may be writing."""
+
+        def refreshed() -> Update:
+            styles = self._all()
+            style = styles.get(open_style)
+            if style is None:
+                return self._opened(visitor, next(iter(styles.values()), None), search, show)
+            return {**self._view(visitor, style), **self._looked_for(open_style, search, show)}
+
+        # What was said of an import stays.
+        return self._guarded(refreshed, clear=False)
+
+    def looked_for(self, open_style: str, search: str, show: str) -> Update:
+        """Words or filter changed: the cards that are meant."""
+        return self._guarded(lambda: self._looked_for(open_style, search, show))
+
+    def chosen(self, choice: gr.SelectData, visitor: gr.Request) -> Update:
+        """A card was clicked: open its style, which is told by the card, since others may be shown by now."""
+
+        def chosen() -> Update:
+            caption = choice.value["caption"]
+            key = next((key for key, style in self._all().items() if style_fragments.caption(style) == caption), "")
+            # The browser has marked one already; of two clicks in a hurry it may be another one.
+            return {**self._shown(visitor, self._get(key)), "cards": gr.update(selected_index=choice.index)}
+
+        return self._guarded(chosen)
+
+    def used(self, open_style: str, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
+        """The open style takes a place on the Create tab, which is gone to."""
+
+        def used() -> Update:
+            name = self._styles.of(open_style).name
+            added = self._choice.added(name, chosen_styles, variant, **places)
+            return {**added, "tabs": gr.update(selected="create")}
+
+        return self._guarded(used)
+
+    def favourite_switched(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Update:
+        """The open style becomes a favourite, or is none any more."""
+
+        def switched() -> Update:
+            card = self._changeable(visitor, open_style)
+            return self._changed(visitor, self._styles.set_favourite(card.name, not card.favourite), search, show)
+
+        return self._guarded(switched)
+
+    def saved(self, visitor: gr.Request, open_style: str, search: str, show: str, **texts: str) -> Update:
+        """Keep trigger words and suggested prompt as they were written."""
+
+        def saved() -> Update:
+            card = self._styles.edit(self._changeable(visitor, open_style).name, **texts)
+            return {**self._changed(visitor, card, search, show), **_texts(card), **note("Saved.")}
+
+        return self._guarded(saved)
+
+    def renamed(
+        self,
+        visitor: gr.Request,
+        open_style: str,
+        new_name: str,
+        search: str,
+        show: str,
+        chosen_styles: list[Chosen],
+        variant: str,
+        **places: Any,
+    ) -> Update:
+        """Give the open style another name; the Create tab goes with it."""
+
+        def renamed() -> Update:
+            card = self._styles.rename(self._changeable(visitor, open_style).name, new_name)
+            follows = self._choice.refreshed(chosen_styles, variant, **places)
+            return {**self._changed(visitor, card, search, show), **follows, "new_name": ""}
+
+        return self._guarded(renamed)
+
+    def cover_uploaded(
+        self, visitor: gr.Request, open_style: str, search: str, show: str, cover_file: str | None
+    ) -> Update:
+        """Show the open style by an uploaded picture."""
+        done = self._guarded(lambda: self._covered(visitor, open_style, search, show, cover_file)) if cover_file else {}
+        return {**done, "cover_file": None}
+
+    def cover_from_result(
+        self, visitor: gr.Request, open_style: str, search: str, show: str, shown_ids: list[str], selected: int
+    ) -> Update:
+        """Show the open style by the picture that is looked at on the Create tab."""
+
+        def covered() -> Update:
+            self._changed_by(visitor)
+            record = self._library.get(shown_ids[selected]) if 0 <= selected < len(shown_ids) else None
+            if record is None:
+                raise InvalidRequest("There is no result on the Create tab — generate a picture with the style first")
+            return self._covered(visitor, open_style, search, show, str(record.path))
+
+        return self._guarded(covered)
+
+    def ask_delete(self, visitor: gr.Request, open_style: str) -> Update:
+        """Ask before the open style goes."""
+
+        def asked() -> Update:
+            card = self._changeable(visitor, open_style)
+            return {"confirm_text": style_fragments.deleting(card), "confirm": visible(True)}
+
+        return self._guarded(asked)
+
+    def keep_style(self) -> Update:
+        """The style shall not be deleted."""
+        return {"confirm": visible(False)}
+
+    def deleted(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Update:
+        """Delete the open style; the first one of the others is opened."""
+
+        def deleted() -> Update:
+            card = self._changeable(visitor, open_style)
+            self._styles.delete(card.name)
+            first = next(iter(self._all().values()), None)
+            told = note(f"«{card.name}» is deleted.")
+            return {**self._opened(visitor, first, search, show), **self._list(), **told}
+
+        return self._guarded(deleted)
+
+    def imported(self, visitor: gr.Request, dropped: str | None, search: str, show: str) -> Iterator[Update]:
+        """Take in an uploaded file if the doctor accepts it; it does not stay among the uploads."""
+        if not dropped:
+            yield {"dropped": None}
+            return
+        path = Path(dropped)
+        yield {"dropped": None, **note(f"Examining {path.name} …")}
+        try:
+            yield {**self._guarded(lambda: self._examined(visitor, path, search, show)), "dropped": None}
+        finally:
+            if path.is_relative_to(get_upload_folder()):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+    def fetched(self, visitor: gr.Request, repository: str, search: str, show: str) -> Iterator[Update]:
+        """Take in the style of a repository on the Hub, if the doctor accepts it."""
+        yield {"fetch": gr.update(value="Adding…", interactive=False), **note("Asking the Hub …")}
+        update = self._downloaded(visitor, search, show, lambda: self._intake.import_from_hub(repository or ""))
+        emptied = {"repository": ""} if "open_style" in update else {}
+        yield {**update, **emptied, "fetch": gr.update(value="Add", interactive=True)}
+
+    def downloaded(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Iterator[Update]:
+        """Download the open one of Krea's own styles."""
+        yield {"download": gr.update(value="Downloading…", interactive=False), **note("")}
+        name = open_style.removeprefix(OFFICIAL_KEY)
+        update = self._downloaded(visitor, search, show, lambda: self._intake.install(name))
+        ready = gr.update(value="Download", interactive=True)
+        # What came may show another style, whose view says whether the button is there at all.
+        yield {**update, "download": {**ready, **update.get("download", {})}}
+
+    def folder_taken_in(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Update:
+        """Take in what is new in the settings' folder of styles; who may change styles is told what was refused."""
+        try:
+            found = self._intake.import_folder()
+        except StudioError as error:
+            return problem(error.message) if self._may_change(visitor) else {"notice": gr.skip()}
+        if found.refused and self._may_change(visitor):
+            notice = {
+                **problem("Files in the folder of styles are refused — see why, and replace or remove them"),
+                "refusal": shown(style_fragments.refused_files(found.refused)),
+            }
+        elif found.renewed:
+            names = ", ".join(f"«{card.name}»" for card in found.renewed)
+            notice = note(f"New weights, because the file in the folder of styles has changed: {names}.")
+        else:
+            notice = {"notice": gr.skip()}
+        if not (found.taken or found.renewed):
+            return notice
+        return {**self.refreshed(visitor, open_style, search, show), **self._list(), **notice}
+
+    def _examined(self, visitor: gr.Request, path: Path, search: str, show: str) -> Update:
+        self._changed_by(visitor)
+        report = self._intake.inspect(path)
+        if report.accepted:
+            return self._taken_in(visitor, self._intake.take(report), report, search, show)
+        refusal = problem(f"{path.name} is no style that works here — its report says why; nothing was kept")
+        return {**refusal, "refusal": shown(style_fragments.refused(report.lines()))}
+
+    def _downloaded(
+        self, visitor: gr.Request, search: str, show: str, take: Callable[[], tuple[StyleCard, Report]]
+    ) -> Update:
+        def downloaded() -> Update:
+            self._changed_by(visitor)
+            return self._taken_in(visitor, *take(), search, show)
+
+        return self._guarded(downloaded)
+
+    def _taken_in(self, visitor: gr.Request, card: StyleCard, report: Report, search: str, show: str) -> Update:
+        opened = self._opened(visitor, card, search, show, report.lines())
+        return {**opened, **self._list(), **note(f"«{card.name}» is in the library.")}
+
+    def _covered(self, visitor: gr.Request, open_style: str, search: str, show: str, picture: str) -> Update:
+        card = self._changeable(visitor, open_style)
+        return self._changed(visitor, self._styles.set_cover(card.name, picture), search, show)
+
+    def _changed(self, visitor: gr.Request, card: StyleCard, search: str, show: str) -> Update:
+        """After a change of the open style: all but its texts."""
+        return {
+            **self._view(visitor, card),
+            **self._looked_for(card.identity, search, show),
+            **self._list(),
+            "confirm": visible(False),
+        }
+
+    def _opened(
+        self, visitor: gr.Request, style: Style | None, search: str, show: str, found: Iterable[str] = ()
+    ) -> Update:
+        key = _key(style) if style else ""
+        return {**self._shown(visitor, style, found), **self._looked_for(key, search, show)}
+
+    def _shown(self, visitor: gr.Request, style: Style | None, found: Iterable[str] = ()) -> Update:
+        """A style with all that belongs to it, its texts included."""
+        view = self._view(visitor, style, found)
+        texts = _texts(style) if isinstance(style, StyleCard) else dict.fromkeys(TEXTS, "")
+        written = {field: {**view[field], "value": text} for field, text in texts.items()}
+        return {**view, **written, "confirm": visible(False)}
+
+    def _view(self, visitor: gr.Request, style: Style | None, found: Iterable[str] = ()) -> Update:
+        """What is seen of a style, except the contents of its texts; `found` are the doctor's lines where fresh."""
+        card = style if isinstance(style, StyleCard) else None
+        official = style if isinstance(style, OfficialStyle) else None
+        changeable = card is not None and self._may_change(visitor)
+        cover = self._styles.cover(card.identity) if card else None
+        told = style_fragments.report(card, found) if card else style_fragments.official(official) if official else ""
+        return {
+            "open_style": _key(style) if style else "",
+            "heading": style_fragments.heading(style) if style else style_fragments.NO_STYLE,
+            "cover": gr.update(value=str(cover) if cover else None, visible=cover is not None),
+            "report": gr.update(value=told, visible=bool(told)),
+            "use": visible(card is not None),
+            "download": visible(official is not None and self._may_change(visitor)),
+            "favourite": gr.update(
+                value="★ Favourite" if card and card.favourite else "☆ Favourite", visible=changeable
+            ),
+            "texts": visible(card is not None),
+            "save": visible(changeable),
+            "manage": visible(changeable),
+            "delete": visible(changeable and card is not None and not card.shipped),
+            "adding": visible(self._may_change(visitor)),
+            "shared_note": visible(self._visitors.shared),
+        } | {field: gr.update(interactive=changeable) for field in TEXTS}
+
+    def _looked_for(self, open_style: str, search: str, show: str) -> Update:
+        styles = self._found(search or "", show)
+        return {
+            "cards": gr.update(
+                value=[(self._picture(style), style_fragments.caption(style)) for style in styles.values()],
+                visible=bool(styles),
+                selected_index=list(styles).index(open_style) if open_style in styles else None,
+            ),
+            "nothing": visible(not styles),
+        }
+
+    def _found(self, search: str, show: str) -> dict[str, Style]:
+        """The styles that words and filter mean, by their keys."""
+        cards = self._styles.cards()
+        base = self._engine.checkpoint_of(FITS[show]).label if show in FITS else ""
+        mine = [] if show == TO_DOWNLOAD else found(cards, search, show == FAVOURITES, base)
+        others = [each for each in not_here(cards) if matches(each, search)] if show in (ALL, TO_DOWNLOAD) else []
+        both: list[Style] = [*mine, *others]
+        return {_key(style): style for style in both}
+
+    def _all(self) -> dict[str, Style]:
+        return self._found("", ALL)
+
+    def _get(self, key: str) -> Style:
+        if key.startswith(OFFICIAL_KEY) and (official := OFFICIAL.get(key.removeprefix(OFFICIAL_KEY))):
+            return official
+        return self._styles.of(key)
+
+    def _picture(self, style: Style) -> Any:
+        if isinstance(style, OfficialStyle):
+            return cover_or_tile(None, style.label)
+        return cover_or_tile(self._styles.cover(style.identity), style.name)
+
+    def _list(self) -> Update:
+        return {"add_style": gr.update(choices=self._choice.names())}
+
+    def _may_change(self, visitor: gr.Request) -> bool:
+        return self._visitors.person(visitor).may_change_library
+
+    def _changed_by(self, visitor: gr.Request) -> Styles:
+        """The styles, for a visitor who may change them."""
+        return self._library.styles_for(self._visitors.person(visitor))
+
+    def _changeable(self, visitor: gr.Request, open_style: str) -> StyleCard:
+        return self._changed_by(visitor).of(open_style)
+
+    def _guarded(self, action: Callable[[], Update], clear: bool = True) -> Update:
+        """What `action` gives, without the last notice; or a notice of what was wrong."""
+        cleared = note("") | {"refusal": gr.update(**HIDDEN)} if clear else {}
+        return guarded(lambda: {**cleared, **action()}, problem)
+
+
+def _key(style: Style) -> str:
+    return OFFICIAL_KEY + style.name if isinstance(style, OfficialStyle) else style.identity
+
+
+def _texts(card: StyleCard) -> dict[str, str]:
+    return {field: getattr(card, field) for field in TEXTS}

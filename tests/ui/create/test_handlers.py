@@ -1,0 +1,588 @@
+"""What the Create tab does, its handlers called as Gradio calls them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from krea_studio.direction.sliders import STARTING_POINTS, StartingPoint, signed
+from krea_studio.engine.abilities import Ability
+from krea_studio.engine.base import Failed, Loading, Queued, Step
+from krea_studio.errors import Stopped, Unavailable
+from krea_studio.library.store import Library
+from krea_studio.people import Person
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.recipe import FIRST_WEIGHTS
+from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, parse_request
+from krea_studio.services import Services
+from krea_studio.ui import fragments
+from krea_studio.ui.create import moodboard_choice, style_choice
+from krea_studio.ui.create.handlers import NEAR_SPREAD, NOT_FIELDS, CreateHandlers
+from krea_studio.ui.create.references import STRENGTHS, USUAL_STRENGTH
+from krea_studio.ui.create.style_choice import TRIGGERS, USUAL_WEIGHT, WEIGHTS
+from krea_studio.ui.create.tab import LOCKS, RUN_CONTROLS
+from krea_studio.ui.fragments import DEFECT
+from krea_studio.ui.server.launch import build_demo
+from krea_studio.ui.visitors import Visitors
+from tests.doubles import drawn, picture
+from tests.ui.conftest import PageEngine
+
+BROWSER = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def handlers(services: Services) -> CreateHandlers:
+    return CreateHandlers(services, Visitors(shared=False))
+
+
+def values(**changed: Any) -> dict[str, Any]:
+    """What the page's controls hold when it is opened, with changes."""
+    texts = {"seed": "", "steps": "", "guidance_scale": "", "exploration_seed": ""}
+    locks = dict.fromkeys(LOCKS, False)
+    places = {"references": [], **dict.fromkeys(STRENGTHS, USUAL_STRENGTH)}
+    board = {"moodboard": "", "moodboard_strength": 35, "moodboard_content": None}
+    styles = {"chosen_styles": [], **dict.fromkeys(WEIGHTS, USUAL_WEIGHT), **dict.fromkeys(TRIGGERS, True)}
+    expanded = {"expanded_prompt": "", "expansion": None}
+    known = {*texts, *locks, *places, *board, *styles, *expanded, "random_seed", "prompt"}
+    neutral = {name: default(name) for name in RUN_CONTROLS if name not in known}
+    return {
+        **neutral,
+        **places,
+        **board,
+        **styles,
+        **expanded,
+        **texts,
+        **locks,
+        "prompt": "a fox",
+        "resolution": "512",
+        "random_seed": True,
+        "browser": "",
+        **changed,
+    }
+
+
+def of_controls(update: dict[str, Any]) -> dict[str, Any]:
+    """What an update writes into the controls of a run."""
+    return {name: value for name, value in update.items() if name in RUN_CONTROLS}
+
+
+def run(handlers: CreateHandlers, visitor: SimpleNamespace, **changed: Any) -> list[dict[str, Any]]:
+    return list(handlers.run(visitor, **values(**changed)))
+
+
+def stages(updates: list[dict[str, Any]]) -> list[str]:
+    return [update["stage"]["value"] for update in updates if "value" in update.get("stage", {})]
+
+
+def test_a_run_shows_its_pictures_as_they_finish(
+    handlers: CreateHandlers, visitor: SimpleNamespace, library: Library
+) -> None:
+    updates = run(handlers, visitor, batch=2, random_seed=False, seed="41")
+    galleries = [update["gallery"] for update in updates if "gallery" in update]
+    assert [len(gallery["value"]) for gallery in galleries] == [0, 1, 2]
+    path, caption = galleries[-1]["value"][1]
+    assert caption.startswith("42 · ")
+    assert Path(path).is_file()
+    assert Path(path).is_relative_to(library.folder)
+    assert updates[-1]["stage"]["visible"] is False
+
+
+def test_buttons_change_at_once(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
+    first = next(handlers.run(visitor, **values()))
+    assert first["generate"]["visible"] is False
+    assert first["stop"]["visible"] is True
+
+
+def test_the_drawn_seed_comes_into_its_box(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    updates = run(handlers, visitor, random_seed=True, seed="5")
+    assert [update["seed"] for update in updates if "seed" in update] == [str(engine.plans[0].seed)]
+
+
+def test_a_fixed_seed_is_used(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
+    run(handlers, visitor, random_seed=False, seed="5")
+    assert engine.plans[0].seed == 5
+
+
+def test_progress_is_told(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
+    shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 5).shots[0]
+    waiting = Queued(1)
+    engine.scripts = [[waiting, waiting, Loading("mini-turbo", 0.25), Step(0, 3, 8, b"jpeg"), *drawn(shot)]]
+    updates = run(handlers, visitor, random_seed=False, seed="5")
+    told = stages(updates)
+    for words in ("1 more before you", "mini-turbo", "Step 3 of 8", "Finishing"):
+        assert sum(words in stage for stage in told) == 1, words
+    # The repeated event gave an update too, or Gradio could not stop a waiting run.
+    assert any(update.get("stage") == gr.skip() for update in updates)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"prompt": ""}, "Prompt is empty"),
+        ({"prompt": "   "}, "Prompt is empty"),
+        ({"prompt": "x" * 20_000}, "20,000 characters"),
+        ({"random_seed": False, "seed": "4294967296"}, "4294967296"),
+        ({"random_seed": False, "seed": "nan"}, "nan"),
+        ({"steps": "many"}, "many"),
+        ({"steps": "2.5"}, "2.5"),
+        ({"guidance_scale": "nan"}, "nan"),
+        ({"aspect_ratio": "7:1"}, "7:1"),
+        ({"intensity": float("nan")}, "nan"),
+        ({"creativity": "huge"}, "huge"),
+        ({"batch": 9}, "9"),
+    ],
+)
+def test_bad_input_is_one_notice_and_nothing_runs(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine, changed: dict[str, Any], words: str
+) -> None:
+    notices = stages(run(handlers, visitor, **changed))
+    assert len(notices) == 1
+    assert words in notices[0]
+    assert 'role="alert"' in notices[0]
+    assert engine.plans == []
+
+
+@pytest.mark.parametrize("prompt", ["🦊" * 50, "שועל בשדה", "a\x00fox", "<script>alert(1)</script>"])
+def test_unusual_prompts_are_drawn(handlers: CreateHandlers, visitor: SimpleNamespace, prompt: str) -> None:
+    updates = run(handlers, visitor, prompt=prompt)
+    assert updates[-1]["stage"]["visible"] is False
+    assert all("<script>" not in str(update.get("details", "")) for update in updates)
+
+
+def test_a_failed_run_keeps_its_pictures_and_says_why(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    shots = plan(parse_request({"prompt": "a fox", "resolution": "512", "batch": 2}), 5).shots
+    engine.scripts = [[*drawn(shots[0]), Failed(Unavailable("weights <b>gone</b> — fetch them"), 1)]]
+    updates = run(handlers, visitor, batch=2, random_seed=False, seed="5")
+    assert len([update for update in updates if "gallery" in update][-1]["gallery"]["value"]) == 1
+    assert "weights &lt;b&gt;gone&lt;/b&gt; — fetch them" in updates[-1]["stage"]["value"]
+
+
+def test_the_deadline_is_a_notice(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
+    engine.scripts = [[Failed(Stopped("took too long — ask for less"), 0)]]
+    assert "took too long" in run(handlers, visitor)[-1]["stage"]["value"]
+
+
+def test_a_defect_is_logged_not_shown(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.scripts = [[RuntimeError("secret path")]]
+    shown = run(handlers, visitor)[-1]["stage"]["value"]
+    assert "secret path" not in shown
+    assert DEFECT in shown
+    assert "secret path" in caplog.text
+
+
+def test_closing_the_handler_ends_the_run(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    updates = handlers.run(visitor, **values())
+    for _ in range(3):
+        next(updates)
+    assert engine.ended == 0
+    updates.close()
+    assert engine.ended == 1
+
+
+def test_stop_is_told_when_the_run_has_ended(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
+    pressed = handlers.stopping()
+    assert pressed["stop"]["value"] == "Stopping…"
+    assert "stage" not in pressed
+    ended = handlers.settled(visitor, "", "turbo", pressed["stop_pressed"])
+    assert "Stopped" in ended["stage"]["value"]
+    assert ended["generate"]["visible"] is True
+    assert ended["stop_pressed"] is False
+    assert "stage" not in handlers.settled(visitor, "", "turbo", ended["stop_pressed"])
+
+
+def kept(library: Library, owner: str = "local", **wishes: Any) -> Any:
+    shot = plan(parse_request({"prompt": "a fox", "resolution": "512", **wishes}), wishes.get("seed", 7)).shots[0]
+    return library.save(shot.recipe("mini-turbo"), picture(shot), 1.0, Person(owner))
+
+
+def test_recent_pictures_are_there_after_a_reload(
+    handlers: CreateHandlers, visitor: SimpleNamespace, library: Library
+) -> None:
+    older, newer = kept(library, seed=1), kept(library, seed=2)
+    update = handlers.recent(visitor, "")
+    assert update["recent_ids"] == [newer.id, older.id]
+    assert update["recent"]["value"] == [str(newer.thumbnail), str(older.thumbnail)]
+
+
+def test_strangers_see_only_their_own_pictures(services: Services, visitor: SimpleNamespace, library: Library) -> None:
+    shared = CreateHandlers(services, Visitors(shared=True))
+    mine = kept(library, owner=f"browser-{BROWSER}")
+    kept(library, owner="browser-" + "f" * 32)
+    kept(library, owner="local")
+    assert shared.recent(visitor, BROWSER)["recent_ids"] == [mine.id]
+    newcomer = shared.recent(visitor, "")
+    assert newcomer["recent_ids"] == []
+    assert len(newcomer["browser"]) == 32
+    run(shared, visitor, browser=BROWSER)
+    assert len(shared.recent(visitor, BROWSER)["recent_ids"]) == 2
+    run(shared, visitor, browser="")
+    assert len(shared.recent(visitor, BROWSER)["recent_ids"]) == 2
+
+
+@pytest.mark.parametrize("forged", ["local", "../", "F" * 32, 7 * "x"])
+def test_a_forged_browser_name_is_replaced(services: Services, visitor: SimpleNamespace, forged: str) -> None:
+    assert CreateHandlers(services, Visitors(shared=True)).recent(visitor, forged)["browser"] != forged
+
+
+def test_a_recent_picture_is_shown_and_reused(handlers: CreateHandlers, library: Library) -> None:
+    kept(library, seed=1)
+    record = kept(library, seed=2, prompt="a whale", variant="medium", aspect_ratio="9:16", steps=5)
+    shown = handlers.recent_chosen(SimpleNamespace(index=0), [record.id])
+    assert shown["gallery"]["value"][0][0] == str(record.path)
+    update = handlers.reuse(shown["shown_ids"], shown["selected"])
+    expected = {"prompt": "a whale", "variant": "medium", "aspect_ratio": "9:16", "resolution": "512", "seed": "2"}
+    assert {name: update[name] for name in expected} == expected
+    assert update["random_seed"] is False
+    assert update["steps"] == "5"
+    assert update["guidance_scale"] == ""
+
+
+def test_reused_settings_ask_for_the_same_picture(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    updates = run(
+        handlers, visitor, prompt="a whale", aspect_ratio="4:5", batch=3, variant="medium", negative_prompt="boats"
+    )
+    ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
+    chosen = handlers.picture_chosen(SimpleNamespace(index=2), ids)
+    reused = of_controls(handlers.reuse(ids, chosen["selected"]))
+    run(handlers, visitor, **reused)
+    checkpoint = "mini-medium"
+    assert engine.plans[1].shots[0].recipe(checkpoint) == engine.plans[0].shots[2].recipe(checkpoint)
+
+
+def test_a_dropped_picture_fills_the_controls(handlers: CreateHandlers, library: Library) -> None:
+    update = handlers.settings_dropped(str(kept(library, seed=9, prompt="a lighthouse").path))
+    assert (update["prompt"], update["seed"]) == ("a lighthouse", "9")
+    assert update["settings_file"] is None
+
+
+def test_a_dropped_picture_without_a_recipe_is_a_notice(handlers: CreateHandlers, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger.png"
+    picture(SimpleNamespace(width=8, height=8, seed=1)).save(stranger)
+    assert "no recipe" in handlers.settings_dropped(str(stranger))["stage"]["value"]
+
+
+def test_a_recipe_of_another_checkpoint_is_told(handlers: CreateHandlers, library: Library) -> None:
+    shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 7).shots[0]
+    record = library.save(shot.recipe("krea-2-turbo"), picture(shot), 1.0)
+    note = handlers.reuse([record.id], 0)["stage"]["value"]
+    assert "krea-2-turbo&#x27; drew this picture" in note
+
+
+@pytest.mark.parametrize(("weights", "told"), [("a" * 16, "Another"), (FIRST_WEIGHTS["mini-turbo"], "An earlier")])
+def test_a_recipe_of_other_weights_is_told(
+    handlers: CreateHandlers, engine: PageEngine, library: Library, weights: str, told: str
+) -> None:
+    shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 7).shots[0]
+    record = library.save(shot.recipe("mini-turbo", weights=weights), picture(shot), 1.0)
+
+    def notes() -> list[str]:
+        updates = (handlers.reuse([record.id], 0), handlers.settings_dropped(str(record.path)))
+        return [update["stage"]["value"] for update in updates]
+
+    engine.identities = {"turbo": weights}
+    assert not any("drew this picture" in note for note in notes())
+    engine.identities = {"turbo": "b" * 16}
+    assert all(f"{told} Mini turbo (weights {weights[:8]}) drew this picture" in note for note in notes())
+
+
+class TestCreativity:
+    def expanded(self, handlers: CreateHandlers, **changed: Any) -> dict[str, Any]:
+        fields = {"prompt": "a fox", "variant": "turbo", "creativity": "medium", "seed": "7", "random_seed": False}
+        fields |= {name: values()[name] for name in (*moodboard_choice.CHOICE, *style_choice.CHOICE)}
+        working, update = handlers.creativity.expanded(**{**fields, **changed})
+        assert working["expand"]["interactive"] is False and update["expand"]["interactive"] is True
+        return update
+
+    def test_the_expanded_prompt_is_shown_and_drawn_as_it_stands(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+    ) -> None:
+        shown = self.expanded(handlers)
+        assert shown["expansion_group"]["visible"] is True
+        assert "phrasebook" in shown["expansion_note"] and "seed 7" in shown["expansion_note"]
+        box = {name: shown[name] for name in ("expanded_prompt", "expansion")}
+        run(handlers, visitor, creativity="medium", **box)
+        edited = {**box, "expanded_prompt": box["expanded_prompt"] + ", in oil"}
+        run(handlers, visitor, creativity="medium", **edited)
+        first, second = (each.shots[0].expansion for each in engine.plans)
+        assert (first.text, first.edited, first.writer) == (box["expanded_prompt"], False, "phrasebook")
+        assert (second.text, second.edited) == (edited["expanded_prompt"], True)
+
+    def test_what_was_written_for_another_prompt_or_level_is_not_drawn(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+    ) -> None:
+        shown = self.expanded(handlers)
+        box = {name: shown[name] for name in ("expanded_prompt", "expansion")}
+        for changed in ({"prompt": "a whale"}, {"creativity": "high"}):
+            now = {"prompt": "a fox", "creativity": "medium", **changed}
+            assert handlers.creativity.changed(**now, **box)["expanded_prompt"] == ""
+            run(handlers, visitor, **now, **box)
+            drawn = engine.plans[-1].shots[0]
+            assert drawn.expansion.seed == drawn.seed != box["expansion"]["written"]["seed"]
+            edited = {**box, "expanded_prompt": "a fox in oil"}
+            told = handlers.creativity.changed(**now, **edited)
+            assert "another prompt or level" in told["expansion_note"] and "expanded_prompt" not in told
+            run(handlers, visitor, **now, **edited)
+            assert engine.plans[-1].shots[0].conditioning_prompt == "a fox in oil"
+        same = handlers.creativity.changed("a fox ", "medium", **box)
+        assert "expanded_prompt" not in same and same["expansion_group"]["visible"] is True
+        assert same["expansion_note"] == shown["expansion_note"], "what was told of another prompt is told no longer"
+
+    def test_what_was_changed_while_the_writer_wrote_is_looked_at_afterwards(self, services: Services) -> None:
+        dependencies = build_demo(services).config["dependencies"]
+        (expand,) = (each for each in dependencies if each["api_name"] == "expanded")
+        after = [each for each in dependencies if each["trigger_after"] == expand["id"]]
+        assert [each["api_name"].startswith("changed") for each in after] == [True]
+
+    def test_a_defect_gives_the_button_back(self, handlers: CreateHandlers, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(handlers.services.studio, "expand", lambda *arguments: 1 / 0)
+        assert "The studio itself failed" in self.expanded(handlers)["stage"]["value"]
+
+    def test_without_a_box_every_picture_s_prompt_is_written_out(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+    ) -> None:
+        run(handlers, visitor, creativity="high", batch=2, random_seed=False, seed="7")
+        assert [shot.expansion.seed for shot in engine.plans[0].shots] == [7, 8]
+
+    def test_at_raw_the_box_has_no_effect_and_is_kept(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+    ) -> None:
+        run(handlers, visitor, creativity="raw", expanded_prompt="a fox in oil", expansion=None)
+        assert engine.plans[0].shots[0].conditioning_prompt == "a fox"
+        hidden = handlers.creativity.changed("a fox", "raw", "a fox in oil", None)
+        again = handlers.creativity.changed("a fox", "low", "a fox in oil", None)
+        assert hidden["expansion_group"]["visible"] is False and again["expansion_group"]["visible"] is True
+        assert "expanded_prompt" not in hidden
+
+    def test_what_cannot_be_expanded_is_one_notice(self, handlers: CreateHandlers) -> None:
+        for changed, words in (({"prompt": ""}, "Prompt is empty"), ({"creativity": "raw"}, "Creativity is raw")):
+            assert words in self.expanded(handlers, **changed)["stage"]["value"]
+
+    def test_a_recipe_brings_its_expansion_back(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, library: Library
+    ) -> None:
+        run(handlers, visitor, creativity="medium")
+        (record,) = library.recent(1)
+        update = handlers.reuse([record.id], 0)
+        assert update["creativity"] == "medium"
+        assert update["expanded_prompt"] == record.recipe.expansion.text
+        assert update["expansion"]["written"] == record.recipe.expansion.model_dump(mode="json")
+        assert "phrasebook" in fragments.details(record)
+
+
+def test_a_picture_that_was_deleted_is_a_notice(handlers: CreateHandlers, library: Library) -> None:
+    record = kept(library)
+    record.path.unlink()
+    for index in (0, 1, -1):
+        notice = handlers.recent_chosen(SimpleNamespace(index=index), [record.id])["stage"]["value"]
+        assert "not in the library any more" in notice
+
+
+def test_broken_records_do_not_keep_the_page_from_settling(
+    handlers: CreateHandlers, visitor: SimpleNamespace, library: Library
+) -> None:
+    library.close()
+    update = handlers.settled(visitor, "", "turbo", False)
+    assert update["generate"]["visible"] is True
+    assert 'role="alert"' in update["stage"]["value"]
+
+
+def test_a_variant_that_cannot_run_says_why(handlers: CreateHandlers, engine: PageEngine) -> None:
+    engine.missing = {"large": "No open checkpoint is published — choose Medium."}
+    assert ("Large (unavailable)", "large") in handlers.variants()
+    assert ("Turbo", "turbo") in handlers.variants()
+    update = handlers.variant_chosen("large")
+    assert "No open checkpoint" in update["variant_text"]
+
+
+def test_words_and_examples_belong_to_the_embedded_model(handlers: CreateHandlers, engine: PageEngine) -> None:
+    update = handlers.variant_chosen("turbo")
+    assert update["examples"].raw_samples == [["a fox at dusk"], ["a crowded sea"]]
+    assert update["world"]["visible"] is True
+    assert "8 steps and guidance 0" in update["defaults"]
+    engine.vocabulary = None
+    update = handlers.variant_chosen("medium")
+    assert (update["world"]["visible"], update["words_group"]["visible"]) == (False, False)
+    assert "28 steps and guidance 4.5" in update["defaults"]
+
+
+def test_the_status_line(handlers: CreateHandlers) -> None:
+    assert handlers.status("turbo")["status"] == (
+        "<p>Loaded: mini-turbo · CPU, float32 · 30 MB of 4.0 GB · 2 waiting</p>"
+    )
+
+
+def test_every_run_control_is_a_field_of_the_request() -> None:
+    assert set(RUN_CONTROLS) - {"random_seed", *LOCKS, *NOT_FIELDS} <= set(GenerationRequest.model_fields)
+
+
+def test_pin_writes_values_and_seed_and_ends_random_mode(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    updates = run(handlers, visitor, random_mode=True, batch=4, lock_movement=True, movement=20)
+    ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
+    shot = engine.plans[0].shots[1]
+    pinned = of_controls(handlers.pin(ids, 1))
+    assert pinned == {
+        **{s: getattr(shot, s) for s in SLIDERS},
+        "random_mode": False,
+        "seed": str(shot.seed),
+        "random_seed": False,
+    }
+    run(handlers, visitor, **pinned)
+    (again,) = engine.plans[1].shots
+    assert again == shot.model_copy(update={"exploration": None})
+
+
+def test_around_a_picture_that_is_gone_starts_no_run(handlers: CreateHandlers) -> None:
+    with pytest.raises(gr.Error, match="not in the library any more"):
+        handlers.around(["gone"], 0)
+
+
+def test_around_draws_near_the_picture(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
+    updates = run(handlers, visitor, random_mode=True)
+    ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
+    near = of_controls(handlers.around(ids, 0))
+    run(handlers, visitor, batch=4, **near)
+    centre = engine.plans[0].shots[0]
+    for shot in engine.plans[1].shots:
+        for slider in SLIDERS:
+            assert abs(getattr(shot, slider) - getattr(centre, slider)) <= NEAR_SPREAD
+
+
+def test_captions_tell_what_was_drawn(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
+    updates = run(handlers, visitor, random_mode=True, batch=4)
+    captions = [caption for _, caption in [u for u in updates if "gallery" in u][-1]["gallery"]["value"]]
+    for caption, shot in zip(captions, engine.plans[0].shots, strict=True):
+        assert all(f"{slider} {signed(getattr(shot, slider))}" in caption for slider in SLIDERS)
+
+
+@pytest.mark.parametrize("point", STARTING_POINTS)
+def test_a_starting_point_sets_the_sliders(
+    handlers: CreateHandlers, visitor: SimpleNamespace, point: StartingPoint
+) -> None:
+    update = handlers.starting_point(point)
+    assert {slider: update[slider] for slider in SLIDERS} == point.values
+    assert (update["random_mode"], update["random_panel"]["visible"]) == (point.random_mode, point.random_mode)
+
+
+def test_beside_each_slider_stands_by_what_it_works_or_why_not(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
+    engine.controls = {"intensity": Ability(by="slider LoRA"), "movement": Ability(reason="Its file is <damaged>.")}
+    update = handlers.variant_chosen("turbo")
+    assert update["intensity_mechanism"] == "<p>Slider LoRA</p>"
+    assert update["complexity_mechanism"] == ""
+    assert update["movement_mechanism"] == fragments.reason(["Its file is <damaged>."])
+    assert "Movement does not work here. Its file" in stages(run(handlers, visitor, movement=5))[-1]
+    assert engine.plans == []
+    run(handlers, visitor, intensity=5)
+    assert len(engine.plans) == 1
+
+
+def look(library: Library, colour: str) -> str:
+    return library.references.add_picture(Image.new("RGB", (64, 64), colour))
+
+
+def board(services: Services, name: str, *images: str) -> None:
+    services.library.moodboards.create(name)
+    services.library.moodboards.add_references(name, images)
+
+
+def taken_over(controls: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
+    """The controls of a run after an update of the page."""
+    plain = {
+        name: value["value"] if isinstance(value, dict) and "__type__" in value else value
+        for name, value in of_controls(update).items()
+        if not (isinstance(value, dict) and "value" not in value)
+    }
+    return {**controls, **plain}
+
+
+def test_reused_strengths_are_the_same_to_the_last_digit(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine, services: Services
+) -> None:
+    looks = [look(services.library, colour) for colour in ("red", "teal")]
+    board(services, "Dusk", *looks)
+    content = services.studio.analyze("Dusk").content().model_dump(mode="json")
+    wishes = [{"image": looks[0], "strength": 0.333}, {"image": looks[1], "strength": -0.07}]
+    record = kept(
+        services.library, style_references=wishes, moodboard={"name": "Dusk", "strength": 0.125, "content": content}
+    )
+    update = handlers.reuse([record.id], 0)
+    assert update[STRENGTHS[0]]["value"] == 33.3
+    again = run(handlers, visitor, **taken_over(values(), update))
+    assert stages(again)[-1] == ""
+    chosen = engine.plans[0].request
+    assert [each.strength for each in chosen.style_references] == [0.333, -0.07]
+    assert chosen.moodboard.strength == 0.125
+
+
+def test_a_missing_reference_leaves_the_other_settings_to_be_reused(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine, library: Library
+) -> None:
+    looks = [look(library, colour) for colour in ("red", "teal")]
+    record = kept(library, prompt="a whale", style_references=[{"image": image} for image in looks])
+    library.references.path(looks[1]).unlink()
+    for update in (handlers.reuse([record.id], 0), handlers.settings_dropped(str(record.path))):
+        assert update["prompt"] == "a whale" and update["references"] == looks
+        assert "Reference 2 is not in the library any more — remove it" in update["stage"]["value"]
+        assert "Reference 1" not in update["stage"]["value"]
+    refused = run(handlers, visitor, **taken_over(values(), update))
+    assert "Reference 2 is not in the library any more" in stages(refused)[-1]
+    assert engine.plans == []
+
+
+def test_the_line_under_the_moodboard_tells_what_steers(handlers: CreateHandlers, services: Services) -> None:
+    library = services.library
+    board(services, "Dusk", look(library, "red"), look(library, "teal"))
+
+    def told(variant: str = "turbo", content: Any = None) -> str:
+        return handlers.boards.described("Dusk", variant, content)["moodboard_text"]
+
+    assert "was not analyzed" in told()
+    services.studio.analyze("Dusk")
+    assert "2 of 2 pictures steer" in told() and "no guidance" in told() and "no guidance" not in told("medium")
+    nothing = handlers.boards.described("", "turbo", None)
+    assert nothing["moodboard_text"] == "" and not nothing["moodboard_steers"]["visible"]
+
+    content = library.moodboards.get("Dusk").content()
+    record = kept(library, moodboard={"name": "Dusk", "content": content.model_dump(mode="json")})
+    library.moodboards.delete("Dusk")
+    update = handlers.reuse([record.id], 0)
+    assert "As recorded in the picture: 2 pictures steer" in update["moodboard_text"]
+    assert told(content=update["moodboard_content"]) == update["moodboard_text"]
+    assert "There is no moodboard" in told(content={**update["moodboard_content"], "name": "Dawn"})
+    assert handlers.reuse([kept(library).id], 0)["moodboard_text"] == ""
+
+
+def test_results_join_the_chosen_board_by_button_and_by_drop(
+    handlers: CreateHandlers, visitor: SimpleNamespace, services: Services, tmp_path: Path
+) -> None:
+    board(services, "Dusk")
+    chosen = {"moodboard": "Dusk", "variant": "turbo", "moodboard_content": None}
+    record = kept(services.library)
+    pressed = handlers.added_to_board(visitor, [record.id], 0, **chosen)
+    assert "«Dusk» has 1 picture now" in pressed["stage"]["value"]
+    other = tmp_path / "result.png"
+    Image.new("RGB", (64, 64), "teal").save(other)
+    dropped = handlers.dropped_on_board(visitor, str(other), **chosen)
+    assert dropped["board_file"] is None and "2 pictures" in dropped["stage"]["value"]
+    assert len(services.library.moodboards.get("Dusk").images) == 2
+    for update in (
+        handlers.added_to_board(visitor, [record.id], 0, **{**chosen, "moodboard": ""}),
+        handlers.dropped_on_board(visitor, str(other), **{**chosen, "moodboard": ""}),
+    ):
+        assert "No moodboard is chosen" in update["stage"]["value"]
