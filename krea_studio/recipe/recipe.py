@@ -114,7 +114,13 @@ class Recipe(Shot):
     """
 
     checkpoint: str = Field(default="", max_length=1000, strict=True, title="Checkpoint")
-    weights: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$", strict=True, title="Weights")
+    weights: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{8,64}$",
+        strict=True,
+        title="Weights",
+        description="give 8 to 64 hexadecimal digits in lower case",
+    )
     """The identity of the weights that drew it, by their content; None where that is not known."""
     slider_mechanisms: Mapping[str, str] = Field(default_factory=dict, title="Slider mechanisms")
     """By what each slider that was not at 0 worked, with the identity of its data."""
