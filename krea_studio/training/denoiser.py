@@ -52,7 +52,7 @@ class Stage:
 
 
 MEDIUM_STAGES = (
-    Stage("places", {"1K": 0.65, "512": 0.35}, {"1K": 14, "512": 14}, 6000, 1.4e-3, 128, start_share=0.85),
+    Stage("places", {"1K": 0.65, "512": 0.35}, {"1K": 6, "512": 6}, 24000, 2.4e-3, 128, start_share=0.85),
     Stage("whole", {"1K": 0.6, "512": 0.4}, {"1K": 2, "512": 8}, 1500, 8e-4),
 )
 LARGE_STAGES = (Stage("rich", {"1K rich": 0.6, "512 rich": 0.4}, {"1K rich": 1, "512 rich": 4}, 600, 6e-4),)
