@@ -63,7 +63,9 @@ class TestWithTheRealEngine:
         for place, (shot, event) in enumerate(zip(started.plan.shots, saved(announced), strict=True)):
             record = event.record
             assert (record.recipe.seed, record.owner) == (7 + place, "ada")
-            assert read_recipe(record.path) == record.recipe == shot.recipe(record.recipe.checkpoint)
+            drawn_by = record.recipe.checkpoint, services.engine.weights("turbo")
+            assert drawn_by[1] is not None
+            assert read_recipe(record.path) == record.recipe == shot.recipe(drawn_by[0], weights=drawn_by[1])
             with Image.open(record.path) as image:
                 assert image.size == (512, 512) and image.mode == "RGB"
         assert {(event.shot, event.step) for event in announced if isinstance(event, Step)} >= {(0, 1), (0, 2), (1, 2)}

@@ -103,7 +103,7 @@ def test_a_program_reads_a_recipe_and_what_draws_otherwise_today(
     for weights, notes in (("b" * 16, 0), ("a" * 16, 1)):
         record = save(services.library, weights=weights)
         found = client.predict(handle_file(record.path), api_name="/inspect")
-        assert found["recipe"] == record.recipe
+        assert found["recipe"] == record.recipe.as_json()
         assert len(found["notes"]) == notes
     assert "Another Mini turbo (weights aaaaaaaa) drew this picture" in found["notes"][0]
     Image.new("RGB", (96, 64), "teal").save(tmp_path / "stranger.png")
