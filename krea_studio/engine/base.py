@@ -7,7 +7,7 @@ is plain data that could cross a process border. How a picture is made is no par
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,19 +15,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from krea_studio.engine.abilities import Abilities
-    from krea_studio.errors import StudioError
     from krea_studio.recipe.plan import GenerationPlan
     from krea_studio.recipe.recipe import Recipe
 
 Vocabulary = dict[str, list[str]]
 """What an embedded checkpoint knows: kind of word → its words; under "examples", whole prompts."""
-
-
-@dataclass(frozen=True)
-class Queued:
-    """The run waits; `position` 0 is next."""
-
-    position: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +32,10 @@ class Loading:
 
 @dataclass(frozen=True)
 class Step:
-    """Step `step` of `steps` (1 is the first) of shot `shot` is done; `preview` is a small JPEG of the clean image."""
+    """Step `step` of `steps` of shot `shot` is done; `preview` is a small JPEG of the clean image.
+
+    Step 0 says that the shot is begun: its time counts from here, not while it waited or weights were loaded.
+    """
 
     shot: int
     step: int
@@ -58,15 +53,7 @@ class ImageReady:
     recipe: Recipe
 
 
-@dataclass(frozen=True)
-class Failed:
-    """The run has ended without its remaining pictures; always the last event. `shot` is None before the first one."""
-
-    error: StudioError
-    shot: int | None = None
-
-
-Event = Queued | Loading | Step | ImageReady | Failed
+Event = Loading | Step | ImageReady
 
 
 @dataclass(frozen=True)
@@ -129,14 +116,14 @@ class EngineStatus:
 
 
 class Engine(Protocol):
-    """Makes the pictures of a plan. Safe to call from several threads: runs wait for one another."""
+    """Makes the pictures of a plan. Safe to call from several threads: these wait for one another."""
 
-    def run(self, plan: GenerationPlan) -> Generator[Event, None, None]:
-        """Events until the last picture, or until Failed.
+    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]) -> None:
+        """Draw the plan's shots one after another, in the caller's thread, and `tell` of it as it goes.
 
-        Never raises for a run that fails: it yields Failed and ends. Closing the iterator ends the run at its next
-        step. Yields at least twice a second, repeating its latest event when there is no news, because the caller can
-        only close it between events.
+        Waits for its turn where others draw or write. `check` is called while it waits and loads, and after every step,
+        and may raise to give up; the device is free then. Raises StudioError where the run cannot go on: InvalidRequest
+        before the first shot for what cannot be drawn as asked, Unavailable for weights or memory that are not there.
         """
         ...
 
