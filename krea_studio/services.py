@@ -14,6 +14,7 @@ from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.expansion.writers import Expanders
 from krea_studio.library.store import Library
 from krea_studio.recipe.variants import VARIANTS
+from krea_studio.runs.runs import Runs
 from krea_studio.settings import Settings
 from krea_studio.studio import Studio
 from krea_studio.style_intake import StyleIntake
@@ -28,6 +29,7 @@ class Services:
     engine: Engine
     studio: Studio
     intake: StyleIntake
+    runs: Runs
 
 
 class StyleDoctor:
@@ -71,5 +73,7 @@ def build_engine(settings: Settings) -> Engine:
 
 def services_over(settings: Settings, library: Library, engine: Engine) -> Services:
     """A studio over a library and an engine that are there."""
+    studio = Studio(engine, library, Expanders(settings, engine), settings.deadline_seconds)
+    runs = Runs(studio, settings.queue_size)
     intake = StyleIntake(library.styles, settings.styles, StyleDoctor(settings, engine))
-    return Services(settings, library, engine, Studio(engine, library, Expanders(settings, engine)), intake)
+    return Services(settings, library, engine, studio, intake, runs)

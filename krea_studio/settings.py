@@ -96,6 +96,11 @@ class Settings(BaseSettings):
     deadline_seconds: float = Field(
         default=600.0, gt=0, description="A run that takes longer than this many seconds is ended"
     )
+    unwatched_seconds: float = Field(
+        default=120.0,
+        gt=0,
+        description="On a page that strangers may open, a run that nobody looks at for this many seconds is ended",
+    )
     exact_savings: bool = Field(
         default=True, description="Skip work that cannot change the picture; off only for comparisons"
     )

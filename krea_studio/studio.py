@@ -1,18 +1,18 @@
-"""The use case: a request in, pictures on disk out, told as events.
+"""The use case: a request in, pictures on disk out, told as it goes.
 
 Knows neither gradio nor torch: the engine makes the pictures, the library keeps them. A picture is announced (`Saved`)
-only when it is on disk with its recipe; while it is being written the engine goes on with the next one.
+only when it is on disk with its recipe; while it is being written the engine goes on with the next one. Everything is
+done in the caller's thread, which is told of it by `tell`; `check` is called in between and may raise to give up.
 """
 
 import io
 import itertools
 import logging
 import secrets
-import threading
+import time
 from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from PIL import Image
@@ -20,8 +20,8 @@ from PIL import Image
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.moodboards import MEASURED, Analysis, Moodboard
 from krea_studio.direction.references import attended_pictures, board_words
-from krea_studio.engine.base import Chat, Engine, Failed, ImageReady, Loading, Queued, Step
-from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
+from krea_studio.engine.base import Chat, Engine, Event, ImageReady, Loading, Step
+from krea_studio.errors import InvalidRequest, Stopped, Unavailable
 from krea_studio.expansion.board_words import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
 from krea_studio.expansion.creativity import Expander, expand
 from krea_studio.expansion.writers import Expanders, ForOneRun
@@ -30,18 +30,16 @@ from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.recipe import Shot, with_triggers
-from krea_studio.recipe.request import RAW, SEED_LIMIT, Expansion, GenerationRequest, MoodboardChoice, bounds
+from krea_studio.recipe.request import RAW, SEED_LIMIT, Expansion, GenerationRequest, bounds
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.validation import shown
-
-SILENCE_SECONDS = 0.25
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Started:
-    """The first event of a run: what will be drawn, seeds included; prompts are written out after it."""
+    """The first event of a run: what will be drawn, seeds included; prompts are written out picture by picture."""
 
     plan: GenerationPlan
 
@@ -56,12 +54,16 @@ class Saved:
 
 @dataclass(frozen=True)
 class Expanding:
-    """The prompt of shot `shot` is being written out; given again until it is."""
+    """The prompt of shot `shot` is being written out."""
 
     shot: int
 
 
-StudioEvent = Started | Expanding | Queued | Loading | Step | Saved | Failed
+StudioEvent = Started | Expanding | Loading | Step | Saved
+
+
+def go_on() -> None:
+    """A `check` that never gives up."""
 
 
 def draw_seed() -> int:
@@ -70,48 +72,63 @@ def draw_seed() -> int:
 
 
 class Studio:
-    """One engine, one library, and who expands prompts."""
+    """One engine, one library, and who expands prompts.
 
-    def __init__(self, engine: Engine, library: Library, expanders: Expanders):
+    `deadline_seconds` is the longest that the pictures of one request may be drawn.
+    """
+
+    def __init__(self, engine: Engine, library: Library, expanders: Expanders, deadline_seconds: float):
         self.engine = engine
         self.library = library
         self.expanders = expanders
+        self.deadline_seconds = deadline_seconds
 
-    def generate(self, request: GenerationRequest, person: Person = LOCAL) -> Generator[StudioEvent, None, None]:
-        """The events of a run: Started, then the engine's own with Saved in place of ImageReady, in shot order.
+    def begin(self, request: GenerationRequest, person: Person = LOCAL) -> "Generation":
+        """A request with everything decided and looked up, ready to be drawn; `person` will own the pictures.
 
-        A failed run ends with Failed, after the pictures that were finished. Closing the iterator ends the run at its
-        next step; pictures that were finished by then are still kept. Raises InvalidRequest or StorageError at once,
-        before anything runs, where the request or the library cannot be used, or a picture that it refers to is gone;
-        Unavailable where the engine's abilities say that it cannot be drawn.
-        `person` owns the pictures.
+        Raises InvalidRequest or StorageError where the request or the library cannot be used, or a picture that it
+        refers to is gone; Unavailable where the engine's abilities say that it cannot be drawn.
         """
         request = self._with_styles(self._with_moodboard(request))
         resolved = plan(request, draw_seed() if request.seed is None else request.seed, draw_seed())
         self.engine.abilities(request.variant).require(resolved.shots)
-        wanted = {each.image for shot in resolved.shots for each in attended_pictures(shot)}
-        pictures = {image: self._picture(image, request.moodboard) for image in sorted(wanted)}
+        generation = Generation(self, resolved, person)
+        for place in range(len(resolved.shots)):
+            generation.files(place)
         self.library.check_writable()
-        styles = {style: self.library.styles.path(style) for style in resolved.shots[0].style_weights}
-        return self._run(replace(resolved, pictures=pictures, styles=styles), person)
+        return generation
 
-    def _picture(self, image: str, board: MoodboardChoice | None) -> bytes:
-        """The PNG of a picture that is attended to; of a board's the board is told where it is lost."""
-        try:
-            return self.library.references.read(image)
-        except InvalidRequest:
-            if (
-                board is None
-                or board.content is None
-                or image not in (each.image for each in board.content.representatives)
-            ):
-                raise
-            raise InvalidRequest(
-                f"A picture that stands for moodboard {shown(board.name)} is not in the library any more — add it to "
-                "the board again, or remove it there and analyze the board"
-            ) from None
+    def generate(
+        self,
+        request: GenerationRequest,
+        person: Person = LOCAL,
+        tell: Callable[[StudioEvent], None] = lambda event: None,
+        check: Callable[[], None] = go_on,
+    ) -> list[Record]:
+        """Draw and keep all pictures of a request; tells Started, then of each picture up to Saved, in their order.
 
-    def expand(self, request: GenerationRequest, seed: int, check: Callable[[], None] = lambda: None) -> Expansion:
+        However it ends, what was finished is on disk and was told. Raises as `begin` does, and what ended the run.
+        """
+        generation = self.begin(request, person)
+        tell(Started(generation.plan))
+        writing: deque[Future[Record]] = deque()
+        records: list[Record] = []
+
+        def announce(wait: bool) -> None:
+            while writing and (wait or writing[0].done()):
+                records.append(writing.popleft().result())
+                tell(Saved(records[-1], len(records) - 1))
+
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="picture-writer") as writer:
+            try:
+                for place in range(len(generation.plan.shots)):
+                    writing.append(writer.submit(generation.keep, generation.draw(place, tell, check)))
+                    announce(wait=False)
+            finally:
+                announce(wait=True)
+        return records
+
+    def expand(self, request: GenerationRequest, seed: int, check: Callable[[], None] = go_on) -> Expansion:
         """The request's prompt written out as it will be for the picture of `seed`, unless it brings its own text.
 
         `check` is called in between and may raise to give up. Raises InvalidRequest for a request at raw, and for what
@@ -120,9 +137,11 @@ class Studio:
         if request.creativity == RAW:
             raise InvalidRequest("Creativity is raw, which draws the prompt as it is written — choose another one")
         shot = plan(self._with_styles(self._with_moodboard(request)), seed, 0).shots[0]
-        return shot.expansion or self._expansion(shot, self.expanders.of(shot.variant), check)
+        return shot.expansion or self.expansion_of(shot, self.expanders.of(shot.variant), check)
 
-    def _expansion(self, shot: Shot, expander: Expander, check: Callable[[], None]) -> Expansion:
+    def expansion_of(self, shot: Shot, expander: Expander, check: Callable[[], None]) -> Expansion:
+        """A shot's prompt as `expander` writes it out."""
+
         def tokens(text: str) -> int:
             return self.engine.count_tokens(shot.variant, text)[0]
 
@@ -139,34 +158,11 @@ class Studio:
             notice=found.notice[: int(bounds("notice", Expansion)[1])],
         )
 
-    def _expanded(self, resolved: GenerationPlan) -> Generator[Expanding, None, GenerationPlan]:
-        """The plan with every prompt written out that is to be; raises what stands in the way."""
-        shots, left = [], threading.Event()
-        expander: Expander | None = None
-
-        def check() -> None:
-            if left.is_set():
-                raise Stopped("The run was stopped")
-
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompt-writer") as writer:
-            try:
-                for place, shot in enumerate(resolved.shots):
-                    if shot.creativity != RAW and shot.expansion is None:
-                        expander = expander or ForOneRun(self.expanders.of(shot.variant))
-                        writing = writer.submit(self._expansion, shot, expander, check)
-                        while not wait((writing,), timeout=SILENCE_SECONDS).done:
-                            yield Expanding(place)
-                        shot = shot.model_copy(update={"expansion": writing.result()})
-                    shots.append(shot)
-            finally:
-                left.set()
-        return replace(resolved, shots=tuple(shots))
-
     def analyze(
         self,
         name: str,
         report: Callable[[float], None] = lambda fraction: None,
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = go_on,
     ) -> Moodboard:
         """Analyze a moodboard and keep what was found; one in which there is nothing new to find is not done again.
 
@@ -255,54 +251,114 @@ class Studio:
             known.append(choice)
         return request.model_copy(update={"styles": tuple(known)})
 
-    def _run(self, resolved: GenerationPlan, person: Person) -> Generator[StudioEvent, None, None]:
-        yield Started(resolved)
-        try:
-            resolved = yield from self._expanded(resolved)
-        except StudioError as error:
-            yield Failed(error)
-            return
-        writing: deque[tuple[int, Future[Record]]] = deque()
-        failed: Failed | None = None
-        # However this ends: leaving the inner block ends the engine's run, leaving the outer one waits for the writer.
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="picture-writer") as writer:
-            with closing(self.engine.run(resolved)) as events:
-                for event in events:
-                    if isinstance(event, Failed):
-                        failed = event
-                    elif isinstance(event, ImageReady):
-                        writing.append((event.shot, writer.submit(self._keep, event, person)))
-                    else:
-                        yield event
-                    while writing and writing[0][1].done():
-                        outcome = _outcome(*writing.popleft())
-                        if isinstance(outcome, Failed):
-                            failed = failed or outcome
-                        else:
-                            yield outcome
-                    if failed:
-                        break
-            for shot, future in writing:
-                outcome = _outcome(shot, future)
-                if isinstance(outcome, Failed):
-                    failed = failed or outcome
-                else:
-                    yield outcome
-        if failed:
-            yield failed
 
-    def _keep(self, ready: ImageReady, person: Person) -> Record:
-        return self.library.save(ready.recipe, ready.image, ready.seconds, person)
+class Generation:
+    """One request on its way: its plan, and its pictures one by one, in whatever order and between whatever else."""
+
+    def __init__(self, studio: Studio, resolved: GenerationPlan, person: Person) -> None:
+        self.plan = resolved
+        self.person = person
+        self._studio = studio
+        self._clock = Clock(studio.deadline_seconds)
+        self._expander: Expander | None = None
+
+    @property
+    def request(self) -> GenerationRequest:
+        """The request that gives this very plan again, with what was drawn by chance."""
+        drawn = self.plan.shots[0].exploration
+        return self.plan.request.model_copy(
+            update={"seed": self.plan.seed, **({"exploration_seed": drawn.seed} if drawn else {})}
+        )
+
+    def draw(
+        self, place: int, tell: Callable[[Expanding | Loading | Step], None], check: Callable[[], None]
+    ) -> ImageReady:
+        """The picture of shot `place`, its prompt written out first where that is asked for.
+
+        Raises what stands in the way; Stopped where this and the pictures before it were drawn for too long.
+        """
+        shot = self.plan.shots[place]
+        if shot.creativity != RAW and shot.expansion is None:
+            tell(Expanding(place))
+            # One for all pictures: it asks a writer that was late no second time.
+            self._expander = self._expander or ForOneRun(self._studio.expanders.of(shot.variant))
+            shot = shot.model_copy(update={"expansion": self._studio.expansion_of(shot, self._expander, check)})
+        made: list[ImageReady] = []
+
+        def told(event: Event) -> None:
+            if isinstance(event, ImageReady):
+                made.append(replace(event, shot=place))
+            elif isinstance(event, Step):
+                if event.step == 0:
+                    self._clock.start()
+                tell(replace(event, shot=place))
+            else:
+                tell(event)
+
+        def going_on() -> None:
+            check()
+            self._clock.check()
+
+        try:
+            self._studio.engine.run(replace(self.files(place), shots=(shot,)), told, going_on)
+        finally:
+            self._clock.pause()
+        return made[0]
+
+    def keep(self, ready: ImageReady, picture_id: str | None = None) -> Record:
+        """Write a picture to disk, under a name of its own or the one given. Raises StorageError."""
+        return self._studio.library.save(ready.recipe, ready.image, ready.seconds, self.person, picture_id)
+
+    def files(self, place: int) -> GenerationPlan:
+        """The plan with the files that shot `place` refers to. Raises InvalidRequest where one is gone."""
+        shot, library = self.plan.shots[place], self._studio.library
+        pictures = {each.image: self._picture(each.image) for each in attended_pictures(shot)}
+        styles = {style: library.styles.path(style) for style in shot.style_weights}
+        return replace(self.plan, pictures=pictures, styles=styles)
+
+    def _picture(self, image: str) -> bytes:
+        """The PNG of a picture that is attended to; of a board's the board is told where it is lost."""
+        board = self.plan.request.moodboard
+        try:
+            return self._studio.library.references.read(image)
+        except InvalidRequest:
+            if (
+                board is None
+                or board.content is None
+                or image not in (each.image for each in board.content.representatives)
+            ):
+                raise
+            raise InvalidRequest(
+                f"A picture that stands for moodboard {shown(board.name)} is not in the library any more — add it to "
+                "the board again, or remove it there and analyze the board"
+            ) from None
+
+
+class Clock:
+    """Counts the seconds that are spent drawing; waiting in line and loading weights are not."""
+
+    def __init__(self, deadline_seconds: float) -> None:
+        self.deadline_seconds = deadline_seconds
+        self.spent = 0.0
+        self._since: float | None = None
+
+    def start(self) -> None:
+        self._since = time.monotonic()
+
+    def pause(self) -> None:
+        if self._since is not None:
+            self.spent, self._since = self.spent + time.monotonic() - self._since, None
+
+    def check(self) -> None:
+        """Raise Stopped when the deadline has passed."""
+        running = 0.0 if self._since is None else time.monotonic() - self._since
+        if self.spent + running > self.deadline_seconds:
+            raise Stopped(
+                f"The run took longer than {self.deadline_seconds:g} seconds and was ended — ask for fewer images or "
+                "steps or a smaller size, or raise KREA_STUDIO_DEADLINE_SECONDS"
+            )
 
 
 def _opened(png: bytes) -> Image.Image:
     with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
         return picture.convert("RGB")
-
-
-def _outcome(shot: int, future: Future[Record]) -> Saved | Failed:
-    """What became of a picture that was handed to the writer; waits for it."""
-    try:
-        return Saved(future.result(), shot)
-    except StorageError as error:
-        return Failed(error, shot)

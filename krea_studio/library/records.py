@@ -59,6 +59,28 @@ def m001_pictures(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX picture_by_owner ON picture (owner, created_at)")
 
 
+@migration
+def m002_runs(connection: sqlite3.Connection) -> None:
+    """What is drawn for whom; a run's pictures have ids that follow from its own."""
+    connection.execute(
+        """
+        CREATE TABLE run (
+            id TEXT PRIMARY KEY,
+            kind TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            title TEXT NOT NULL,
+            state TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            started_at TEXT,
+            ended_at TEXT,
+            request TEXT,
+            failure TEXT NOT NULL DEFAULT ''
+        )
+        """
+    )
+    connection.execute("CREATE INDEX run_by_state ON run (state)")
+
+
 @dataclass(frozen=True)
 class Record:
     """One kept picture. `seconds` is the time it took, 0.0 where that is not known any more.

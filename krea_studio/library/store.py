@@ -84,15 +84,26 @@ class Library:
         except OSError as error:
             raise write_error(error, self.folder) from None
 
-    def save(self, recipe: Recipe, image: Image.Image, seconds: float, person: Person = LOCAL) -> Record:
+    def save(
+        self,
+        recipe: Recipe,
+        image: Image.Image,
+        seconds: float,
+        person: Person = LOCAL,
+        picture_id: str | None = None,
+    ) -> Record:
         """Keep a finished picture and return its record, when all of it is on disk.
 
-        `recipe` is that of the picture, `seconds` the time it took, `person` its owner. Raises StorageError; then no
-        half-written file is left behind.
+        `recipe` is that of the picture, `seconds` the time it took, `person` its owner; its id, 16 hexadecimal digits,
+        is a random one where none is given. Raises StorageError; then no half-written file is left behind.
         """
         now = datetime.now(UTC)
         local = now.astimezone()
-        path = self.folder / f"{local:%Y-%m-%d}" / f"{local:%H%M%S}-{secrets.token_hex(8)}-s{recipe.seed}.png"
+        path = (
+            self.folder
+            / f"{local:%Y-%m-%d}"
+            / f"{local:%H%M%S}-{picture_id or secrets.token_hex(8)}-s{recipe.seed}.png"
+        )
         try:
             write_whole(path, png_bytes(image, recipe))
             write_whole(thumbnail_of(path), _thumbnail_bytes(image))

@@ -1,0 +1,61 @@
+"""A run with what drives it; its Runs changes it, under their lock."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from krea_studio.library.records import Record
+from krea_studio.runs.rows import Row
+from krea_studio.runs.run import Kind, Progress, State
+from krea_studio.studio import Generation
+
+TITLE_CHARACTERS = 200
+
+
+class Entry:
+    """One run of this process; `generation` of one that draws."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        owner: str,
+        title: str,
+        generation: Generation | None = None,
+        run_id: str | None = None,
+        created_at: datetime | None = None,
+    ) -> None:
+        """A new run, or one of before with its id and time."""
+        self.id = run_id or secrets.token_hex(16)
+        self.kind = kind
+        self.owner = owner
+        self.title = " ".join(title.split())[:TITLE_CHARACTERS]
+        self.generation = generation
+        self.created_at = created_at or now()
+        self.records: list[Record | None] = [None] * (len(generation.plan.shots) if generation else 0)
+        self.drawn: set[int] = set()  # places whose pictures are drawn, and on disk or on their way there
+        self.state = State.WAITING
+        self.version = 0
+        self.number = 0
+        self.busy = False  # a picture of it is being drawn
+        self.progress: Progress | None = None
+        self.failure = ""
+        self.result: Any = None
+        self.stop = threading.Event()
+        self.watched_at = time.monotonic()
+
+    def row(self) -> Row:
+        """What is kept of it."""
+        request = self.generation.request if self.generation else None
+        return Row(self.id, self.kind, self.owner, self.title, self.state, self.created_at, request)
+
+    def open_places(self) -> list[int]:
+        """The places that are not drawn yet."""
+        return [place for place in range(len(self.records)) if place not in self.drawn]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,34 @@
+"""How long a picture takes here, told from those that were drawn: seconds a step, for the size and the variant."""
+
+from collections.abc import Iterable
+
+from krea_studio.library.records import Record
+from krea_studio.recipe.recipe import Shot
+
+KEPT = 0.5  # weight of what was known before beside the latest picture
+
+
+class Pace:
+    """Seconds a step and pixel of each variant, with guidance twice, as the latest pictures took."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        """`records`, oldest first, are what was drawn before."""
+        self._seconds: dict[str, float] = {}
+        for record in records:
+            if record.seconds > 0:
+                self.learn(record.recipe, record.seconds)
+
+    def learn(self, shot: Shot, seconds: float) -> None:
+        """Take in that a picture took so many seconds."""
+        found = seconds / _work(shot)
+        known = self._seconds.get(shot.variant, found)
+        self._seconds[shot.variant] = KEPT * known + (1 - KEPT) * found
+
+    def seconds(self, shot: Shot) -> float | None:
+        """About how many seconds a picture will take; None where its variant drew none yet."""
+        known = self._seconds.get(shot.variant)
+        return None if known is None else known * _work(shot)
+
+
+def _work(shot: Shot) -> float:
+    return shot.steps * shot.width * shot.height * (2 if shot.guidance_scale > 0 else 1)

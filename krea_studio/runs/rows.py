@@ -1,0 +1,115 @@
+"""A row per run, beside the rows of the pictures: what a server that starts again needs to go on.
+
+A picture of a run has an id that follows from the run and its place, so whether it was made is a question to the
+library, and no moment lies between a picture and a note that it is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from krea_studio.errors import StudioError
+from krea_studio.library.records import Records
+from krea_studio.recipe.request import GenerationRequest, parse_request
+from krea_studio.runs.run import Kind, State
+
+LOCK_FILE = "runs.lock"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run as it is kept; `request` only of one that draws, with everything decided."""
+
+    id: str
+    kind: Kind
+    owner: str
+    title: str
+    state: State
+    created_at: datetime
+    request: GenerationRequest | None = None
+    failure: str = ""
+
+
+def picture_id(run: str, place: int) -> str:
+    """The id of the picture at a place of a run, 16 hexadecimal digits."""
+    return hashlib.blake2b(f"{run} {place}".encode(), digest_size=8).hexdigest()
+
+
+class Rows:
+    """The table of runs in the database of a library's pictures."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._lock: sqlite3.Connection | None = None
+
+    def add(self, row: Row) -> None:
+        """Write a row. Raises StorageError."""
+        request = None if row.request is None else json.dumps(row.request.model_dump(mode="json"), ensure_ascii=False)
+        with self._records.transaction() as connection:
+            connection.execute(
+                "INSERT INTO run (id, kind, owner, title, state, created_at, request) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (row.id, row.kind, row.owner, row.title, row.state, _iso(row.created_at), request),
+            )
+
+    def change(self, run: str, state: State, at: datetime, failure: str = "") -> None:
+        """Note that a run has begun or ended. Raises StorageError."""
+        when = "ended_at" if state.ended else "started_at"
+        with self._records.transaction() as connection:
+            connection.execute(
+                f"UPDATE run SET state = ?, {when} = ?, failure = ? WHERE id = ?", (state, _iso(at), failure, run)
+            )
+
+    def unfinished(self) -> list[Row]:
+        """The runs that were waiting or going on when their server ended, oldest first.
+
+        None for a server that is not the first on its library: they may be the first one's. A run that this studio
+        cannot read any more is among them without its request.
+        """
+        if not self._is_first_server():
+            return []
+        with self._records.transaction() as connection:
+            found = connection.execute(
+                "SELECT id, kind, owner, title, state, created_at, request FROM run WHERE state IN (?, ?) "
+                "ORDER BY created_at, id",
+                (State.WAITING, State.RUNNING),
+            ).fetchall()
+        rows = []
+        for run, kind, owner, title, state, created_at, request in found:
+            asked = None
+            if request is not None:
+                with suppress(StudioError, ValueError):
+                    asked = parse_request(json.loads(request))
+            rows.append(Row(run, Kind(kind), owner, title, State(state), datetime.fromisoformat(created_at), asked))
+        return rows
+
+    def close(self) -> None:
+        """Let another server be the first."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _is_first_server(self) -> bool:
+        """Hold a lock until this process ends, however it does; False where another one has it."""
+        if self._lock is None:
+            connection = sqlite3.connect(_lock_file(self._records), timeout=0, check_same_thread=False)
+            try:
+                connection.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError:
+                connection.close()
+                return False
+            self._lock = connection
+        return True
+
+
+def _lock_file(records: Records) -> Path:
+    return records.database.with_name(LOCK_FILE)
+
+
+def _iso(when: datetime) -> str:
+    return when.isoformat(timespec="microseconds")

@@ -1,0 +1,387 @@
+"""All runs of a studio: who submits one gets its id, who watches it sees its present state, and only Stop ends it.
+
+One thread drives the device, a picture at a time, each time for the owner whose turn it is (`turns`). What needs no
+device for most of its time (analyses, expansions, imports) is done beside it. Nobody has to listen for a run to go on;
+only where `unwatched_seconds` is given, on a page of strangers, a run that nobody looks at any more is ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from krea_studio.engine.base import ImageReady, Loading, Step
+from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
+from krea_studio.library.records import Record
+from krea_studio.people import LOCAL, Person
+from krea_studio.recipe.request import GenerationRequest
+from krea_studio.runs import turns
+from krea_studio.runs.entry import Entry, now
+from krea_studio.runs.pace import Pace
+from krea_studio.runs.rows import Rows, picture_id
+from krea_studio.runs.run import Kind, Progress, Run, State
+from krea_studio.studio import Expanding, Studio
+from krea_studio.validation import shown
+
+Report = Callable[[float], None]
+Check = Callable[[], None]
+
+DEFECT = "Something in the studio itself went wrong — try again; if it stays, the log has the details"
+STOPPED = "Stopped. Finished pictures are kept."
+RESTARTED = "The studio was started again meanwhile — begin it once more"
+ENDED_KEPT = 200  # ended runs that can still be looked at
+DESK_THREADS = 2
+LEAVING_SECONDS = 5.0
+LOOK_AGAIN_SECONDS = 1.0  # for runs that nobody watches any more
+NICENESS = 5  # of the device's threads: page and browser on the same cores come first
+RECENT_RECORDS = 40
+
+log = logging.getLogger(__name__)
+
+
+class Runs:
+    """The runs over one studio. Safe to call from several threads; its own begin with the first run."""
+
+    def __init__(self, studio: Studio, most_waiting: int, unwatched_seconds: float | None = None) -> None:
+        """`most_waiting` runs may wait before new ones are refused."""
+        self.studio = studio
+        self.most_waiting = most_waiting
+        self.unwatched_seconds = unwatched_seconds
+        self._rows = Rows(studio.library.records)
+        self._changed = threading.Condition(threading.RLock())
+        self._entries: dict[str, Entry] = {}
+        self._served: dict[str, int] = {}
+        self._numbers = 0
+        self._closing = threading.Event()
+        self._driver: threading.Thread | None = None
+        self._pace: Pace | None = None
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="picture-writer")
+        self._desk = ThreadPoolExecutor(max_workers=DESK_THREADS, thread_name_prefix="krea-studio-desk")
+
+    def submit(self, request: GenerationRequest, person: Person = LOCAL) -> str:
+        """Take on a request and return its run's id; `person` will own the pictures.
+
+        Raises what `Studio.begin` does, and Unavailable where too many wait.
+        """
+        self._require_room()
+        generation = self.studio.begin(request, person)
+        entry = Entry(Kind.GENERATE, person.id, request.prompt, generation)
+        self._rows.add(entry.row())
+        self._take_on(entry)
+        return entry.id
+
+    def begin(self, kind: Kind, title: str, work: Callable[[Report, Check], Any], person: Person = LOCAL) -> str:
+        """Do some other work as a run, and return its id. Its result is what `work(report, check)` returns.
+
+        `report` takes the share that is done, 0…1; `check` raises when the run is to end.
+        """
+        self._require_room()
+        entry = Entry(kind, person.id, title)
+        self._rows.add(entry.row())
+        with self._changed:
+            self._add(entry)
+        self._desk.submit(self._work, entry, work)
+        return entry.id
+
+    def watch(self, run_id: str, person: Person = LOCAL, since: int = -1, seconds: float = 0.0) -> Run:
+        """A run as it is, when its version is above `since`, at the latest after `seconds`.
+
+        Raises InvalidRequest where there is none for this person.
+        """
+        with self._changed:
+            entry = self._of(run_id, person)
+            entry.watched_at = time.monotonic()
+            if seconds > 0:
+                self._changed.wait_for(lambda: entry.version > since or self._closing.is_set(), seconds)
+                entry.watched_at = time.monotonic()
+            return self._look(entry)
+
+    def of(self, person: Person = LOCAL, kind: Kind | None = None) -> list[Run]:
+        """The runs that a person sees, oldest first: those that wait and go on, and what ended of late."""
+        with self._changed:
+            return [
+                self._look(entry)
+                for entry in self._entries.values()
+                if person.sees(entry.owner) and kind in (None, entry.kind)
+            ]
+
+    def stop(self, run_id: str, person: Person = LOCAL) -> None:
+        """End a run: at once where it waits, at its next step where it goes on. Finished pictures are kept.
+
+        Raises InvalidRequest where there is none for this person.
+        """
+        with self._changed:
+            entry = self._of(run_id, person)
+            entry.stop.set()
+            if entry.state is State.WAITING or (entry.generation and not entry.busy):
+                self._end(entry, State.STOPPED, STOPPED)
+            self._tell()
+
+    def resume(self) -> None:
+        """Go on with what a server left that was killed: each run from its first picture that is not in the library."""
+        for row in self._rows.unfinished():
+            if row.kind is not Kind.GENERATE:
+                self._rows.change(row.id, State.STOPPED, now(), RESTARTED)
+                continue
+            try:
+                if row.request is None:
+                    raise InvalidRequest("This studio cannot read what was asked for — ask again")
+                generation = self.studio.begin(row.request, Person(row.owner))
+            except StudioError as error:
+                self._rows.change(row.id, State.FAILED, now(), error.message)
+                continue
+            entry = Entry(row.kind, row.owner, row.title, generation, row.id, row.created_at)
+            for place in range(len(entry.records)):
+                entry.records[place] = self.studio.library.get(picture_id(entry.id, place))
+            entry.drawn = {place for place, record in enumerate(entry.records) if record}
+            if all(entry.records):
+                self._rows.change(row.id, State.DONE, now())
+            else:
+                self._take_on(entry)
+
+    def close(self) -> None:
+        """End the threads; a run that goes on is left as it is, and resumed by the next server."""
+        self._closing.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._driver is not None:
+            self._driver.join(LEAVING_SECONDS)
+        self._desk.shutdown(wait=False, cancel_futures=True)
+        self._writer.shutdown(wait=True)
+        self._rows.close()
+
+    def _require_room(self) -> None:
+        with self._changed:
+            waiting = sum(not entry.state.ended for entry in self._entries.values())
+        if waiting >= self.most_waiting:
+            raise Unavailable(
+                f"{waiting} runs are waiting already — try again when some of them are done, or raise "
+                "KREA_STUDIO_QUEUE_SIZE"
+            )
+
+    def _take_on(self, entry: Entry) -> None:
+        with self._changed:
+            self._add(entry)
+            if self._driver is None:
+                self._driver = threading.Thread(target=self._drive, name="krea-studio-device", daemon=True)
+                self._driver.start()
+
+    def _add(self, entry: Entry) -> None:
+        self._numbers += 1
+        entry.number = self._numbers
+        self._entries[entry.id] = entry
+        ended = [each for each in self._entries.values() if each.state.ended]
+        for old in ended[: max(0, len(ended) - ENDED_KEPT)]:
+            del self._entries[old.id]
+        owners = {each.owner for each in self._entries.values()}
+        self._served = {owner: turn for owner, turn in self._served.items() if owner in owners}
+        self._tell()
+
+    def _of(self, run_id: str, person: Person) -> Entry:
+        entry = self._entries.get(run_id)
+        if entry is None or not person.sees(entry.owner):
+            raise InvalidRequest(f"There is no run {shown(run_id)} here any more — its pictures are in the library")
+        return entry
+
+    def _look(self, entry: Entry) -> Run:
+        ahead, seconds = self._expected(entry)
+        return Run(
+            id=entry.id,
+            kind=entry.kind,
+            owner=entry.owner,
+            title=entry.title,
+            state=entry.state,
+            version=entry.version,
+            created_at=entry.created_at,
+            shots=entry.generation.plan.shots if entry.generation else (),
+            records=tuple(entry.records),
+            progress=entry.progress,
+            failure=entry.failure,
+            result=entry.result,
+            ahead=ahead,
+            seconds_left=seconds,
+        )
+
+    def _expected(self, entry: Entry) -> tuple[int, float | None]:
+        """How many runs come before a run's next turn, and the seconds until it has ended."""
+        if entry.generation is None or entry.state.ended:
+            return 0, None
+        turn_of = [run for run, each in self._entries.items() if each.busy]
+        turn_of += turns.order(self._waiting(), self._served)
+        first = turn_of.index(entry.id) if entry.id in turn_of else 0
+        ahead = len(set(turn_of[:first]) - {entry.id})
+        last = len(turn_of) - turn_of[::-1].index(entry.id) if entry.id in turn_of else 0
+        places, seconds = {run: iter(self._entries[run].open_places()) for run in set(turn_of)}, 0.0
+        pace = self._known_pace()
+        for run in turn_of[:last]:
+            each = self._entries[run]
+            assert each.generation
+            place = next(places[run], 0)
+            expected = pace.seconds(each.generation.plan.shots[place])
+            if expected is None:
+                return ahead, None
+            at = each.progress
+            begun = at.step / at.steps if at and at.steps and at.shot == place and each.busy else 0.0
+            seconds += expected * (1 - begun)
+        return ahead, seconds
+
+    def _known_pace(self) -> Pace:
+        if self._pace is None:
+            self._pace = Pace()
+            with suppress(StorageError):
+                self._pace = Pace(reversed(self.studio.library.recent(RECENT_RECORDS)))
+        return self._pace
+
+    def _waiting(self) -> list[turns.Waiting]:
+        return [
+            turns.Waiting(entry.id, entry.owner, entry.number, left)
+            for entry in self._entries.values()
+            if entry.generation and not entry.state.ended and (left := len(entry.open_places()) - entry.busy) > 0
+        ]
+
+    def _drive(self) -> None:
+        """Draw one picture after another, for whoever's turn it is; the device's one thread."""
+        _let_others_go_first()
+        while not self._closing.is_set():
+            with self._changed:
+                self._end_unwatched()
+                following = turns.next_turn(self._waiting(), self._served)
+                if following is None:
+                    self._changed.wait(LOOK_AGAIN_SECONDS)
+                    continue
+                entry = self._entries[following.run]
+                self._served[entry.owner] = max(self._served.values(), default=0) + 1
+                entry.busy = True
+                begins = entry.state is State.WAITING
+                entry.state = State.RUNNING
+                self._tell(entry)
+            try:
+                if begins:
+                    self._rows.change(entry.id, State.RUNNING, now())
+                self._turn(entry)
+            except Exception as error:
+                if self._closing.is_set():
+                    return  # the row still says that it goes on, and the next server will
+                self._fail(entry, error)
+            finally:
+                with self._changed:
+                    entry.busy = False
+                    self._tell(entry)
+
+    def _turn(self, entry: Entry) -> None:
+        assert entry.generation
+        place = entry.open_places()[0]
+        ready = entry.generation.draw(place, lambda event: self._progress(entry, place, event), self._check(entry))
+        with self._changed:
+            entry.drawn.add(place)
+            self._known_pace().learn(ready.recipe, ready.seconds)
+        written = self._writer.submit(entry.generation.keep, ready, picture_id(entry.id, place))
+        written.add_done_callback(lambda future: self._kept(entry, ready, future))
+
+    def _kept(self, entry: Entry, ready: ImageReady, future: Future[Record]) -> None:
+        """A picture was written, or could not be."""
+        try:
+            record = future.result()
+        except Exception as error:
+            self._fail(entry, error)
+            return
+        with self._changed:
+            entry.records[ready.shot] = record
+            if all(entry.records):
+                self._end(entry, State.DONE)
+            self._tell(entry)
+
+    def _work(self, entry: Entry, work: Callable[[Report, Check], Any]) -> None:
+        """What a run beside the device does."""
+
+        def report(share: float) -> None:
+            with self._changed:
+                entry.progress = Progress("working", share=share)
+                self._tell(entry)
+
+        try:
+            self._check(entry)()
+            with self._changed:
+                if entry.state.ended:
+                    return
+                entry.state = State.RUNNING
+                self._tell(entry)
+            result = work(report, self._check(entry))
+        except Exception as error:
+            self._fail(entry, error)
+        else:
+            with self._changed:
+                entry.result = result
+                self._end(entry, State.DONE)
+
+    def _progress(self, entry: Entry, place: int, event: Expanding | Loading | Step) -> None:
+        with self._changed:
+            before = entry.progress
+            if isinstance(event, Expanding):
+                entry.progress = Progress("expanding", shot=place)
+            elif isinstance(event, Loading):
+                entry.progress = Progress("loading", event.what, event.fraction, place)
+            else:
+                preview = event.preview or (before.preview if before and before.shot == place else None)
+                entry.progress = Progress("drawing", shot=place, step=event.step, steps=event.steps, preview=preview)
+            self._tell(entry)
+
+    def _fail(self, entry: Entry, error: Exception) -> None:
+        if not isinstance(error, StudioError):
+            log.error("A run failed", exc_info=error)
+        message = error.message if isinstance(error, StudioError) else DEFECT
+        with self._changed:
+            self._end(entry, State.STOPPED if isinstance(error, Stopped) else State.FAILED, message)
+
+    def _end(self, entry: Entry, state: State, failure: str = "") -> None:
+        if entry.state.ended:
+            return
+        entry.state, entry.failure, entry.progress = state, failure, None
+        self._tell(entry)
+        try:
+            self._rows.change(entry.id, state, now(), failure)
+        except StorageError as error:
+            log.warning("A run's end is not noted: %s", error.message)
+
+    def _end_unwatched(self) -> None:
+        for entry in list(self._entries.values()):
+            if not entry.state.ended and not entry.busy and entry.generation:
+                try:
+                    self._check(entry)()
+                except Stopped as error:
+                    self._end(entry, State.STOPPED, error.message)
+
+    def _check(self, entry: Entry) -> Check:
+        """What raises when a run is to end."""
+
+        def check() -> None:
+            if entry.stop.is_set() or self._closing.is_set():
+                raise Stopped(STOPPED)
+            if entry.state.ended:  # a picture of it could not be written
+                raise Stopped(entry.failure)
+            limit = self.unwatched_seconds
+            if limit is not None and time.monotonic() - entry.watched_at > limit:
+                raise Stopped(
+                    f"Nobody looked at the run for {limit:g} seconds, so it was ended. Finished pictures are kept."
+                )
+
+        return check
+
+    def _tell(self, entry: Entry | None = None) -> None:
+        if entry is not None:
+            entry.version += 1
+        self._changed.notify_all()
+
+
+def _let_others_go_first() -> None:
+    """Lower this thread's priority, and so that of the threads which compute for it, where the system has such."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
