@@ -19,6 +19,7 @@ from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.recipe.recipe import Recipe, Shot
 from krea_studio.recipe.request import Expansion
 from krea_studio.recipe.variants import VARIANTS, Variant
+from krea_studio.runs.run import Run
 
 UNOFFICIAL = "Unofficial project, not affiliated with Krea."
 LICENCE = "Krea 2 weights are used under the Krea 2 Community License; see NOTICE and LICENSE in the project's folder."
@@ -48,10 +49,32 @@ def expanding(shot: Shot, place: int, pictures: int) -> str:
     return _progress(f"{which} the prompt", None, _canvas(shot, None))
 
 
-def queued(shot: Shot, position: int) -> str:
-    """The stage while other runs are ahead; `position` 0 is the next to run."""
-    ahead = "you are next" if position == 0 else f"{position} more before you"
-    return _progress(f"Waiting for the engine · {ahead}", None, _canvas(shot, None))
+def queued(shot: Shot, ahead: int, seconds: float | None = None) -> str:
+    """The stage while other runs are ahead, `ahead` of them; `seconds` is when the run will have ended."""
+    return _progress(f"Waiting for the engine · {_place(ahead, seconds)}", None, _canvas(shot, None))
+
+
+def queue(runs: Iterable[Run]) -> str:
+    """The runs that wait behind the one that is shown, each with a button that cancels it."""
+    rows = "".join(
+        f'<li><span class="queued-prompt" dir="auto">{escape(run.title)}</span>'
+        f'<span class="queued-place">{escape(_standing(run))}</span>'
+        f'<button type="button" class="cancel-run" data-run="{escape(run.id)}">Cancel</button></li>'
+        for run in runs
+    )
+    return f'<p class="queue-title">Waiting</p><ul class="queue">{rows}</ul>' if rows else ""
+
+
+def _standing(run: Run) -> str:
+    if run.progress is not None:
+        return f"{len(run.finished)} of {len(run.shots)} drawn"
+    pictures = f"{len(run.shots)} pictures · " if len(run.shots) > 1 else ""
+    return pictures + _place(run.ahead, run.seconds_left)
+
+
+def _place(ahead: int, seconds: float | None) -> str:
+    place = "next" if ahead == 0 else f"{ahead} more before it"
+    return place if seconds is None else f"{place} · done in about {seconds_text(max(1.0, round(seconds)))}"
 
 
 def loading(shot: Shot, what: str, fraction: float | None) -> str:

@@ -41,7 +41,9 @@ SPARE_THREADS = 40  # for short requests, beside the threads that wait for the e
 def build_demo(services: Services) -> gr.Blocks:
     """The page with its queue; not serving yet."""
     host, _ = address(services.settings)
-    page = build_page(services, shared=not is_loopback(host))
+    shared = not is_loopback(host)
+    services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
+    page = build_page(services, shared)
     return page.queue(max_size=services.settings.queue_size)
 
 
@@ -65,6 +67,7 @@ def serve_demo(demo: gr.Blocks, services: Services) -> None:
     print(f"Krea Studio is at {url}", flush=True)
     threading.Thread(target=_warm, args=(services,), name="warm-engine", daemon=True).start()
     demo.block_thread()
+    services.runs.close()
 
 
 def address(settings: Settings) -> tuple[str, int]:
@@ -125,9 +128,10 @@ async def _healthy(_: Request) -> JSONResponse:
 
 
 def _warm(services: Services) -> None:
-    """Read the model code, and take in the styles that were put into their folder since the last start."""
+    """Read the model code, take in the styles that were put into their folder, and go on with unfinished runs."""
     try:
         services.engine.prepare()
+        services.runs.resume()
         refused = services.intake.import_folder().refused
     except StudioError as error:
         logger.warning("The engine or the styles are not ready: %s", error.message)
