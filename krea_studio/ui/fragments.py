@@ -51,7 +51,8 @@ def expanding(shot: Shot, place: int, pictures: int) -> str:
 
 def queued(shot: Shot, ahead: int, seconds: float | None = None) -> str:
     """The stage while other runs are ahead, `ahead` of them; `seconds` is when the run will have ended."""
-    return _progress(f"Waiting for the engine · {_place(ahead, seconds)}", None, _canvas(shot, None))
+    place = "you are next" if ahead == 0 else f"{ahead} more before you"
+    return _progress(f"Waiting for the engine · {place}{_expected(seconds)}", None, _canvas(shot, None))
 
 
 def queue(runs: Iterable[Run]) -> str:
@@ -67,14 +68,13 @@ def queue(runs: Iterable[Run]) -> str:
 
 def _standing(run: Run) -> str:
     if run.progress is not None:
-        return f"{len(run.finished)} of {len(run.shots)} drawn"
+        return f"{len(run.finished)} of {len(run.shots)} drawn{_expected(run.seconds_left)}"
     pictures = f"{len(run.shots)} pictures · " if len(run.shots) > 1 else ""
-    return pictures + _place(run.ahead, run.seconds_left)
+    return f"{pictures}{'next' if run.ahead == 0 else f'after {run.ahead} more'}{_expected(run.seconds_left)}"
 
 
-def _place(ahead: int, seconds: float | None) -> str:
-    place = "next" if ahead == 0 else f"{ahead} more before it"
-    return place if seconds is None else f"{place} · done in about {seconds_text(max(1.0, round(seconds)))}"
+def _expected(seconds: float | None) -> str:
+    return "" if seconds is None else f" · done in about {seconds_text(max(1.0, seconds))}"
 
 
 def loading(shot: Shot, what: str, fraction: float | None) -> str:
