@@ -117,13 +117,18 @@ class Studio:
 
         def announce() -> None:
             place, written = writing.popleft()
-            records.append(written.result())
-            tell(Saved(records[-1], place))
+            try:
+                records.append(written.result())
+                tell(Saved(records[-1], place))
+            except BaseException as error:  # it keeps none of the others back
+                failures.append(error)
 
         def going_on() -> None:
             check()
             while writing and writing[0][1].done():
                 announce()
+            if failures:
+                raise Stopped("The run is over: a picture before could not be kept or told")  # never seen
 
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="picture-writer") as writer:
             try:
@@ -133,10 +138,7 @@ class Studio:
             except BaseException as error:
                 failures.append(error)
             while writing:
-                try:
-                    announce()
-                except BaseException as error:  # it keeps none of the others back
-                    failures.append(error)
+                announce()
         if failures:
             raise failures[0]
         return records
