@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from krea_studio.engine.base import ImageReady, Loading, Step
-from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
+from krea_studio.errors import DEFECT, InvalidRequest, Stopped, StorageError, StudioError, Unavailable
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.runs import turns
@@ -33,7 +33,6 @@ from krea_studio.validation import shown
 Report = Callable[[float], None]
 Check = Callable[[], None]
 
-DEFECT = "Something in the studio itself went wrong — try again; if it stays, the log has the details"
 STOPPED = "Stopped. Finished pictures are kept."
 RESTARTED = "The studio was started again meanwhile — begin it once more"
 ENDED_KEPT = 200  # ended runs that can still be looked at

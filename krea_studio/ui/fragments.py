@@ -14,6 +14,7 @@ from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import styles_text
 from krea_studio.engine.abilities import Ability
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
+from krea_studio.errors import DEFECT as DEFECT
 from krea_studio.library.records import Record
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.recipe.recipe import Recipe, Shot
@@ -34,8 +35,6 @@ EMPTY_STAGE = """
 <div class="stage stage-empty"><p class="stage-title">Your pictures appear here</p>
 <p>Describe one, or start from an example, then press Generate.</p></div>
 """
-
-DEFECT = "The studio itself failed, which is not your doing — its log says why; try again."
 
 
 def starting(shot: Shot) -> str:

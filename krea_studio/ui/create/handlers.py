@@ -54,7 +54,7 @@ class CreateHandlers:
         self.styles = style_choice.StyleChoiceHandlers(services)
         self.runs = runs.RunHandlers(services)
 
-    def generate(
+    def begin(
         self, visitor: gr.Request, browser: str, random_seed: bool, watched: runs.Watched, **controls: Any
     ) -> Update:
         """Begin a run of what the controls say; what becomes of it `look` shows."""

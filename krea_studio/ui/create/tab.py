@@ -195,7 +195,7 @@ def _wire(parts: Parts, handlers: CreateHandlers) -> None:
     at_once = wiring.at_once
     at_once(
         any_of(parts["generate"].click, *(parts[box].submit for box in ("prompt", *controls.OPTIONAL_NUMBERS))),
-        handlers.generate,
+        handlers.begin,
         reads=("browser", "watched", *RUN_CONTROLS),
         writes=(*RESULTS, *runs.PARTS, "seed"),
         trigger_mode="once",

@@ -79,7 +79,7 @@ def look(handlers: CreateHandlers, visitor: SimpleNamespace, watched: Watched, b
 def run(handlers: CreateHandlers, visitor: SimpleNamespace, **changed: Any) -> list[dict[str, Any]]:
     """Press Generate and look until nothing is watched any more."""
     watched, controls = Watched(), values(**changed)
-    updates = [handlers.generate(visitor, watched=watched, **controls)]
+    updates = [handlers.begin(visitor, watched=watched, **controls)]
     version = -1
     while watched.runs:
         version = handlers.services.runs.watch(watched.runs[0], LOCAL, version, 30).version
@@ -104,7 +104,7 @@ def test_a_run_shows_its_pictures(handlers: CreateHandlers, visitor: SimpleNames
 
 
 def test_the_stage_answers_at_once_and_generate_stays(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
-    first = handlers.generate(visitor, watched=Watched(), **values())
+    first = handlers.begin(visitor, watched=Watched(), **values())
     assert "Starting" in first["stage"]["value"]
     assert first["stop"]["visible"] is True and first["watch"].active is True
     assert "generate" not in first
@@ -136,7 +136,7 @@ def test_only_the_present_state_is_drawn(
     steps = [Step(0, step, 8, b"jpeg") for step in (1, 2, 3)]
     engine.scripts = [[Loading("mini-turbo", 0.25), halt, *steps, halt, Step(0, 8, 8), halt, *drawn(shot)[-1:]]]
     watched = Watched()
-    handlers.generate(visitor, watched=watched, **values(random_seed=False, seed="5"))
+    handlers.begin(visitor, watched=watched, **values(random_seed=False, seed="5"))
     for words in ("mini-turbo", "Step 3 of 8", "Finishing"):
         assert reached.wait(30)
         reached.clear()
@@ -160,7 +160,7 @@ class TestSeveralRuns:
     ) -> None:
         watched = Watched()
         for prompt in ("a fox", "a <whale>", "a bird"):
-            update = handlers.generate(visitor, watched=watched, **values(prompt=prompt))
+            update = handlers.begin(visitor, watched=watched, **values(prompt=prompt))
         first, second, third = watched.runs
         listed = update["queue"]["value"]
         assert "a &lt;whale&gt;" in listed and "a bird" in listed and "a fox" not in listed
@@ -178,15 +178,15 @@ class TestSeveralRuns:
         self, handlers: CreateHandlers, visitor: SimpleNamespace, halted: threading.Event
     ) -> None:
         watched = Watched()
-        handlers.generate(visitor, watched=watched, **values())
+        handlers.begin(visitor, watched=watched, **values())
         with pytest.warns(UserWarning, match="Prompt is empty"):
-            assert handlers.generate(visitor, watched=watched, **values(prompt="")) == {}
+            assert handlers.begin(visitor, watched=watched, **values(prompt="")) == {}
 
     def test_a_reload_or_a_second_tab_shows_the_same_run(
         self, handlers: CreateHandlers, visitor: SimpleNamespace, halted: threading.Event
     ) -> None:
         watched, other = Watched(), Watched()
-        handlers.generate(visitor, watched=watched, **values(batch=2))
+        handlers.begin(visitor, watched=watched, **values(batch=2))
         opened = handlers.opened(visitor, "", other)
         assert other.runs == watched.runs
         assert opened["watch"].active is True and opened["stop"]["visible"] is True and opened["stage"]["visible"]
@@ -203,7 +203,7 @@ class TestSeveralRuns:
     ) -> None:
         shared = CreateHandlers(services, Visitors(shared=True))
         mine, theirs = Watched(), Watched()
-        shared.generate(visitor, watched=mine, **values(browser=BROWSER))
+        shared.begin(visitor, watched=mine, **values(browser=BROWSER))
         shared.opened(visitor, "f" * 32, theirs)
         assert theirs.runs == []
         stolen = Watched(runs=list(mine.runs), adopted=True)
@@ -276,7 +276,7 @@ def test_stop_is_told_when_the_run_has_ended(
     begun = threading.Event()
     engine.scripts = [[begun.set, *[Step(0, 1, 2)] * 10_000]]
     watched = Watched()
-    handlers.generate(visitor, watched=watched, **values())
+    handlers.begin(visitor, watched=watched, **values())
     assert begun.wait(30)
     (run_id,) = watched.runs
     pressed = handlers.stop(visitor, "", watched)
