@@ -1,6 +1,7 @@
 """Owners take turns, and what is foretold of them is what happens."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,7 +57,7 @@ def test_nobody_waits_longer_than_a_turn_of_each_other_owner(line: tuple[list[Wa
     turns = [owner_of[run] for run in order(waiting, served)]
     for owner in set(turns):
         places = [-1, *(place for place, each in enumerate(turns) if each == owner)]
-        for before, after in zip(places, places[1:], strict=False):
+        for before, after in pairwise(places):
             others = turns[before + 1 : after]
             assert len(others) == len(set(others))
 
