@@ -163,9 +163,9 @@ class Runs:
 
     def close(self) -> None:
         """End the threads; a run that goes on is left as it is, and resumed by the next server."""
-        self._closing.set()
         with self._changed:
-            self._changed.notify_all()
+            self._closing.set()
+            self._tell()
         if self._driver is not None:
             self._driver.join(LEAVING_SECONDS)
         self._desk.shutdown(wait=False, cancel_futures=True)
@@ -269,8 +269,10 @@ class Runs:
     def _drive(self) -> None:
         """Draw one picture after another, for whoever's turn it is; the device's one thread."""
         _let_others_go_first()
-        while not self._closing.is_set():
+        while True:
             with self._changed:
+                if self._closing.is_set():
+                    return
                 self._end_unwanted()
                 following = turns.next_turn(self._waiting(), self._served)
                 if following is None:
