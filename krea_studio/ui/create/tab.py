@@ -63,7 +63,6 @@ def build_create_tab(services: Services, visitors: Visitors, tabs: gr.Tabs) -> P
             with gr.Row(elem_id="actions"):
                 parts["generate"] = gr.Button("Generate", variant="primary", elem_id="generate")
                 parts["stop"] = gr.Button("Stop", variant="stop", visible=False, elem_id="stop")
-            runs.build_queue(parts)
         with gr.Column(elem_id="results", min_width=0):
             _results(parts)
     _wire(parts, handlers)
@@ -163,6 +162,7 @@ def _results(parts: Parts) -> None:
         buttons=["download", "fullscreen"],
         elem_id="gallery",
     )
+    runs.build_queue(parts)
     with gr.Row(elem_id="looked-at"):
         parts["details"] = gr.HTML(visible=False, elem_id="details")
         with gr.Row(visible=False, elem_id="picture-actions") as parts["picture_actions"]:
