@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from PIL import Image
 
-from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.errors import DEFECT, InvalidRequest, StorageError
 from krea_studio.library.records import Records
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person
@@ -26,7 +26,7 @@ from krea_studio.recipe.request import GenerationRequest, parse_request
 from krea_studio.runs import runs as module
 from krea_studio.runs.rows import Row, Rows, picture_id
 from krea_studio.runs.run import Kind, State
-from krea_studio.runs.runs import DEFECT, RESTARTED, Runs
+from krea_studio.runs.runs import RESTARTED, Runs
 from krea_studio.studio import Generation, Studio
 from tests.doubles import drawn
 from tests.library.test_styles import taken_in

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from krea_studio.engine.base import Loading, Step
-from krea_studio.errors import InvalidRequest, StorageError, Unavailable
+from krea_studio.errors import DEFECT, InvalidRequest, StorageError, Unavailable
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.runs import runs as module
 from krea_studio.runs.run import Kind, Progress, State
-from krea_studio.runs.runs import DEFECT, STOPPED, Runs
+from krea_studio.runs.runs import STOPPED, Runs
 from tests.doubles import drawn
 from tests.runs.conftest import LIMIT_SECONDS, Stage, ended, request_of, shot_of, until
 
