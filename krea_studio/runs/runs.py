@@ -130,7 +130,7 @@ class Runs:
     def resume(self) -> None:
         """Go on with what a server left that was killed: each run from its first picture that is not in the library.
 
-        To be called before the first run is submitted. What cannot go on ends, with the reason. Raises StorageError.
+        What cannot go on ends, with the reason. Runs of this server are left alone. Raises StorageError.
         """
         for row in self._rows.unfinished():
             try:
