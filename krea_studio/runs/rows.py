@@ -48,6 +48,7 @@ class Rows:
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        self._known: set[str] = set()  # runs of this process
         self._deciding = threading.Lock()
         self._lock: sqlite3.Connection | None = None
 
@@ -55,6 +56,7 @@ class Rows:
         """Write a row, where this is the first server on its library. Raises StorageError."""
         if not self._is_first_server():
             return
+        self._known.add(row.id)
         request = None if row.request is None else json.dumps(row.request.model_dump(mode="json"), ensure_ascii=False)
         with self._records.transaction() as connection:
             connection.execute(
@@ -71,7 +73,7 @@ class Rows:
             )
 
     def unfinished(self) -> list[Row]:
-        """The runs that were waiting or going on when their server ended, oldest first.
+        """The runs that were waiting or going on when their server ended, oldest first; each is given out once.
 
         None for a server that is not the first on its library: they are the first one's. A run that this studio cannot
         read any more is among them without its request. Raises StorageError.
@@ -86,6 +88,9 @@ class Rows:
             ).fetchall()
         rows = []
         for run, kind, owner, title, state, created_at, request in found:
+            if run in self._known:
+                continue
+            self._known.add(run)
             asked = None
             if request is not None:
                 with suppress(StudioError, ValueError):

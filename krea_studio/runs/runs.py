@@ -39,7 +39,7 @@ ENDED_KEPT = 200  # ended runs that can still be looked at
 DESK_THREADS = 2
 LEAVING_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 1.0  # for runs that nobody watches any more
-NICENESS = 5  # of the device's threads: page and browser on the same cores come first
+NICENESS = 5  # of the device's threads, more than the others': page and browser on the same cores come first
 RECENT_RECORDS = 40
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Runs:
     def resume(self) -> None:
         """Go on with what a server left that was killed: each run from its first picture that is not in the library.
 
-        To be called before the first run is submitted. What cannot go on ends, with the reason. Raises StorageError.
+        What cannot go on ends, with the reason. Runs of this server are left alone. Raises StorageError.
         """
         for row in self._rows.unfinished():
             try:
@@ -425,5 +425,6 @@ class Runs:
 def _let_others_go_first() -> None:
     """Lower this thread's priority, and so that of the threads which compute for it, where the system has such."""
     if sys.platform == "linux":
+        thread = threading.get_native_id()
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.errors import DEFECT, InvalidRequest, Unavailable
 from krea_studio.people import Person
 from krea_studio.runs.run import Kind, Progress, State
-from krea_studio.runs.runs import DEFECT, STOPPED, Check, Report, Runs
+from krea_studio.runs.runs import STOPPED, Check, Report, Runs
 from tests.runs.conftest import Stage, ended, request_of
 
 ADA = Person("ada")

@@ -2,13 +2,13 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,16 +17,17 @@ import pytest
 from hypothesis import given
 from PIL import Image
 
-from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.errors import DEFECT, InvalidRequest, StorageError
 from krea_studio.library.records import Records
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.request import GenerationRequest, parse_request
 from krea_studio.runs import runs as module
+from krea_studio.runs.entry import now
 from krea_studio.runs.rows import Row, Rows, picture_id
 from krea_studio.runs.run import Kind, State
-from krea_studio.runs.runs import DEFECT, RESTARTED, Runs
+from krea_studio.runs.runs import RESTARTED, Runs
 from krea_studio.studio import Generation, Studio
 from tests.doubles import drawn
 from tests.library.test_styles import taken_in
@@ -116,6 +117,21 @@ def test_nothing_is_taken_up_twice(stage: Stage, runs: Runs) -> None:
     third = stage.serve()
     third.resume()
     assert third.of() == []
+
+
+def test_a_server_s_own_runs_are_left_alone(stage: Stage, runs: Runs) -> None:
+    mine, other, _ = killed(stage, runs)
+    again = stage.serve()
+    gate, script = stage.gated(request_of(seed=50))
+    stage.engine.scripts = [script]
+    own = again.submit(request_of(seed=50, batch=2))  # it comes before the server looks for the others
+    gate.reached()
+    again.resume(), again.resume()
+    assert [run.id for run in again.of()] == [own, mine, other]
+    gate.open()
+    for run_id in (own, mine, other):
+        assert ended(again, run_id).state is State.DONE
+    assert sorted(stage.seeds()) == [12, 13, 30, 50, 51]
 
 
 def test_a_run_that_was_stopped_is_not_taken_up(stage: Stage, runs: Runs) -> None:
@@ -247,22 +263,23 @@ class TestAsItWasAskedFor:
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
+def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Records]:
     records = Records(tmp_path_factory.mktemp("rows") / "records.sqlite3")
-    rows = Rows(records)
-    yield rows
-    rows.close()
+    yield records
     records.close()
 
 
 @given(ready_data, seeds, seeds, seeds)
-def test_a_request_survives_its_row(rows: Rows, data: dict[str, Any], seed: int, explored: int, other: int) -> None:
+def test_a_request_survives_its_row(
+    records: Records, data: dict[str, Any], seed: int, explored: int, other: int
+) -> None:
     first = plan(parse_request(data), seed, explored)
-    kept = Row("1", Kind.GENERATE, "ada", "a title", State.WAITING, datetime.now(UTC), request_of_plan(first))
-    rows.add(kept)
-    (row,) = rows.unfinished()
-    with rows._records.transaction() as connection:
-        connection.execute("DELETE FROM run")
+    kept = Row(secrets.token_hex(16), Kind.GENERATE, "ada", "a title", State.WAITING, now(), request_of_plan(first))
+    with closing(Rows(records)) as killed:
+        killed.add(kept)
+    with closing(Rows(records)) as rows:
+        (row,) = rows.unfinished()
+        rows.change(row.id, State.DONE, now())
     assert row == kept
     assert plan(row.request, row.request.seed, other).shots == first.shots
 

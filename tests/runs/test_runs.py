@@ -1,5 +1,6 @@
 """Runs go on without anybody listening, end by Stop alone, and do one another no harm."""
 
+import os
 import sys
 import threading
 import time
@@ -8,12 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 from krea_studio.engine.base import Loading, Step
-from krea_studio.errors import InvalidRequest, StorageError, Unavailable
+from krea_studio.errors import DEFECT, InvalidRequest, StorageError, Unavailable
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.runs import runs as module
 from krea_studio.runs.run import Kind, Progress, State
-from krea_studio.runs.runs import DEFECT, STOPPED, Runs
+from krea_studio.runs.runs import STOPPED, Runs
 from tests.doubles import drawn
 from tests.runs.conftest import LIMIT_SECONDS, Stage, ended, request_of, shot_of, until
 
@@ -87,6 +88,16 @@ class TestGoingOn:
         for run_id in (first, second, other):
             assert ended(runs, run_id).state is State.DONE
         assert stage.seeds() == [10, 30, 11, 31, 12, 13, 20]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+    def test_page_and_browser_come_first(self, stage: Stage, runs: Runs) -> None:
+        found = []
+        stage.engine.scripts = [
+            [lambda: found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())), *drawn(shot_of())]
+        ]
+        ended(runs, runs.submit(request_of()))
+        own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        assert found == [min(own + module.NICENESS, 19)]
 
     def test_a_run_s_pictures_are_the_same_whoever_draws_between(self, stage: Stage, runs: Runs) -> None:
         mine, other = runs.submit(request_of(batch=3, seed=10), ADA), runs.submit(request_of(batch=3, seed=30), BOB)
