@@ -56,6 +56,7 @@ def serve(settings: Settings) -> None:
 def serve_demo(demo: gr.Blocks, services: Services) -> None:
     """Serve a page that `build_demo` made, until interrupted."""
     host, port = address(services.settings)
+    services.runs.resume()  # before a tab is opened, which then shows them
     try:
         _, url, _ = demo.launch(
             server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(services)
@@ -128,10 +129,9 @@ async def _healthy(_: Request) -> JSONResponse:
 
 
 def _warm(services: Services) -> None:
-    """Read the model code, take in the styles that were put into their folder, and go on with unfinished runs."""
+    """Read the model code, and take in the styles that were put into their folder since the last start."""
     try:
         services.engine.prepare()
-        services.runs.resume()
         refused = services.intake.import_folder().refused
     except StudioError as error:
         logger.warning("The engine or the styles are not ready: %s", error.message)
