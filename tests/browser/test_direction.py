@@ -51,7 +51,7 @@ def generate(page: Page) -> str:
     page.get_by_role("textbox", name="Prompt", exact=True).fill(PROMPT)
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
-    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_visible()
+    expect(page.locator("#stop")).to_be_hidden()
     expect(page.locator("#gallery .caption-label")).to_have_count(1)
     return page.locator("#gallery .caption-label").inner_text()
 
