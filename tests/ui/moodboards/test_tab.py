@@ -135,8 +135,10 @@ def tab(services: Services, wired: dict[str, tuple[set[str], set[str]]]) -> Tab:
 
 @pytest.fixture
 def other(services: Services, wired: dict[str, tuple[set[str], set[str]]], tab: Tab) -> Tab:
-    """Another page on the same library."""
-    return Tab(services, wired)
+    """The same page, opened a second time."""
+    other = Tab(services, wired)
+    other.handlers = tab.handlers
+    return other
 
 
 @pytest.fixture
