@@ -77,7 +77,7 @@ class Watch:
         """The visitor's page watches these runs too."""
         with self._lock:
             watched = self._watched.setdefault(visitor.session_hash or "", [])
-            watched += [run for run in run_ids if run not in watched]
+            watched += [run for run in dict.fromkeys(run_ids) if run not in watched]
         return {timer_of(self._name): gr.update(active=True)}
 
     def begun_by(self, run: Run) -> str:
