@@ -27,3 +27,6 @@ class Stopped(StudioError):
 
 class StorageError(StudioError):
     """The library could not be written or read: disk full, folder not writable, file damaged."""
+
+
+DEFECT = "The studio itself failed, which is not your doing — its log says why; try again."

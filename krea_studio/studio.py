@@ -111,21 +111,36 @@ class Studio:
         """
         generation = self.begin(request, person)
         tell(Started(generation.plan))
-        writing: deque[Future[Record]] = deque()
+        writing: deque[tuple[int, Future[Record]]] = deque()
         records: list[Record] = []
+        failures: list[BaseException] = []
 
-        def announce(wait: bool) -> None:
-            while writing and (wait or writing[0].done()):
-                records.append(writing.popleft().result())
-                tell(Saved(records[-1], len(records) - 1))
+        def announce() -> None:
+            place, written = writing.popleft()
+            try:
+                records.append(written.result())
+                tell(Saved(records[-1], place))
+            except BaseException as error:  # it keeps none of the others back
+                failures.append(error)
+
+        def going_on() -> None:
+            check()
+            while writing and writing[0][1].done():
+                announce()
+            if failures:
+                raise Stopped("The run is over: a picture before could not be kept or told")  # never seen
 
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="picture-writer") as writer:
             try:
                 for place in range(len(generation.plan.shots)):
-                    writing.append(writer.submit(generation.keep, generation.draw(place, tell, check)))
-                    announce(wait=False)
-            finally:
-                announce(wait=True)
+                    ready = generation.draw(place, tell, going_on)
+                    writing.append((place, writer.submit(generation.keep, ready)))
+            except BaseException as error:
+                failures.append(error)
+            while writing:
+                announce()
+        if failures:
+            raise failures[0]
         return records
 
     def expand(self, request: GenerationRequest, seed: int, check: Callable[[], None] = go_on) -> Expansion:

@@ -68,6 +68,8 @@ def library(tmp_path: Path) -> Iterator[Library]:
 
 
 @pytest.fixture
-def services(engine: Engine, library: Library) -> Services:
+def services(engine: Engine, library: Library) -> Iterator[Services]:
     """A whole studio: the session's engine, a library of its own."""
-    return services_over(Settings(library=library.folder), library, engine)
+    services = services_over(Settings(library=library.folder), library, engine)
+    yield services
+    services.runs.close()

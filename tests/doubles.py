@@ -3,7 +3,7 @@
 And a doctor for styles that believes any safetensors file, where a test is about what becomes of a style afterwards.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +22,9 @@ Script = list[Event | BaseException | Callable[[], None]]
 
 
 class ScriptedEngine:
-    """Each run takes the next script: events are yielded, exceptions raised, functions called. `plans` and `ended`
-    tell what was run and how often a run came to an end, by itself or by being closed. `identities` are the weights
-    of variants, which are not known until a test says so."""
+    """Each run takes the next script: events are told, with a check before each, exceptions raised, functions called.
+    `plans` and `ended` tell what was run and how often a run came to an end, by itself or by an exception.
+    `identities` are the weights of variants, which are not known until a test says so."""
 
     def __init__(self, *scripts: Script):
         self.scripts = list(scripts)
@@ -32,7 +32,7 @@ class ScriptedEngine:
         self.ended = 0
         self.identities: dict[str, str] = {}
 
-    def run(self, plan: GenerationPlan) -> Generator[Event, None, None]:
+    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]) -> None:
         self.plans.append(plan)
         script = self.scripts.pop(0) if self.scripts else whole_run(plan)
         try:
@@ -42,7 +42,8 @@ class ScriptedEngine:
                 if callable(entry):
                     entry()
                 else:
-                    yield entry
+                    check()
+                    tell(entry)
         finally:
             self.ended += 1
 
@@ -77,8 +78,9 @@ def picture(shot: Shot) -> Image.Image:
 
 
 def drawn(shot: Shot, place: int = 0) -> list[Event]:
-    """The events of one shot that succeeds: its first and last step, and its picture."""
+    """The events of one shot that succeeds: its beginning, its first and last step, and its picture."""
     return [
+        Step(place, 0, shot.steps),
         Step(place, 1, shot.steps),
         Step(place, shot.steps, shot.steps),
         ImageReady(place, picture(shot), 0.5, shot.recipe(f"mini-{shot.variant}")),

@@ -56,6 +56,7 @@ def test_options_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
         ("PRECISION", "int8", "KREA_STUDIO_PRECISION is 'int8' — choose one of auto, float32, bfloat16, float16"),
         ("MEMORY_BUDGET_GB", "-1", "KREA_STUDIO_MEMORY_BUDGET_GB is '-1' — give a number above 0, or leave it empty"),
         ("DEADLINE_SECONDS", "nan", "KREA_STUDIO_DEADLINE_SECONDS is 'nan' — give a number above 0"),
+        ("UNWATCHED_SECONDS", "0", "KREA_STUDIO_UNWATCHED_SECONDS is '0' — give a number above 0"),
         ("PREVIEWS", "maybe", "KREA_STUDIO_PREVIEWS is 'maybe' — give true or false"),
         (
             "EXPANDER",

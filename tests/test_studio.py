@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,30 +16,20 @@ from PIL import Image
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.moodboards import Analysis
 from krea_studio.engine.abilities import Abilities, Ability
-from krea_studio.engine.base import (
-    Chat,
-    EngineStatus,
-    Event,
-    Failed,
-    ImageReady,
-    LoadedCheckpoint,
-    Loading,
-    Queued,
-    Step,
-)
+from krea_studio.engine.base import Chat, EngineStatus, Event, LoadedCheckpoint, Loading, Step
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
 from krea_studio.expansion.board_words import INSTRUCTION
 from krea_studio.expansion.writers import Expanders, ResidentWriter
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.store import Library
 from krea_studio.people import Person
-from krea_studio.recipe.plan import plan
+from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest, parse_request
 from krea_studio.services import Services
 from krea_studio.settings import Settings
 from krea_studio.studio import Expanding, Saved, Started, Studio, StudioEvent
-from tests.doubles import ScriptedEngine, drawn
+from tests.doubles import Script, ScriptedEngine, drawn
 from tests.library.test_styles import taken_in
 
 
@@ -46,49 +37,82 @@ def request_of(**fields: object) -> GenerationRequest:
     return parse_request({"prompt": "a fox", "resolution": "512", "steps": 2, "seed": 7, **fields})
 
 
-def saved(events: list[StudioEvent]) -> list[Saved]:
-    return [event for event in events if isinstance(event, Saved)]
+class Told(list[StudioEvent]):
+    """What a run told, in order; an event that a test asks for ends it, as Stop does."""
+
+    def __init__(self, stop_at: StudioEvent | None = None) -> None:
+        super().__init__()
+        self.stop_at = stop_at
+        self.checks_after = 0
+
+    def check(self) -> None:
+        if self.stop_at in self:
+            self.checks_after += 1
+            raise Stopped("enough")
+
+    @property
+    def saved(self) -> list[Saved]:
+        return [event for event in self if isinstance(event, Saved)]
+
+    @property
+    def places(self) -> list[int]:
+        return [event.shot for event in self.saved]
+
+
+def told_by(studio: Studio, request: GenerationRequest, told: Told | None = None) -> Told:
+    """All events of a run; `told` has them also where the run fails."""
+    told = Told() if told is None else told
+    assert studio.generate(request, tell=told.append, check=told.check) == [event.record for event in told.saved]
+    return told
 
 
 class TestWithTheRealEngine:
     def test_pictures_follow_the_plan_and_are_on_disk(self, services: Services) -> None:
-        announced = []
-        for event in services.studio.generate(request_of(batch=2), Person("ada")):
+        announced: list[StudioEvent] = []
+
+        def tell(event: StudioEvent) -> None:
             announced.append(event)
             if isinstance(event, Saved):
                 assert event.record.path.is_file() and event.record.thumbnail.is_file()
-        started = announced[0]
+
+        records = services.studio.generate(request_of(batch=2), Person("ada"), tell)
+        started, *events = announced
         assert isinstance(started, Started)
-        assert [event.shot for event in saved(announced)] == [0, 1]
-        for place, (shot, event) in enumerate(zip(started.plan.shots, saved(announced), strict=True)):
-            record = event.record
+        assert [(event.record, event.shot) for event in events if isinstance(event, Saved)] == [
+            (record, place) for place, record in enumerate(records)
+        ]
+        for place, (shot, record) in enumerate(zip(started.plan.shots, records, strict=True)):
             assert (record.recipe.seed, record.owner) == (7 + place, "ada")
             drawn_by = record.recipe.checkpoint, services.engine.weights("turbo")
             assert drawn_by[1] is not None
             assert read_recipe(record.path) == record.recipe == shot.recipe(drawn_by[0], weights=drawn_by[1])
             with Image.open(record.path) as image:
                 assert image.size == (512, 512) and image.mode == "RGB"
-        assert {(event.shot, event.step) for event in announced if isinstance(event, Step)} >= {(0, 1), (0, 2), (1, 2)}
-        assert not any(isinstance(event, ImageReady | Failed) for event in announced)
+        steps = [(event.shot, event.step) for event in events if isinstance(event, Step)]
+        assert steps == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
 
     def test_a_seed_is_a_picture(self, services: Services) -> None:
         def pixels(request: GenerationRequest) -> list[bytes]:
-            records = [event.record for event in saved(list(services.studio.generate(request)))]
-            return [Image.open(record.path).tobytes() for record in records]
+            return [Image.open(record.path).tobytes() for record in services.studio.generate(request)]
 
         batch = pixels(request_of(batch=2))
         assert pixels(request_of()) + pixels(request_of(seed=8)) == batch
         recipe = services.library.recent(1)[0].recipe
         assert pixels(recipe.request()) == batch[1:]
 
-    def test_closing_stops_the_run_and_the_next_one_works(self, services: Services) -> None:
-        events = services.studio.generate(request_of(batch=4, steps=100))
-        for event in events:
-            if isinstance(event, Step):
-                break
-        events.close()
+    def test_a_run_ends_at_its_next_step_and_the_next_one_works(self, services: Services) -> None:
+        told: list[StudioEvent] = []
+
+        def stop() -> None:
+            if any(isinstance(event, Step) and event.step for event in told):
+                raise Stopped("enough")
+
+        with pytest.raises(Stopped, match="enough"):
+            services.studio.generate(request_of(batch=4, steps=100), tell=told.append, check=stop)
+        assert sum(isinstance(event, Step) and event.step > 0 for event in told) == 1
         assert services.library.recent(9) == []
-        assert len(saved(list(services.studio.generate(request_of())))) == 1
+        assert not services.engine.status().busy
+        assert len(services.studio.generate(request_of())) == 1
 
 
 @pytest.fixture
@@ -96,8 +120,8 @@ def double() -> ScriptedEngine:
     return ScriptedEngine()
 
 
-def studio_of(engine: ScriptedEngine, library: Library, **settings: Any) -> Studio:
-    return Studio(engine, library, Expanders(Settings(**settings), engine))
+def studio_of(engine: ScriptedEngine, library: Library, deadline_seconds: float = 600.0, **settings: Any) -> Studio:
+    return Studio(engine, library, Expanders(Settings(**settings), engine), deadline_seconds)
 
 
 @pytest.fixture
@@ -105,23 +129,25 @@ def studio(double: ScriptedEngine, library: Library) -> Studio:
     return studio_of(double, library)
 
 
-def events_of(request: GenerationRequest, shots: int) -> list[Event]:
-    """What an engine says while it draws the first `shots` of a request."""
-    return [
-        event for place, shot in enumerate(plan(request, request.seed).shots[:shots]) for event in drawn(shot, place)
-    ]
+def scripts_of(request: GenerationRequest) -> list[Script]:
+    """What an engine tells of each picture of a request: a run of it has one."""
+    return [list(drawn(shot)) for shot in plan(request, request.seed).shots]
 
 
 def test_events_pass_and_pictures_become_records(studio: Studio, double: ScriptedEngine) -> None:
     request = request_of(batch=3)
-    double.scripts = [[Queued(0), Loading("a"), *events_of(request, 3)]]
-    events = list(studio.generate(request))
-    assert isinstance(events[0], Started)
-    assert events[1:3] == [Queued(0), Loading("a")]
-    assert [event.shot for event in saved(events)] == [0, 1, 2]
-    assert [event.record.recipe.seed for event in saved(events)] == [7, 8, 9]
-    assert {event.record.recipe.checkpoint for event in saved(events)} == {"mini-turbo"}
-    assert double.ended == 1
+    first, *others = scripts_of(request)
+    double.scripts = [[Loading("a"), *first], *others]
+    told = told_by(studio, request)
+    assert isinstance(told[0], Started) and told[1] == Loading("a")
+    assert [event for event in told if isinstance(event, Step)] == [
+        Step(place, step, 2) for place in range(3) for step in (0, 1, 2)
+    ]
+    assert told.places == [0, 1, 2]
+    assert [event.record.recipe.seed for event in told.saved] == [7, 8, 9]
+    assert {event.record.recipe.checkpoint for event in told.saved} == {"mini-turbo"}
+    assert [plan.shots for plan in double.plans] == [(shot,) for shot in told[0].plan.shots]
+    assert double.ended == 3
 
 
 def test_what_the_engine_cannot_do_is_told_before_anything_runs(
@@ -131,52 +157,98 @@ def test_what_the_engine_cannot_do_is_told_before_anything_runs(
     monkeypatch.setattr(double, "abilities", lambda variant: abilities)
     for wishes in ({"movement": 5}, {"random_mode": True, "creativity": "high"}):
         with pytest.raises(Unavailable, match="Movement does not work here. Its file is damaged — train it again"):
-            studio.generate(request_of(**wishes))
+            studio.begin(request_of(**wishes))
     assert double.plans == []
-    assert saved(list(studio.generate(request_of(intensity=5))))
+    assert told_by(studio, request_of(intensity=5)).saved
 
 
 def test_a_seed_is_drawn_when_none_is_given(studio: Studio, double: ScriptedEngine) -> None:
-    seeds = set()
-    for _ in range(4):
-        started = next(studio.generate(request_of(seed=None)))
-        assert 0 <= started.plan.seed < SEED_LIMIT
-        seeds.add(started.plan.seed)
-    assert len(seeds) > 1
-    assert double.plans == [], "nothing runs before somebody asks for the second event"
+    generations = [studio.begin(request_of(seed=None)) for _ in range(4)]
+    seeds = [generation.plan.seed for generation in generations]
+    assert len(set(seeds)) > 1 and all(0 <= seed < SEED_LIMIT for seed in seeds)
+    assert [generation.request.seed for generation in generations] == seeds
+    assert double.plans == [], "nothing is drawn before somebody asks for a picture"
+
+
+def test_what_chance_decided_is_in_the_request_of_a_generation(studio: Studio) -> None:
+    begun = studio.begin(request_of(seed=None, random_mode=True, batch=4, locked_sliders=["movement"]))
+    assert begun.request.exploration_seed is not None
+    assert studio.begin(begun.request).plan.shots == begun.plan.shots
+
+
+def test_pictures_may_be_drawn_in_any_order(studio: Studio, double: ScriptedEngine) -> None:
+    begun = studio.begin(request_of(batch=3), Person("ada"))
+    told: list[StudioEvent] = []
+    for place in (2, 0):
+        ready = begun.draw(place, told.append, lambda: None)
+        assert (ready.shot, ready.recipe.seed) == (place, 7 + place)
+        record = begun.keep(ready, f"{place:016x}")
+        assert (record.id, record.owner) == (f"{place:016x}", "ada")
+        assert studio.library.get(record.id) == record
+    assert [event.shot for event in told if isinstance(event, Step)] == [2, 2, 2, 0, 0, 0]
 
 
 def test_the_engine_goes_on_while_a_picture_is_written(
     studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = request_of(batch=2)
-    first, second = (drawn(shot, place) for place, shot in enumerate(plan(request, 7).shots))
     may_write, save = threading.Event(), studio.library.save
 
     def slow_save(*arguments: object) -> object:
-        assert may_write.wait(10)
+        assert may_write.wait(60)
         return save(*arguments)
 
     monkeypatch.setattr(studio.library, "save", slow_save)
-    double.scripts = [[*first, *second, may_write.set]]
-    events = list(studio.generate(request))
-    assert events.index(second[0]) < events.index(saved(events)[0])
-    assert [event.shot for event in saved(events)] == [0, 1]
+    first, second = scripts_of(request)
+    double.scripts = [first, [*second, may_write.set]]
+    told = told_by(studio, request)
+    assert told.index(Step(1, 2, 2)) < told.index(told.saved[0])
+    assert told.places == [0, 1]
 
 
-def test_a_failure_comes_last_after_the_pictures(studio: Studio, double: ScriptedEngine) -> None:
-    request = request_of(batch=3)
-    failed = Failed(Stopped("too slow — ask for less"), 1)
-    double.scripts = [[*events_of(request, 1), failed]]
-    events = list(studio.generate(request))
-    assert [event.shot for event in saved(events)] == [0]
-    assert events[-1] is failed
+class SteppingEngine(ScriptedEngine):
+    """Takes steps in its second run until `enough` says so."""
+
+    def __init__(self, enough: Callable[[], bool]) -> None:
+        super().__init__()
+        self.enough = enough
+
+    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]) -> None:
+        limit = time.monotonic() + 60
+        while self.plans and not self.enough() and time.monotonic() < limit:
+            check()
+            time.sleep(0.01)
+        super().run(plan, tell, check)
 
 
-def test_a_failure_before_any_picture(studio: Studio, double: ScriptedEngine) -> None:
-    failed = Failed(Unavailable("no weights — download them"))
-    double.scripts = [[failed]]
-    assert list(studio.generate(request_of()))[1:] == [failed]
+def test_a_picture_is_told_while_the_next_one_is_drawn(library: Library) -> None:
+    told = Told()
+    told_by(studio_of(SteppingEngine(lambda: bool(told.saved)), library), request_of(batch=2), told)
+    assert told.places == [0, 1]
+    assert told.index(told.saved[0]) < told.index(Step(1, 0, 2))
+
+
+def test_a_picture_that_cannot_be_written_ends_the_next_one_within_a_step(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise StorageError("The disk is full — free some space")
+
+    monkeypatch.setattr(library, "save", full)
+    engine, told = SteppingEngine(lambda: False), Told()
+    with pytest.raises(StorageError, match="full"):
+        told_by(studio_of(engine, library), request_of(batch=2), told)
+    assert len(engine.plans) == 1 and told.saved == []
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_failure_comes_after_the_pictures(studio: Studio, double: ScriptedEngine, place: int) -> None:
+    request, told = request_of(batch=3), Told()
+    double.scripts = [*scripts_of(request)[:place], [Step(0, 0, 2), Unavailable("no weights — download them")]]
+    with pytest.raises(Unavailable, match="no weights"):
+        told_by(studio, request, told)
+    assert told.places == list(range(place))
+    assert double.ended == place + 1
 
 
 @pytest.mark.parametrize("broken", [0, 1, 2])
@@ -195,48 +267,118 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_file(
         write(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", write_until_full)
-    request = request_of(batch=3)
-    events = list(studio.generate(request))
-    assert [event.shot for event in saved(events)] == list(range(broken))
-    assert isinstance(events[-1], Failed) and isinstance(events[-1].error, StorageError)
-    assert events[-1].shot == broken and "full" in events[-1].error.message
-    assert double.ended == 1
+    request, told = request_of(batch=3), Told()
+    with pytest.raises(StorageError, match="full"):
+        told_by(studio, request, told)
+    assert told.places == list(range(broken))
+    assert double.ended == len(double.plans)
     assert not list(studio.library.folder.rglob("*.part"))
     assert len(list(studio.library.folder.rglob("*.png"))) == broken
 
     monkeypatch.undo()
-    assert len(saved(list(studio.generate(request)))) == 3, "the studio works again when there is space"
+    assert told_by(studio, request).places == [0, 1, 2], "the studio works again when there is space"
 
 
-def test_a_closed_run_keeps_what_was_finished(studio: Studio, double: ScriptedEngine) -> None:
-    request = request_of(batch=3)
-    double.scripts = [[*events_of(request, 2), *[Step(2, 1, 2)] * 1000]]
-    events = studio.generate(request)
-    for event in events:
-        if isinstance(event, Step) and event.shot == 2:
-            break
-    events.close()
-    assert double.ended == 1
+def test_pictures_after_one_that_could_not_be_written_are_told_in_their_place(
+    studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_write, save = threading.Event(), studio.library.save
+
+    def save_but_the_first(recipe: Recipe, *arguments: object) -> object:
+        assert may_write.wait(60)
+        if recipe.seed == 7:
+            raise StorageError("The disk is full — free some space")
+        return save(recipe, *arguments)
+
+    monkeypatch.setattr(studio.library, "save", save_but_the_first)
+    request, told = request_of(batch=2), Told()
+    first, second = scripts_of(request)
+    double.scripts = [first, [*second, may_write.set]]
+    with pytest.raises(StorageError, match="full"):
+        told_by(studio, request, told)
+    assert told.places == [1] and told.saved[0].record.recipe.seed == 8
+
+
+def test_a_run_that_is_given_up_keeps_what_was_finished(studio: Studio, double: ScriptedEngine) -> None:
+    request, told = request_of(batch=3), Told(stop_at=Step(2, 1, 2))
+    first, second, _ = scripts_of(request)
+    double.scripts = [first, second, [Step(0, 1, 2)] * 1000]
+    with pytest.raises(Stopped, match="enough"):
+        told_by(studio, request, told)
+    assert told.checks_after == 1 and told.count(Step(2, 1, 2)) == 1
+    assert told.places == [0, 1]
+    assert double.ended == 3
     assert {record.recipe.seed for record in studio.library.recent(9)} == {7, 8}
-    assert list(events) == []
+
+
+def test_what_telling_raises_ends_the_run_as_itself(studio: Studio, double: ScriptedEngine) -> None:
+    def tell(event: StudioEvent) -> None:
+        if isinstance(event, Saved):
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        studio.generate(request_of(batch=4), tell=tell)
+    assert double.ended == len(double.plans)
+    assert len(studio.library.recent(9)) == len(double.plans)
 
 
 def test_a_defect_of_the_engine_is_not_hidden(studio: Studio, double: ScriptedEngine) -> None:
-    request = request_of(batch=2)
-    double.scripts = [[*events_of(request, 1), ZeroDivisionError()]]
+    request, told = request_of(batch=2), Told()
+    double.scripts = [scripts_of(request)[0], [ZeroDivisionError()]]
     with pytest.raises(ZeroDivisionError):
-        list(studio.generate(request))
+        told_by(studio, request, told)
+    assert told.places == [0]
     assert [record.recipe.seed for record in studio.library.recent(9)] == [7]
 
 
 def test_what_cannot_run_is_refused_at_once(studio: Studio, double: ScriptedEngine) -> None:
     with pytest.raises(InvalidRequest, match="There is no style 'woodcut'"):
-        studio.generate(request_of(styles=[{"name": "woodcut"}]))
+        studio.begin(request_of(styles=[{"name": "woodcut"}]))
     os.rename(studio.library.folder, studio.library.folder.with_name("moved"))
     studio.library.folder.touch()
     with pytest.raises(StorageError, match="cannot be written"):
-        studio.generate(request_of())
-    assert double.plans == []
+        studio.begin(request_of())
+    told = Told()
+    with pytest.raises(StorageError, match="cannot be written"):
+        told_by(studio, request_of(), told)
+    assert double.plans == [] == told
+
+
+class TestDeadline:
+    @pytest.fixture
+    def now(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """The studio's time, which stands still until a test moves it on."""
+        now = [0.0]
+        monkeypatch.setattr("krea_studio.studio.time", SimpleNamespace(monotonic=lambda: now[0]))
+        return now
+
+    def test_a_run_that_draws_too_long_is_ended_and_keeps_its_pictures(
+        self, double: ScriptedEngine, library: Library, now: list[float]
+    ) -> None:
+        def pass_time() -> None:
+            now[0] += 4
+
+        request, told = request_of(batch=4), Told()
+        double.scripts = [[begun, pass_time, *others] for begun, *others in scripts_of(request)]
+        with pytest.raises(Stopped, match="longer than 10 seconds .* raise KREA_STUDIO_DEADLINE_SECONDS$"):
+            told_by(studio_of(double, library, deadline_seconds=10), request, told)
+        assert told.places == [0, 1]
+        assert told.count(Step(2, 0, 2)) == 1 and Step(2, 1, 2) not in told
+        assert told_by(studio_of(double, library, deadline_seconds=10), request_of()).saved
+
+    def test_waiting_and_loading_are_not_counted(
+        self, double: ScriptedEngine, library: Library, now: list[float]
+    ) -> None:
+        def pass_time() -> None:
+            now[0] += 99
+
+        request = request_of(batch=2)
+        double.scripts = [[Loading("a"), pass_time, *script] for script in scripts_of(request)]
+        begun = studio_of(double, library, deadline_seconds=10).begin(request)
+        for place in (0, 1):
+            begun.draw(place, lambda event: None, lambda: None)
+            now[0] += 99  # somebody else's turn
+        assert len(double.plans) == 2
 
 
 class TestReferences:
@@ -247,7 +389,7 @@ class TestReferences:
 
     def test_the_plan_brings_the_pictures(self, studio: Studio, double: ScriptedEngine, looks: list[str]) -> None:
         wished = [{"image": looks[0], "strength": 0.4}, {"image": looks[1], "strength": 0.0}]
-        list(studio.generate(request_of(style_references=wished)))
+        studio.generate(request_of(style_references=wished))
         (plan,) = double.plans
         assert plan.pictures == {looks[0]: studio.library.references.read(looks[0])}  # what is at 0 is not read
 
@@ -256,7 +398,7 @@ class TestReferences:
     ) -> None:
         studio.library.references.path(looks[0]).unlink()
         with pytest.raises(InvalidRequest, match=f"{looks[0]} is not in the library any more"):
-            studio.generate(request_of(style_references=[{"image": looks[0]}]))
+            studio.begin(request_of(style_references=[{"image": looks[0]}]))
         assert double.plans == []
 
     def test_a_picture_of_a_moodboard_that_is_gone_is_told_by_the_board(
@@ -268,7 +410,7 @@ class TestReferences:
         studio.analyze("Dusk")
         studio.library.references.path(boards.get("Dusk").content().representatives[0].image).unlink()
         with pytest.raises(InvalidRequest, match="^A picture that stands for moodboard 'Dusk' is not in the library"):
-            studio.generate(request_of(moodboard={"name": "Dusk"}))
+            studio.begin(request_of(moodboard={"name": "Dusk"}))
         assert double.plans == []
 
     def test_a_moodboard_brings_what_it_steers_by_and_records_it(
@@ -280,19 +422,18 @@ class TestReferences:
             studio.analyze("Dusk")
         boards.add_references("Dusk", looks)
         with pytest.raises(InvalidRequest, match="'Dusk' was not analyzed"):
-            studio.generate(request_of(moodboard={"name": "Dusk"}))
+            studio.begin(request_of(moodboard={"name": "Dusk"}))
         content = studio.analyze("Dusk").content()
-        (event,) = saved(list(studio.generate(request_of(moodboard={"name": "Dusk"}))))
+        (record,) = studio.generate(request_of(moodboard={"name": "Dusk"}))
         assert double.plans[0].shots[0].moodboard.content == content
         assert set(double.plans[0].pictures) == {each.image for each in content.representatives} == set(looks)
 
         boards.delete("Dusk")
-        again = event.record.recipe.request()
-        list(studio.generate(again))
+        studio.generate(record.recipe.request())
         assert double.plans[1].shots == double.plans[0].shots
         assert double.plans[1].pictures == double.plans[0].pictures
         with pytest.raises(InvalidRequest, match="Dusk"):
-            studio.generate(request_of(moodboard={"name": "Dusk"}))
+            studio.begin(request_of(moodboard={"name": "Dusk"}))
 
     def test_an_analysis_is_not_made_twice(self, studio: Studio, looks: list[str]) -> None:
         studio.library.moodboards.create("Dusk")
@@ -441,7 +582,7 @@ class ThinkingEngine(ScriptedEngine):
 
 class TestExpansion:
     def recipes(self, studio: Studio, request: GenerationRequest) -> list[Recipe]:
-        return [event.record.recipe for event in studio.generate(request) if isinstance(event, Saved)]
+        return [record.recipe for record in studio.generate(request)]
 
     def test_raw_asks_nobody(self, library: Library) -> None:
         engine = ThinkingEngine()
@@ -454,7 +595,7 @@ class TestExpansion:
         studio = studio_of(engine, library)
         recipes = self.recipes(studio, request_of(batch=2, creativity=level))
         assert [recipe.expansion.seed for recipe in recipes] == [7, 8] == [chat.seed for chat in engine.asked]
-        for recipe, shot in zip(recipes, engine.plans[0].shots, strict=True):
+        for recipe, shot in zip(recipes, [each.shots[0] for each in engine.plans], strict=True):
             assert recipe.prompt == "a fox" and recipe.creativity == level
             assert shot.conditioning_prompt == recipe.expansion.text != "a fox"
             assert (recipe.expansion.writer, recipe.expansion.model) == ("text encoder", "Qwen3-VL of a test")
@@ -473,15 +614,20 @@ class TestExpansion:
     def test_a_text_that_is_given_is_drawn(self, studio: Studio, double: ScriptedEngine) -> None:
         request = request_of(batch=2, creativity="high", expansion={"text": "a fox in ink"})
         assert [recipe.expansion.writer for recipe in self.recipes(studio, request)] == ["person"] * 2
-        assert [shot.conditioning_prompt for shot in double.plans[0].shots] == ["a fox in ink"] * 2
+        assert [plan.shots[0].conditioning_prompt for plan in double.plans] == ["a fox in ink"] * 2
 
-    def test_it_is_told_and_can_be_given_up(self, library: Library) -> None:
-        engine = ThinkingEngine(endless=True)
-        events = studio_of(engine, library).generate(request_of(creativity="high"))
-        assert isinstance(next(events), Started)
-        assert next(events) == Expanding(0) == next(events)
-        events.close()
+    def test_it_is_told_once_and_can_be_given_up(self, library: Library) -> None:
+        engine, told = ThinkingEngine(endless=True), Told(stop_at=Expanding(0))
+        with pytest.raises(Stopped, match="enough"):
+            told_by(studio_of(engine, library), request_of(creativity="high"), told)
+        started, *others = told
+        assert isinstance(started, Started) and others == [Expanding(0)] and told.checks_after == 1
         assert engine.plans == [] and library.recent(5) == []
+
+    def test_each_picture_is_written_out_before_it_is_drawn(self, library: Library) -> None:
+        told = told_by(studio_of(ThinkingEngine(), library), request_of(batch=2, creativity="low"))
+        steps = [event for event in told if isinstance(event, Expanding | Step) and getattr(event, "step", 0) == 0]
+        assert steps == [Expanding(0), Step(0, 0, 2), Expanding(1), Step(1, 0, 2)]
 
     def test_a_writer_that_is_late_is_told_once_for_all_pictures(self, library: Library) -> None:
         engine = ThinkingEngine(endless=True)
@@ -510,8 +656,8 @@ class TestExpansion:
     def test_a_writer_that_is_not_there_is_a_failed_run(self, double: ScriptedEngine, library: Library) -> None:
         for expander, words in (("text encoder", "cannot write"), ("endpoint", "no address is set")):
             studio = studio_of(double, library, expander=expander)
-            failed = list(studio.generate(request_of(creativity="low")))[-1]
-            assert isinstance(failed, Failed) and words in failed.error.message
+            with pytest.raises((Unavailable, InvalidRequest), match=words):
+                studio.generate(request_of(creativity="low"))
         assert double.plans == []
 
     def test_room_is_left_for_trigger_words(self, double: ScriptedEngine, library: Library) -> None:
@@ -520,7 +666,7 @@ class TestExpansion:
         shot = plan(request, 3).shots[0]
         double.count_tokens = lambda variant, text: (len(text.split()), 32)
         studio = studio_of(double, library)
-        expansion = studio._expansion(shot, studio.expanders.of(shot.variant), lambda: None)
+        expansion = studio.expansion_of(shot, studio.expanders.of(shot.variant), lambda: None)
         assert len(shot.model_copy(update={"expansion": expansion}).conditioning_prompt.split()) <= 32
 
 
@@ -529,8 +675,8 @@ class TestStyles:
         self, studio: Studio, double: ScriptedEngine, library: Library
     ) -> None:
         card = taken_in(library.styles, "woodcut")
-        events = list(studio.generate(request_of(styles=[{"name": "Woodcut", "weight": 0.5}])))
-        recipe = events[-1].record.recipe
+        (record,) = studio.generate(request_of(styles=[{"name": "Woodcut", "weight": 0.5}]))
+        recipe = record.recipe
         assert recipe.as_json()["styles"] == [
             {"name": "woodcut", "weight": 0.5, "trigger": "woodcut print", "identity": card.identity}
         ]
@@ -539,11 +685,11 @@ class TestStyles:
         assert double.plans[0].styles == {card.identity: library.styles.path(card.identity)}
 
         library.styles.rename("woodcut", "linocut")
-        assert isinstance(list(studio.generate(recipe.request()))[-1], Saved)
+        assert len(studio.generate(recipe.request())) == 1
         library.styles.delete("linocut")
         with pytest.raises(InvalidRequest, match="import it again"):
-            studio.generate(recipe.request())
+            studio.begin(recipe.request())
 
     def test_at_weight_0_it_need_not_even_be_there(self, studio: Studio, double: ScriptedEngine) -> None:
-        list(studio.generate(request_of(styles=[{"name": "gone", "weight": 0.0}])))
+        studio.generate(request_of(styles=[{"name": "gone", "weight": 0.0}]))
         assert double.plans[0].styles == {} and double.plans[0].shots[0].conditioning_prompt == "a fox"

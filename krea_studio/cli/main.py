@@ -24,7 +24,6 @@ from krea_studio.cli.styles import STYLE_FLAG, add_styles_command, chosen_styles
 from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import chosen_card, made_for_another, other_styles, styles_text
-from krea_studio.engine.base import Failed
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
 from krea_studio.library.loader import load_picture
 from krea_studio.library.metadata import read_recipe
@@ -48,7 +47,7 @@ from krea_studio.recipe.request import (
 from krea_studio.redrawing import differences
 from krea_studio.services import Services, build_engine, build_services
 from krea_studio.settings import Settings, environment_variable, load_settings
-from krea_studio.studio import Saved
+from krea_studio.studio import Saved, StudioEvent
 from krea_studio.validation import allowed, field_schema, shown
 
 EXIT_CODES: dict[type[StudioError], int] = {InvalidRequest: 2, Unavailable: 3, StorageError: 4, Stopped: 130}
@@ -323,10 +322,9 @@ def _generate(options: argparse.Namespace) -> int:
         services.library.references.keep(picture)
     for note in _notes(recipe, request, services):
         print(f"note: {plain(note)}", file=sys.stderr)
-    with closing(services.library), closing(services.studio.generate(request)) as events, Progress() as progress:
-        for event in events:
-            if isinstance(event, Failed):
-                raise event.error
+    with closing(services.library), Progress() as progress:
+
+        def show(event: StudioEvent) -> None:
             if isinstance(event, Saved):
                 progress.pause()
                 if (expansion := event.record.recipe.expansion) and expansion.notice:
@@ -334,6 +332,8 @@ def _generate(options: argparse.Namespace) -> int:
                 print(_json(event.record) if options.json else _line(event.record), flush=True)
             else:
                 progress.show(event)
+
+        services.studio.generate(request, tell=show)
     return 0
 
 

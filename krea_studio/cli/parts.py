@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from krea_studio.engine.base import Loading, Queued, Step
+from krea_studio.engine.base import Loading, Step
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.request import clean_text
 from krea_studio.services import Services, build_services
@@ -90,7 +90,7 @@ class Progress:
         if self._bar is not None:
             self._bar.clear()
 
-    def show(self, event: Started | Expanding | Queued | Loading | Step) -> None:
+    def show(self, event: Started | Expanding | Loading | Step) -> None:
         """Bring the bar up to date with an event."""
         if self._bar is None:
             return
@@ -98,8 +98,6 @@ class Progress:
             self._bar.total = _total_steps(event.plan)
         elif isinstance(event, Expanding):
             self._bar.set_description(f"expanding prompt {event.shot + 1}")
-        elif isinstance(event, Queued):
-            self._bar.set_description(f"waiting, place {event.position + 1}")
         elif isinstance(event, Loading):
             self._bar.set_description(f"loading {event.what}")
         else:

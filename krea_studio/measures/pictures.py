@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 
 from krea_studio.engine.checkpoints.table import resolve
-from krea_studio.engine.local.bridge import Run
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.plan import plan
@@ -45,7 +44,7 @@ class Painter:
         """The picture of a prompt and a seed; `fields` are the request's, `pictures` those that it refers to."""
         request = GenerationRequest(**{"prompt": prompt, "variant": self._variant, "resolution": SIDE, **fields})
         shot = plan(request, seed).shots[0]
-        return self.drawing.picture(self.loaded, shot, Run(deadline_seconds=3600), pictures)
+        return self.drawing.picture(self.loaded, shot, pictures)
 
 
 class Judge:

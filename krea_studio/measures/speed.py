@@ -24,7 +24,6 @@ from PIL import Image
 from krea_studio.direction.sliders import SLIDER_LORA, TEXT_DIRECTION
 from krea_studio.engine.checkpoints.manager import LoadedPipeline
 from krea_studio.engine.checkpoints.table import resolve
-from krea_studio.engine.local.bridge import Run
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.engine.pipeline.savings import Savings
 from krea_studio.recipe.plan import plan
@@ -108,7 +107,7 @@ class Bench:
         self.drawing.savings, self.drawing.previews = savings or Savings(), previews
         self.drawing.sliders.prepare(self._loaded, tuple(sliders), lambda event: None, lambda: None)
         shot = self.shot(number, **sliders, **fields)
-        return self.drawing.picture(self._loaded, shot, Run(deadline_seconds=3600), pictures)
+        return self.drawing.picture(self._loaded, shot, pictures)
 
     def stock(self, number: int | None = None) -> Image.Image:
         """The picture as a bare call of the stock pipeline draws it."""

@@ -41,10 +41,12 @@ class Entry:
         self.version = 0
         self.number = 0
         self.busy = False  # a picture of it is being drawn
+        self.ending: tuple[State, str] | None = None  # decided, and true when the drawn pictures are on disk
         self.progress: Progress | None = None
         self.failure = ""
         self.result: Any = None
         self.stop = threading.Event()
+        self.watchers = 0
         self.watched_at = time.monotonic()
 
     def row(self) -> Row:
@@ -55,6 +57,14 @@ class Entry:
     def open_places(self) -> list[int]:
         """The places that are not drawn yet."""
         return [place for place in range(len(self.records)) if place not in self.drawn]
+
+    def is_writing(self) -> bool:
+        """Whether a picture of it is on its way to the disk."""
+        return any(self.records[place] is None for place in self.drawn)
+
+    def unwatched_for(self) -> float:
+        """For how many seconds nobody has looked at it."""
+        return 0.0 if self.watchers else time.monotonic() - self.watched_at
 
 
 def now() -> datetime:

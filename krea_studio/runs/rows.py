@@ -1,7 +1,8 @@
 """A row per run, beside the rows of the pictures: what a server that starts again needs to go on.
 
 A picture of a run has an id that follows from the run and its place, so whether it was made is a question to the
-library, and no moment lies between a picture and a note that it is there.
+library, and no moment lies between a picture and a note that it is there. Of several servers on one library the first
+alone keeps rows: of another's nobody could tell whether it still goes on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,10 +48,15 @@ class Rows:
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        self._known: set[str] = set()  # runs of this process
+        self._deciding = threading.Lock()
         self._lock: sqlite3.Connection | None = None
 
     def add(self, row: Row) -> None:
-        """Write a row. Raises StorageError."""
+        """Write a row, where this is the first server on its library. Raises StorageError."""
+        if not self._is_first_server():
+            return
+        self._known.add(row.id)
         request = None if row.request is None else json.dumps(row.request.model_dump(mode="json"), ensure_ascii=False)
         with self._records.transaction() as connection:
             connection.execute(
@@ -66,10 +73,10 @@ class Rows:
             )
 
     def unfinished(self) -> list[Row]:
-        """The runs that were waiting or going on when their server ended, oldest first.
+        """The runs that were waiting or going on when their server ended, oldest first; each is given out once.
 
-        None for a server that is not the first on its library: they may be the first one's. A run that this studio
-        cannot read any more is among them without its request.
+        None for a server that is not the first on its library: they are the first one's. A run that this studio cannot
+        read any more is among them without its request. Raises StorageError.
         """
         if not self._is_first_server():
             return []
@@ -81,34 +88,44 @@ class Rows:
             ).fetchall()
         rows = []
         for run, kind, owner, title, state, created_at, request in found:
+            if run in self._known:
+                continue
+            self._known.add(run)
             asked = None
             if request is not None:
                 with suppress(StudioError, ValueError):
                     asked = parse_request(json.loads(request))
-            rows.append(Row(run, Kind(kind), owner, title, State(state), datetime.fromisoformat(created_at), asked))
+            known = Kind(kind) if kind in list(Kind) else Kind.GENERATE  # of a newer studio: it has no request here
+            rows.append(Row(run, known, owner, title, State(state), datetime.fromisoformat(created_at), asked))
         return rows
 
     def close(self) -> None:
         """Let another server be the first."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        with self._deciding:
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
 
     def _is_first_server(self) -> bool:
         """Hold a lock until this process ends, however it does; False where another one has it."""
-        if self._lock is None:
-            connection = sqlite3.connect(_lock_file(self._records), timeout=0, check_same_thread=False)
-            try:
-                connection.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError:
-                connection.close()
-                return False
-            self._lock = connection
-        return True
+        with self._deciding:
+            if self._lock is None:
+                self._lock = _locked(self._records.database.with_name(LOCK_FILE))
+            return self._lock is not None
 
 
-def _lock_file(records: Records) -> Path:
-    return records.database.with_name(LOCK_FILE)
+def _locked(file: Path) -> sqlite3.Connection | None:
+    """A lock on a file, as `files.one_change` takes it, but without waiting; None where it cannot be had."""
+    try:
+        connection = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error:
+        return None
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error:
+        connection.close()
+        return None
+    return connection
 
 
 def _iso(when: datetime) -> str:

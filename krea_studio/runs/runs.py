@@ -13,19 +13,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from krea_studio.engine.base import ImageReady, Loading, Step
-from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
-from krea_studio.library.records import Record
+from krea_studio.errors import DEFECT, InvalidRequest, Stopped, StorageError, StudioError, Unavailable
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.runs import turns
 from krea_studio.runs.entry import Entry, now
 from krea_studio.runs.pace import Pace
-from krea_studio.runs.rows import Rows, picture_id
+from krea_studio.runs.rows import Row, Rows, picture_id
 from krea_studio.runs.run import Kind, Progress, Run, State
 from krea_studio.studio import Expanding, Studio
 from krea_studio.validation import shown
@@ -33,14 +33,13 @@ from krea_studio.validation import shown
 Report = Callable[[float], None]
 Check = Callable[[], None]
 
-DEFECT = "Something in the studio itself went wrong — try again; if it stays, the log has the details"
 STOPPED = "Stopped. Finished pictures are kept."
 RESTARTED = "The studio was started again meanwhile — begin it once more"
 ENDED_KEPT = 200  # ended runs that can still be looked at
 DESK_THREADS = 2
 LEAVING_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 1.0  # for runs that nobody watches any more
-NICENESS = 5  # of the device's threads: page and browser on the same cores come first
+NICENESS = 5  # of the device's threads, more than the others': page and browser on the same cores come first
 RECENT_RECORDS = 40
 
 log = logging.getLogger(__name__)
@@ -97,20 +96,25 @@ class Runs:
         """
         with self._changed:
             entry = self._of(run_id, person)
-            entry.watched_at = time.monotonic()
             if seconds > 0:
-                self._changed.wait_for(lambda: entry.version > since or self._closing.is_set(), seconds)
-                entry.watched_at = time.monotonic()
-            return self._look(entry)
+                entry.watchers += 1
+                try:
+                    self._changed.wait_for(lambda: entry.version > since or self._closing.is_set(), seconds)
+                finally:
+                    entry.watchers -= 1
+            entry.watched_at = time.monotonic()
+            return self._look(entry, self._to_come())
 
     def of(self, person: Person = LOCAL, kind: Kind | None = None) -> list[Run]:
         """The runs that a person sees, oldest first: those that wait and go on, and what ended of late."""
         with self._changed:
-            return [
-                self._look(entry)
-                for entry in self._entries.values()
-                if person.sees(entry.owner) and kind in (None, entry.kind)
+            seen = [
+                entry for entry in self._entries.values() if person.sees(entry.owner) and kind in (None, entry.kind)
             ]
+            for entry in seen:
+                entry.watched_at = time.monotonic()
+            to_come = self._to_come()
+            return [self._look(entry, to_come) for entry in seen]
 
     def stop(self, run_id: str, person: Person = LOCAL) -> None:
         """End a run: at once where it waits, at its next step where it goes on. Finished pictures are kept.
@@ -122,35 +126,46 @@ class Runs:
             entry.stop.set()
             if entry.state is State.WAITING or (entry.generation and not entry.busy):
                 self._end(entry, State.STOPPED, STOPPED)
-            self._tell()
 
     def resume(self) -> None:
-        """Go on with what a server left that was killed: each run from its first picture that is not in the library."""
+        """Go on with what a server left that was killed: each run from its first picture that is not in the library.
+
+        What cannot go on ends, with the reason. Runs of this server are left alone. Raises StorageError.
+        """
         for row in self._rows.unfinished():
-            if row.kind is not Kind.GENERATE:
-                self._rows.change(row.id, State.STOPPED, now(), RESTARTED)
-                continue
             try:
-                if row.request is None:
-                    raise InvalidRequest("This studio cannot read what was asked for — ask again")
-                generation = self.studio.begin(row.request, Person(row.owner))
-            except StudioError as error:
-                self._rows.change(row.id, State.FAILED, now(), error.message)
-                continue
-            entry = Entry(row.kind, row.owner, row.title, generation, row.id, row.created_at)
-            for place in range(len(entry.records)):
-                entry.records[place] = self.studio.library.get(picture_id(entry.id, place))
-            entry.drawn = {place for place, record in enumerate(entry.records) if record}
-            if all(entry.records):
-                self._rows.change(row.id, State.DONE, now())
+                entry = self._left(row)
+            except Exception as error:
+                entry = Entry(row.kind, row.owner, row.title, None, row.id, row.created_at)
+                with self._changed:
+                    self._add(entry)
+                self._fail(entry, error)
             else:
                 self._take_on(entry)
 
+    def _left(self, row: Row) -> Entry:
+        """The run of a row with the pictures that it has. Raises what is in its way."""
+        if row.kind is not Kind.GENERATE:
+            raise Stopped(RESTARTED)
+        if row.request is None:
+            raise InvalidRequest("This studio cannot read what was asked for — ask again")
+        generation = self.studio.begin(row.request, Person(row.owner))
+        entry = Entry(row.kind, row.owner, row.title, generation, row.id, row.created_at)
+        for place in range(len(entry.records)):
+            record = self.studio.library.get(picture_id(entry.id, place))
+            if record and record.owner != entry.owner:
+                # Its server was killed before it had a row, and the library, which found it, cannot know whose it is.
+                record = replace(record, owner=entry.owner)
+                self.studio.library.records.add(record)
+            entry.records[place] = record
+        entry.drawn = {place for place, record in enumerate(entry.records) if record}
+        return entry
+
     def close(self) -> None:
         """End the threads; a run that goes on is left as it is, and resumed by the next server."""
-        self._closing.set()
         with self._changed:
-            self._changed.notify_all()
+            self._closing.set()
+            self._tell()
         if self._driver is not None:
             self._driver.join(LEAVING_SECONDS)
         self._desk.shutdown(wait=False, cancel_futures=True)
@@ -169,7 +184,9 @@ class Runs:
     def _take_on(self, entry: Entry) -> None:
         with self._changed:
             self._add(entry)
-            if self._driver is None:
+            if not entry.open_places():
+                self._end(entry, State.DONE)
+            elif self._driver is None:
                 self._driver = threading.Thread(target=self._drive, name="krea-studio-device", daemon=True)
                 self._driver.start()
 
@@ -190,8 +207,8 @@ class Runs:
             raise InvalidRequest(f"There is no run {shown(run_id)} here any more — its pictures are in the library")
         return entry
 
-    def _look(self, entry: Entry) -> Run:
-        ahead, seconds = self._expected(entry)
+    def _look(self, entry: Entry, to_come: list[str]) -> Run:
+        ahead, seconds = self._expected(entry, to_come)
         return Run(
             id=entry.id,
             kind=entry.kind,
@@ -209,12 +226,15 @@ class Runs:
             seconds_left=seconds,
         )
 
-    def _expected(self, entry: Entry) -> tuple[int, float | None]:
+    def _to_come(self) -> list[str]:
+        """The run of every turn to come, that of the present one first."""
+        present = [run for run, each in self._entries.items() if each.busy]
+        return present + turns.order(self._waiting(), self._served)
+
+    def _expected(self, entry: Entry, turn_of: list[str]) -> tuple[int, float | None]:
         """How many runs come before a run's next turn, and the seconds until it has ended."""
         if entry.generation is None or entry.state.ended:
             return 0, None
-        turn_of = [run for run, each in self._entries.items() if each.busy]
-        turn_of += turns.order(self._waiting(), self._served)
         first = turn_of.index(entry.id) if entry.id in turn_of else 0
         ahead = len(set(turn_of[:first]) - {entry.id})
         last = len(turn_of) - turn_of[::-1].index(entry.id) if entry.id in turn_of else 0
@@ -243,15 +263,17 @@ class Runs:
         return [
             turns.Waiting(entry.id, entry.owner, entry.number, left)
             for entry in self._entries.values()
-            if entry.generation and not entry.state.ended and (left := len(entry.open_places()) - entry.busy) > 0
+            if entry.generation and not entry.ending and (left := len(entry.open_places()) - entry.busy) > 0
         ]
 
     def _drive(self) -> None:
         """Draw one picture after another, for whoever's turn it is; the device's one thread."""
         _let_others_go_first()
-        while not self._closing.is_set():
+        while True:
             with self._changed:
-                self._end_unwatched()
+                if self._closing.is_set():
+                    return
+                self._end_unwanted()
                 following = turns.next_turn(self._waiting(), self._served)
                 if following is None:
                     self._changed.wait(LOOK_AGAIN_SECONDS)
@@ -267,8 +289,6 @@ class Runs:
                     self._rows.change(entry.id, State.RUNNING, now())
                 self._turn(entry)
             except Exception as error:
-                if self._closing.is_set():
-                    return  # the row still says that it goes on, and the next server will
                 self._fail(entry, error)
             finally:
                 with self._changed:
@@ -280,36 +300,39 @@ class Runs:
         place = entry.open_places()[0]
         ready = entry.generation.draw(place, lambda event: self._progress(entry, place, event), self._check(entry))
         with self._changed:
+            entry.busy = False
             entry.drawn.add(place)
             self._known_pace().learn(ready.recipe, ready.seconds)
-        written = self._writer.submit(entry.generation.keep, ready, picture_id(entry.id, place))
-        written.add_done_callback(lambda future: self._kept(entry, ready, future))
+            self._writer.submit(self._keep, entry, ready)
 
-    def _kept(self, entry: Entry, ready: ImageReady, future: Future[Record]) -> None:
-        """A picture was written, or could not be."""
+    def _keep(self, entry: Entry, ready: ImageReady) -> None:
+        """Write a picture, in the writer's thread."""
+        assert entry.generation
         try:
-            record = future.result()
+            record = entry.generation.keep(ready, picture_id(entry.id, ready.shot))
         except Exception as error:
-            self._fail(entry, error)
-            return
+            with self._changed:
+                entry.drawn.discard(ready.shot)
+                self._fail(entry, error)
+        else:
+            with self._changed:
+                entry.records[ready.shot] = record
+                self._tell(entry)
+                if all(entry.records):
+                    self._end(entry, State.DONE)
         with self._changed:
-            entry.records[ready.shot] = record
-            if all(entry.records):
-                self._end(entry, State.DONE)
-            self._tell(entry)
+            self._settle(entry)
 
     def _work(self, entry: Entry, work: Callable[[Report, Check], Any]) -> None:
         """What a run beside the device does."""
 
         def report(share: float) -> None:
-            with self._changed:
-                entry.progress = Progress("working", share=share)
-                self._tell(entry)
+            self._show(entry, Progress("working", share=share))
 
         try:
             self._check(entry)()
             with self._changed:
-                if entry.state.ended:
+                if entry.ending:
                     return
                 entry.state = State.RUNNING
                 self._tell(entry)
@@ -322,18 +345,25 @@ class Runs:
                 self._end(entry, State.DONE)
 
     def _progress(self, entry: Entry, place: int, event: Expanding | Loading | Step) -> None:
-        with self._changed:
+        if isinstance(event, Expanding):
+            progress = Progress("expanding", shot=place)
+        elif isinstance(event, Loading):
+            progress = Progress("loading", event.what, event.fraction, place)
+        else:
             before = entry.progress
-            if isinstance(event, Expanding):
-                entry.progress = Progress("expanding", shot=place)
-            elif isinstance(event, Loading):
-                entry.progress = Progress("loading", event.what, event.fraction, place)
-            else:
-                preview = event.preview or (before.preview if before and before.shot == place else None)
-                entry.progress = Progress("drawing", shot=place, step=event.step, steps=event.steps, preview=preview)
-            self._tell(entry)
+            preview = event.preview or (before.preview if before and before.shot == place else None)
+            progress = Progress("drawing", shot=place, step=event.step, steps=event.steps, preview=preview)
+        self._show(entry, progress)
+
+    def _show(self, entry: Entry, progress: Progress) -> None:
+        with self._changed:
+            if not entry.ending:
+                entry.progress = progress
+                self._tell(entry)
 
     def _fail(self, entry: Entry, error: Exception) -> None:
+        if self._closing.is_set() and not entry.stop.is_set():
+            return  # the row still says that it goes on, and the next server will
         if not isinstance(error, StudioError):
             log.error("A run failed", exc_info=error)
         message = error.message if isinstance(error, StudioError) else DEFECT
@@ -341,20 +371,27 @@ class Runs:
             self._end(entry, State.STOPPED if isinstance(error, Stopped) else State.FAILED, message)
 
     def _end(self, entry: Entry, state: State, failure: str = "") -> None:
-        if entry.state.ended:
+        """Decide that a run ends; it has ended when the pictures that it drew are on disk. The first reason counts."""
+        if entry.ending:
             return
-        entry.state, entry.failure, entry.progress = state, failure, None
-        self._tell(entry)
+        entry.ending = state, failure
         try:
             self._rows.change(entry.id, state, now(), failure)
         except StorageError as error:
             log.warning("A run's end is not noted: %s", error.message)
+        self._settle(entry)
 
-    def _end_unwatched(self) -> None:
+    def _settle(self, entry: Entry) -> None:
+        if entry.ending and not entry.state.ended and not entry.is_writing():
+            entry.state, entry.failure = entry.ending
+            entry.progress = None
+            self._tell(entry)
+
+    def _end_unwanted(self) -> None:
         for entry in list(self._entries.values()):
-            if not entry.state.ended and not entry.busy and entry.generation:
+            if entry.generation and not entry.ending and not entry.busy:
                 try:
-                    self._check(entry)()
+                    self._require_wanted(entry)
                 except Stopped as error:
                     self._end(entry, State.STOPPED, error.message)
 
@@ -362,17 +399,22 @@ class Runs:
         """What raises when a run is to end."""
 
         def check() -> None:
-            if entry.stop.is_set() or self._closing.is_set():
+            if self._closing.is_set():
                 raise Stopped(STOPPED)
-            if entry.state.ended:  # a picture of it could not be written
-                raise Stopped(entry.failure)
-            limit = self.unwatched_seconds
-            if limit is not None and time.monotonic() - entry.watched_at > limit:
-                raise Stopped(
-                    f"Nobody looked at the run for {limit:g} seconds, so it was ended. Finished pictures are kept."
-                )
+            if entry.ending:  # a picture of it could not be written
+                raise Stopped(entry.ending[1])
+            self._require_wanted(entry)
 
         return check
+
+    def _require_wanted(self, entry: Entry) -> None:
+        if entry.stop.is_set():
+            raise Stopped(STOPPED)
+        limit = self.unwatched_seconds
+        if limit is not None and entry.unwatched_for() > limit:
+            raise Stopped(
+                f"Nobody looked at the run for {limit:g} seconds, so it was ended. Finished pictures are kept."
+            )
 
     def _tell(self, entry: Entry | None = None) -> None:
         if entry is not None:
@@ -383,5 +425,6 @@ class Runs:
 def _let_others_go_first() -> None:
     """Lower this thread's priority, and so that of the threads which compute for it, where the system has such."""
     if sys.platform == "linux":
+        thread = threading.get_native_id()
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)

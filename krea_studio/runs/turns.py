@@ -6,11 +6,12 @@ else waits, an owner's runs follow one another as they were made.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A run that has `pictures` left to draw; `number` grows with each run that is made."""
+    """A run that has one or more `pictures` left to draw; `number` grows with each run that is made."""
 
     run: str
     owner: str
@@ -25,15 +26,20 @@ def next_turn(waiting: Iterable[Waiting], served: Mapping[str, int]) -> Waiting 
 
 def order(waiting: Iterable[Waiting], served: Mapping[str, int]) -> list[str]:
     """The runs of all turns to come, a run once for each of its pictures."""
-    left = {each.run: each for each in waiting if each.pictures > 0}
-    latest, turns = dict(served), []
-    clock = max(latest.values(), default=0)
-    while (following := next_turn(left.values(), latest)) is not None:
+    queues: dict[str, list[Waiting]] = {}
+    for each in sorted(waiting, key=lambda each: -each.number):
+        queues.setdefault(each.owner, []).append(each)
+    clock = max(served.values(), default=0)
+    owners = [(served.get(owner, -1), queue[-1].number, owner) for owner, queue in queues.items()]
+    heapify(owners)
+    turns = []
+    while owners:
+        _, _, owner = heappop(owners)
+        following = queues[owner].pop()
         turns.append(following.run)
+        if following.pictures > 1:
+            queues[owner].append(replace(following, pictures=following.pictures - 1))
         clock += 1
-        latest[following.owner] = clock
-        if following.pictures == 1:
-            del left[following.run]
-        else:
-            left[following.run] = replace(following, pictures=following.pictures - 1)
+        if queues[owner]:
+            heappush(owners, (clock, queues[owner][-1].number, owner))
     return turns

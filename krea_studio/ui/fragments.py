@@ -14,11 +14,13 @@ from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import styles_text
 from krea_studio.engine.abilities import Ability
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
+from krea_studio.errors import DEFECT as DEFECT
 from krea_studio.library.records import Record
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.recipe.recipe import Recipe, Shot
 from krea_studio.recipe.request import Expansion
 from krea_studio.recipe.variants import VARIANTS, Variant
+from krea_studio.runs.run import Run
 
 UNOFFICIAL = "Unofficial project, not affiliated with Krea."
 LICENCE = "Krea 2 weights are used under the Krea 2 Community License; see NOTICE and LICENSE in the project's folder."
@@ -34,8 +36,6 @@ EMPTY_STAGE = """
 <p>Describe one, or start from an example, then press Generate.</p></div>
 """
 
-DEFECT = "The studio itself failed, which is not your doing — its log says why; try again."
-
 
 def starting(shot: Shot) -> str:
     """The stage between the click and the engine's first event, already at the picture's proportions."""
@@ -48,10 +48,32 @@ def expanding(shot: Shot, place: int, pictures: int) -> str:
     return _progress(f"{which} the prompt", None, _canvas(shot, None))
 
 
-def queued(shot: Shot, position: int) -> str:
-    """The stage while other runs are ahead; `position` 0 is the next to run."""
-    ahead = "you are next" if position == 0 else f"{position} more before you"
-    return _progress(f"Waiting for the engine · {ahead}", None, _canvas(shot, None))
+def queued(shot: Shot, ahead: int, seconds: float | None = None) -> str:
+    """The stage while other runs are ahead, `ahead` of them; `seconds` is when the run will have ended."""
+    place = "you are next" if ahead == 0 else f"{ahead} more before you"
+    return _progress(f"Waiting for the engine · {place}{_expected(seconds)}", None, _canvas(shot, None))
+
+
+def queue(runs: Iterable[Run]) -> str:
+    """The runs that wait behind the one that is shown, each with a button that cancels it."""
+    rows = "".join(
+        f'<li><span class="queued-prompt" dir="auto">{escape(run.title)}</span>'
+        f'<span class="queued-place">{escape(_standing(run))}</span>'
+        f'<button type="button" class="cancel-run" data-run="{escape(run.id)}">Cancel</button></li>'
+        for run in runs
+    )
+    return f'<p class="queue-title">Waiting</p><ul class="queue">{rows}</ul>' if rows else ""
+
+
+def _standing(run: Run) -> str:
+    if run.progress is not None:
+        return f"{len(run.finished)} of {len(run.shots)} drawn{_expected(run.seconds_left)}"
+    pictures = f"{len(run.shots)} pictures · " if len(run.shots) > 1 else ""
+    return f"{pictures}{'next' if run.ahead == 0 else f'after {run.ahead} more'}{_expected(run.seconds_left)}"
+
+
+def _expected(seconds: float | None) -> str:
+    return "" if seconds is None else f" · done in about {seconds_text(max(1.0, seconds))}"
 
 
 def loading(shot: Shot, what: str, fraction: float | None) -> str:

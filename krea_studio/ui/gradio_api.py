@@ -13,18 +13,17 @@ from typing import Any
 
 import gradio as gr
 
-from krea_studio.engine.base import Failed
-from krea_studio.errors import InvalidRequest, StudioError
+from krea_studio.errors import InvalidRequest, StudioError, Unavailable
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.recipe.request import GenerationRequest, default, help_text, parse_request
 from krea_studio.redrawing import differences
+from krea_studio.runs.run import State
 from krea_studio.services import Services
-from krea_studio.studio import Saved
-from krea_studio.ui.create.tab import GPU_QUEUE
 from krea_studio.ui.visitors import Visitors
 
 Pictures = list[dict[str, Any]]
+NEWS_SECONDS = 0.5
 
 
 def add_endpoints(services: Services, visitors: Visitors) -> None:
@@ -32,7 +31,6 @@ def add_endpoints(services: Services, visitors: Visitors) -> None:
     gr.api(
         generate_function(services, visitors),
         api_name="generate",
-        concurrency_id=GPU_QUEUE,
         concurrency_limit=services.settings.queue_size,
     )
     # A file's component and not a type of `gr.api`: only the former refuses a path that was not uploaded.
@@ -105,22 +103,21 @@ def generate_function(services: Services, visitors: Visitors) -> Callable[..., I
     """A generator function with one parameter per request field that yields the pictures finished so far."""
 
     def generate(visitor: gr.Request, *values: Any) -> Iterator[Pictures]:
-        events = None
-        pictures: Pictures = []
+        runs, person = services.runs, visitors.person(visitor)
+        with _told():
+            request = parse_request(dict(zip(GenerationRequest.model_fields, values, strict=True)))
+            run = runs.watch(runs.submit(request, person), person)
         try:
-            with _told():
-                request = parse_request(dict(zip(GenerationRequest.model_fields, values, strict=True)))
-                events = services.studio.generate(request, visitors.person(visitor))
-                for event in events:
-                    if isinstance(event, Saved):
-                        pictures = [*pictures, picture(event.record)]
-                    elif isinstance(event, Failed):
-                        raise event.error
-                    # Also without news: Gradio can only stop a run between two values.
-                    yield pictures
+            while not run.state.ended:
+                yield [picture(record) for record in run.finished]
+                # Also without news: Gradio can only stop a run between two values.
+                run = runs.watch(run.id, person, run.version, NEWS_SECONDS)
+            yield [picture(record) for record in run.finished]
+            if run.state is not State.DONE:
+                with _told():
+                    raise Unavailable(run.failure)
         finally:
-            if events is not None:
-                events.close()
+            runs.stop(run.id, person)
 
     return _described(generate)
 

@@ -13,7 +13,7 @@ from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 STYLESHEET = ASSETS / "css" / "studio.css"
-SCRIPTS = (ASSETS / "ui" / "event_stream.js", ASSETS / "ui" / "studio.js")
+SCRIPT = ASSETS / "ui" / "studio.js"
 FAVICON = ASSETS / "ui" / "favicon.png"
 GLYPH_SIDE_PX = 18
 WEIGHTS = (400, 700)  # the semi-bold files that Gradio ships lack most letters
@@ -142,4 +142,4 @@ def aspect_ratio_glyphs() -> str:
 
 def head() -> str:
     """What goes into the page's <head>: the small script for keys, theme and scrolling."""
-    return "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in SCRIPTS)
+    return f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"

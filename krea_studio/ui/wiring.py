@@ -52,8 +52,9 @@ def any_of(*events: Any) -> Callable[..., Any]:
 def _addressed(parts: Parts, handler: Callable[..., Any]) -> Callable[..., Any]:
     """`handler` with its updates addressed to components instead of names."""
 
-    def addressed(update: dict[str, Any]) -> dict[Block, Any]:
-        return {parts[name]: value for name, value in update.items()}
+    def addressed(update: dict[str, Any]) -> Any:
+        # Gradio takes an empty mapping for a value.
+        return {parts[name]: value for name, value in update.items()} or gr.skip()
 
     if inspect.isgeneratorfunction(handler):
 
@@ -69,7 +70,7 @@ def _addressed(parts: Parts, handler: Callable[..., Any]) -> Callable[..., Any]:
         return stream
 
     @functools.wraps(handler)
-    def answer(*args: Any, **kwargs: Any) -> dict[Block, Any]:
+    def answer(*args: Any, **kwargs: Any) -> Any:
         return addressed(handler(*args, **kwargs))
 
     return answer

@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 from krea_studio.cli import main as cli
-from krea_studio.engine.base import Engine, Failed, Step
+from krea_studio.engine.base import Engine, Step
 from krea_studio.errors import Stopped, StorageError, StudioError, Unavailable
 from krea_studio.library.store import Library
 from krea_studio.recipe.request import GenerationRequest, help_text
 from krea_studio.services import Services, services_over
 from krea_studio.settings import Settings
-from tests.doubles import Script, ScriptedEngine, drawn
+from tests.doubles import ScriptedEngine, drawn
 from tests.library.test_metadata import recipe_of
 from tests.library.test_store import save, shot_of
 
@@ -221,8 +221,7 @@ def test_an_unusable_library_is_told(
 def test_a_failed_run_keeps_its_pictures_and_tells_why(
     capsys: pytest.CaptureFixture[str], double: ScriptedEngine, error: StudioError, code: int
 ) -> None:
-    script: Script = [*drawn(shot_of()), Failed(error, 1)]
-    double.scripts = [script]
+    double.scripts = [drawn(shot_of()), [Step(0, 0, 8), error]]
     exit_code, out, errors = run(capsys, "generate a --count 2 --seed 7 --json --resolution 512")
     assert exit_code == code
     assert errors == ["error: " + error.message.replace("\n", " ")]
@@ -230,11 +229,11 @@ def test_a_failed_run_keeps_its_pictures_and_tells_why(
 
 
 def test_interrupting_stops_cleanly(capsys: pytest.CaptureFixture[str], double: ScriptedEngine) -> None:
-    script: Script = [*drawn(shot_of()), Step(1, 1, 8), KeyboardInterrupt()]
-    double.scripts = [script]
-    code, _, errors = run(capsys, "generate a --count 2 --resolution 512")
+    double.scripts = [drawn(shot_of()), [Step(0, 0, 8), Step(0, 1, 8), KeyboardInterrupt()]]
+    code, out, errors = run(capsys, "generate a --count 2 --resolution 512")
     assert (code, errors) == (130, ["error: Stopped — pictures that were finished are kept"])
-    assert double.ended == 1
+    assert double.ended == 2
+    assert len(out.splitlines()) == 1
     assert len(Library("outputs").recent(9)) == 1
 
 

@@ -1,6 +1,7 @@
 """Small plans and loaded pipelines for the engine's tests, on the checkpoints that the settings name."""
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from krea_studio.engine.base import Engine, ImageReady
+from krea_studio.engine.base import Engine, Event, ImageReady, Step
 from krea_studio.engine.checkpoints.table import INDEX_FILE, PARTS, resolve, supplier
+from krea_studio.errors import Stopped, StudioError
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.settings import Settings
@@ -24,12 +26,54 @@ def small_plan(seed: int = 7, width: int = 192, height: int = 128, **fields: Any
     return replace(resolved, shots=tuple(shot.model_copy(update=size) for shot in resolved.shots))
 
 
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for something that another thread does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def events_of(engine: Engine, resolved: GenerationPlan) -> list[Event]:
+    """What a run tells that succeeds."""
+    events: list[Event] = []
+    engine.run(resolved, events.append, lambda: None)
+    return events
+
+
+def ready(engine: Engine, resolved: GenerationPlan) -> list[ImageReady]:
+    """The plan's pictures as the engine tells of them."""
+    found = [event for event in events_of(engine, resolved) if isinstance(event, ImageReady)]
+    assert len(found) == len(resolved.shots)
+    return found
+
+
 def pictures(engine: Engine, resolved: GenerationPlan) -> list[np.ndarray]:
     """The plan's pictures as arrays of shape (height, width, 3)."""
-    events = list(engine.run(resolved))
-    found = [np.asarray(event.image) for event in events if isinstance(event, ImageReady)]
-    assert len(found) == len(resolved.shots), events[-1]
-    return found
+    return [np.asarray(event.image) for event in ready(engine, resolved)]
+
+
+def failure(engine: Engine, resolved: GenerationPlan) -> StudioError:
+    """The error that ends a run which makes no picture."""
+    events: list[Event] = []
+    with pytest.raises(StudioError) as raised:
+        engine.run(resolved, events.append, lambda: None)
+    assert not any(isinstance(event, ImageReady) for event in events)
+    return raised.value
+
+
+def stop_after_a_step(engine: Engine, resolved: GenerationPlan) -> None:
+    """A run that is stopped when its first step is done: it tells of no other, and the device is free."""
+    events: list[Event] = []
+
+    def check() -> None:
+        if events and isinstance(events[-1], Step) and events[-1].step == 1:
+            raise Stopped("enough")
+
+    with pytest.raises(Stopped, match="enough"):
+        engine.run(resolved, events.append, check)
+    assert isinstance(events[-1], Step) and events[-1].step == 1
+    assert not engine.status().busy
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,15 @@ def test_its_boards_and_styles_are_there(earlier: Library) -> None:
     assert card.name == "Linocut" and earlier.styles.path(card.identity).is_file()
 
 
+def test_it_has_runs_from_now_on(earlier: Library) -> None:
+    header = (EARLIER / "2026-11" / "records.sqlite3").read_bytes()[:100]
+    assert int.from_bytes(header[60:64], "big") == 1, "its schema, where SQLite's format has it"
+    with earlier.records.transaction() as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("SELECT * FROM run").fetchall() == []
+    assert len(earlier.recent(9)) == 2
+
+
 def test_lost_records_come_back_from_its_pictures(earlier: Library) -> None:
     kept = [record.recipe for record in earlier.recent(9)]
     earlier.close()

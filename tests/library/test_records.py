@@ -75,6 +75,25 @@ def test_migrations_are_applied_once_and_in_order(tmp_path: Path, monkeypatch: p
         records.close()
 
 
+def test_a_database_of_before_runs_keeps_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("krea_studio.library.records.MIGRATIONS", MIGRATIONS[:1])
+        old = Records(tmp_path / "old.sqlite3")
+        old.add(row(old, 1, owner="ada"))
+        old.close()
+    records = Records(tmp_path / "old.sqlite3")
+    assert records._connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),) == (2,)
+    assert records._connection.execute("SELECT count(*) FROM run").fetchone() == (0,)
+    assert records.page(None, 9, 0) == [row(records, 1, owner="ada")]
+    records.close()
+
+
+def test_runs_that_wait_are_found_by_an_index(records: Records) -> None:
+    statement = "SELECT id FROM run WHERE state IN ('waiting', 'running')"
+    plan = [row[-1] for row in records._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    assert "SEARCH run USING INDEX run_by_state (state=?)" in plan
+
+
 def test_a_failed_migration_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(connection: sqlite3.Connection) -> None:
         connection.execute("DROP TABLE picture")

@@ -1,5 +1,6 @@
 """What the page's tests share: a studio whose engine says what the test wants, a visitor, and a library of its own."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -46,9 +47,11 @@ def engine() -> PageEngine:
 
 
 @pytest.fixture
-def services(engine: PageEngine, library: Library) -> Services:
+def services(engine: PageEngine, library: Library) -> Iterator[Services]:
     """A studio on the page engine."""
-    return services_over(Settings(library=library.folder), library, engine)
+    services = services_over(Settings(library=library.folder), library, engine)
+    yield services
+    services.runs.close()
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""The engine in this process: the line, the thread of a run, drawing, and the resident language model."""
+"""The engine in this process: the line, drawing, and the resident language model."""

@@ -16,7 +16,7 @@ from diffusers import Krea2Pipeline
 from PIL import Image
 
 from krea_studio.direction.references import MECHANISM, attended_pictures, board_words
-from krea_studio.engine.base import Chat, ImageReady, Step
+from krea_studio.engine.base import Chat, Event, ImageReady, Step
 from krea_studio.engine.checkpoints.device import budget_bytes, choose_device, choose_precision
 from krea_studio.engine.checkpoints.manager import LoadedPipeline, PipelineManager
 from krea_studio.engine.checkpoints.memory import GIGABYTE
@@ -26,7 +26,6 @@ from krea_studio.engine.controls import adapters, styles
 from krea_studio.engine.controls.references import References
 from krea_studio.engine.controls.sliders import Sliders
 from krea_studio.engine.controls.styles import Styles
-from krea_studio.engine.local.bridge import Run
 from krea_studio.engine.local.writing import write
 from krea_studio.engine.pipeline.preview import predicted_clean
 from krea_studio.engine.pipeline.prompts import (
@@ -65,28 +64,30 @@ class Drawing:
         self._prompts = PromptCache()
         self._counters: dict[str, Krea2Pipeline] = {}
 
-    def draw(self, checkpoint: Checkpoint, plan: GenerationPlan, run: Run) -> None:
-        """Draw the plan's shots one after another, each announced as it is finished.
+    def draw(
+        self, checkpoint: Checkpoint, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]
+    ) -> None:
+        """Draw the plan's shots one after another, and `tell` of each as it begins, goes on and is finished.
 
         Raises InvalidRequest before the first one when any of them cannot be drawn as asked, Unavailable when the
-        checkpoint cannot be loaded or memory runs out, Stopped when the run is to end.
+        checkpoint cannot be loaded or memory runs out, and what `check` raises when the run is to end.
         """
         shots = plan.shots
         with _memory_errors():
-            loaded = self.manager.get(checkpoint, self.precision, self.device, run.emit, run.check)
+            loaded = self.manager.get(checkpoint, self.precision, self.device, tell, check)
             for shot in shots:
                 require_drawable(loaded, shot)
             wanted = dict.fromkeys(slider for shot in shots for slider in shot.sliders)
-            mechanisms = self.sliders.prepare(loaded, tuple(wanted), run.emit, run.check)
+            mechanisms = self.sliders.prepare(loaded, tuple(wanted), tell, check)
             self.styles.prepare(
                 loaded, plan.styles, {style.identity: style.name for style in plan.shots[0].styles if style.identity}
             )
             if any(map(attended_pictures, shots)):
                 self.references.new_run()
-            run.start_clock()
-            for run.shot, shot in enumerate(shots):
+            for place, shot in enumerate(shots):
+                tell(Step(place, 0, shot.steps))
                 started = time.perf_counter()
-                image = self.picture(loaded, shot, run, plan.pictures)
+                image = self.picture(loaded, shot, plan.pictures, place, tell, check)
                 seconds = time.perf_counter() - started
                 recipe = shot.recipe(
                     checkpoint.name,
@@ -94,14 +95,21 @@ class Drawing:
                     slider_mechanisms={slider: mechanisms[slider] for slider in shot.sliders},
                     reference_mechanism=MECHANISM if attended_pictures(shot) else None,
                 )
-                run.emit(ImageReady(run.shot, image, seconds, recipe))
+                tell(ImageReady(place, image, seconds, recipe))
 
     def picture(
-        self, loaded: LoadedPipeline, shot: Shot, run: Run, pictures: Mapping[str, bytes] = MappingProxyType({})
+        self,
+        loaded: LoadedPipeline,
+        shot: Shot,
+        pictures: Mapping[str, bytes] = MappingProxyType({}),
+        place: int = 0,
+        tell: Callable[[Event], None] = lambda event: None,
+        check: Callable[[], None] = lambda: None,
     ) -> Image.Image:
-        """One shot's picture; a Step is emitted after each step. Its sliders and styles must be prepared.
+        """One shot's picture. Its sliders and styles must be prepared.
 
-        `pictures` has the PNG of each picture that the shot refers to.
+        `pictures` has the PNG of each picture that the shot refers to. After each step `check` is called, which may
+        raise to stop, and a Step of shot `place` is told.
         """
         pipeline = loaded.pipeline
         try:
@@ -126,7 +134,7 @@ class Drawing:
                 adapters.weighted(
                     pipeline.transformer, self.sliders.weights(loaded, shot.sliders), styles.weights(shot.style_weights)
                 ),
-                self.references.applied(loaded, shot, pictures, lambda: self._embedding(loaded, ""), run.check),
+                self.references.applied(loaded, shot, pictures, lambda: self._embedding(loaded, ""), check),
             ):
                 (made,) = pipeline(
                     **arguments,
@@ -135,7 +143,7 @@ class Drawing:
                     height=shot.height,
                     num_inference_steps=shot.steps,
                     guidance_scale=shot.guidance_scale,
-                    callback_on_step_end=self._after_step(loaded, shot, run, latents),
+                    callback_on_step_end=self._after_step(loaded, shot, latents, place, tell, check),
                     output_type="latent" if self.savings.single_frame else "pil",
                     return_dict=False,
                 )
@@ -175,21 +183,29 @@ class Drawing:
         trimmed = self.savings.trimmed_text
         return self._prompts.embedding(loaded.pipeline, loaded.encoder_identity, text, trimmed, words, share)
 
-    def _after_step(self, loaded: LoadedPipeline, shot: Shot, run: Run, latents: torch.Tensor) -> Any:
-        """The pipeline's callback: tell of the step, and raise Stopped when the run is to end."""
+    def _after_step(
+        self,
+        loaded: LoadedPipeline,
+        shot: Shot,
+        latents: torch.Tensor,
+        place: int,
+        tell: Callable[[Event], None],
+        check: Callable[[], None],
+    ) -> Any:
+        """The pipeline's callback: `check` whether to go on, and `tell` of the step."""
         token_px = loaded.pipeline.vae_scale_factor * loaded.pipeline.patch_size
         rows, columns = shot.height // token_px, shot.width // token_px
 
         def after_step(pipeline: Krea2Pipeline, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             nonlocal latents
-            run.check()
+            check()
             preview = None
             if self.previews:
                 sigma, next_sigma = pipeline.scheduler.sigmas[index : index + 2].tolist()
                 clean = predicted_clean(latents, tensors["latents"], sigma, next_sigma)
                 preview = loaded.preview.jpeg(clean, rows, columns)
             latents = tensors["latents"]
-            run.emit(Step(run.shot or 0, index + 1, shot.steps, preview))
+            tell(Step(place, index + 1, shot.steps, preview))
             return {}
 
         return after_step

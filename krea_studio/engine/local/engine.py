@@ -2,14 +2,14 @@
 
 Cheap to build and free of torch until the first run (or `prepare`), so that the page is up before any model code is
 read. What runs a variant is a checkpoint of the table, a folder or a Hub repository, as the settings say. The work
-itself is in `drawing` and `writing`, the thread and the line in `bridge`.
+itself is in `drawing` and `writing`, the line of those who wait in `line`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from krea_studio.direction.references import MECHANISM
@@ -18,8 +18,8 @@ from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, L
 from krea_studio.engine.checkpoints.identity import weights_of
 from krea_studio.engine.checkpoints.table import missing, resolve, writer
 from krea_studio.engine.controls.slider_files import described
-from krea_studio.engine.local.bridge import Line, Run, stream, turn
-from krea_studio.errors import Unavailable
+from krea_studio.engine.local.line import Line, turn
+from krea_studio.errors import StudioError, Unavailable
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.settings import Settings
 
@@ -38,14 +38,22 @@ class LocalEngine:
         self._building = threading.Lock()
         self._drawing: Drawing | None = None
 
-    def run(self, plan: GenerationPlan) -> Generator[Event, None, None]:
-        """See Engine.run. The deadline counts from the first image on, not while waiting or loading."""
-        return stream(
-            lambda run: self._work(plan, run),
-            self._line,
-            self._settings.deadline_seconds,
-            idle=Loading("Getting ready"),
-        )
+    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]) -> None:
+        """See Engine.run. A defect, which is anything but a StudioError, is logged and raised as one."""
+        failure: StudioError
+        try:
+            with turn(self._line, check):
+                self._draw(plan, tell, check)
+            return
+        except StudioError as error:
+            failure = error
+        except Exception as error:
+            log.exception("A run failed")
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            failure = StudioError(f"The engine failed ({reason}) — try again; the log has the details")
+        # Raised anew, from here: the frames where it happened would keep every tensor of the run alive.
+        failure.__traceback__ = failure.__context__ = failure.__cause__ = None
+        raise failure
 
     def prepare(self) -> None:
         """Import the model code now, which takes seconds, instead of in the first run.
@@ -110,7 +118,7 @@ class LocalEngine:
         return writer(resolve(self._settings.checkpoint_for(variant)), seeing)
 
     def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
-        """See Engine.write. It is done in the caller's own thread, and has no deadline but `check`."""
+        """See Engine.write."""
         checkpoint = resolve(self._settings.checkpoint_for(variant))
         with turn(self._line, check):
             return self._models().write(checkpoint, chat, check)
@@ -119,11 +127,11 @@ class LocalEngine:
         """See Engine.count_tokens. Does not wait for runs."""
         return self._models().count_tokens(resolve(self._settings.checkpoint_for(variant)), text)
 
-    def _work(self, plan: GenerationPlan, run: Run) -> None:
+    def _draw(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]) -> None:
         checkpoint = resolve(self._settings.checkpoint_for(plan.shots[0].variant))
         if self._drawing is None:
-            run.emit(Loading("PyTorch and diffusers"))
-        self._models().draw(checkpoint, plan, run)
+            tell(Loading("PyTorch and diffusers"))
+        self._models().draw(checkpoint, plan, tell, check)
 
     def _models(self) -> Drawing:
         """The torch side, imported and built on first use."""

@@ -1,13 +1,13 @@
 """What the Create tab does when something happens on it: each handler returns new values by the names of its parts.
 
-Handlers know the services and the presenter, and no component; `create` maps the names to components. The one long
-handler, `run`, is a generator: Gradio closes it when Stop is pressed or the tab is closed, and its `finally` ends the
-run. User errors become one notice on the page; anything else is logged and said to be the studio's own fault.
+Handlers know the services and the presenter, and no component; `create` maps the names to components. None of them
+takes long: a run goes on by itself, and `look` shows how it stands. User errors become one notice on the page; anything
+else is logged and said to be the studio's own fault.
 """
 
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, mechanism_of, number_text, percent, read_number
-from krea_studio.ui.create import creativity, moodboard_choice, references, style_choice
+from krea_studio.ui.create import creativity, moodboard_choice, references, runs, style_choice
 from krea_studio.ui.create.recall import control_values, remark
 from krea_studio.ui.moodboards.fragments import pictures
 from krea_studio.ui.notices import guarded
-from krea_studio.ui.presenter import RunPresenter, Update, pictures_of, shown
+from krea_studio.ui.presenter import Update, pictures_of, shown
 from krea_studio.ui.visitors import Visitors, is_browser
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,6 @@ NOT_FIELDS = (
     "references", *references.STRENGTHS, "moodboard_strength", "moodboard_content", *style_choice.CHOICE,
     "expanded_prompt",
 )  # fmt: skip
-STOPPED = "Stopped. Finished pictures are kept."
 
 
 class CreateHandlers:
@@ -53,12 +52,12 @@ class CreateHandlers:
         self.creativity = creativity.CreativityHandlers(services)
         self.boards = moodboard_choice.MoodboardChoiceHandlers(services)
         self.styles = style_choice.StyleChoiceHandlers(services)
+        self.runs = runs.RunHandlers(services)
 
-    def run(self, visitor: gr.Request, browser: str, random_seed: bool, **controls: Any) -> Iterator[Update]:
-        """Generate what the controls say; yields updates until the last picture is shown or the run has failed."""
-        yield _running(True)
-        presenter = RunPresenter()
-        events = None
+    def begin(
+        self, visitor: gr.Request, browser: str, random_seed: bool, watched: runs.Watched, **controls: Any
+    ) -> Update:
+        """Begin a run of what the controls say; what becomes of it `look` shows."""
         try:
             numbers = {field: read_number(controls[field]) for field in OPTIONAL_NUMBERS}
             if random_seed:
@@ -68,26 +67,35 @@ class CreateHandlers:
             wishes = {**controls, **numbers, "locked_sliders": locked, **_direction(controls)}
             request = parse_request({field: wishes[field] for field in wishes if field not in NOT_FIELDS})
             self.references.require(request.style_references)
-            events = self.services.studio.generate(request, self.visitors.person(visitor, browser))
-            yield from presenter.updates(events)
+            return self.runs.begun(request, self.visitors.person(visitor, browser), watched)
         except StudioError as error:
-            presenter.problem = error.message
+            return self.runs.refused(error.message, watched)
         except Exception:
             logger.exception("A run from the page failed")
-            presenter.problem = fragments.DEFECT
-        finally:
-            if events is not None:
-                events.close()
-        yield presenter.ending()
+            return self.runs.refused(fragments.DEFECT, watched)
 
-    def stopping(self) -> Update:
-        """Stop was pressed: say so until the run has really ended, when `settled` is called."""
-        return {"stop_pressed": True, "stop": gr.update(value="Stopping…", interactive=False)}
+    def look(self, visitor: gr.Request, browser: str, variant: str, watched: runs.Watched) -> Update:
+        """How the watched run stands; when it has ended, recent pictures and the status line too."""
+        person, shown_before = self.visitors.person(visitor, browser), len(watched.runs)
+        update = guarded(lambda: self.runs.looked(person, watched))
+        if len(watched.runs) < shown_before:
+            update = {**self.recent(visitor, browser), **self.status(variant), **update}
+        return update
 
-    def settled(self, visitor: gr.Request, browser: str, variant: str, stop_pressed: bool) -> Update:
-        """After a run, however it ended: buttons, recent pictures and the status line as they are now."""
-        stopped = {"stage": shown(fragments.notice(STOPPED, "quiet"))} if stop_pressed else {}
-        return {**_running(False), **stopped, **self.recent(visitor, browser), **self.status(variant)}
+    def stop(self, visitor: gr.Request, browser: str, watched: runs.Watched) -> Update:
+        """Stop was pressed: the run that is shown is to end."""
+        return guarded(lambda: self.runs.stopped(self.visitors.person(visitor, browser), watched))
+
+    def cancel(self, choice: gr.EventData, visitor: gr.Request, browser: str, watched: runs.Watched) -> Update:
+        """Cancel was pressed beside a waiting run."""
+        person, run_id = self.visitors.person(visitor, browser), str(choice.run)
+        return guarded(lambda: self.runs.cancelled(run_id, person, watched))
+
+    def opened(self, visitor: gr.Request, browser: str, watched: runs.Watched) -> Update:
+        """The page was opened: recent pictures, and the runs of this person that go on."""
+        recent = self.recent(visitor, browser)
+        person = self.visitors.person(visitor, recent["browser"])
+        return {**recent, **guarded(lambda: self.runs.looked(person, watched))}
 
     def recent(self, visitor: gr.Request, browser: str) -> Update:
         """The strip of the newest pictures: the visitor's own, or all of them on a page that is not shared."""
@@ -269,11 +277,3 @@ def _direction(controls: dict[str, Any]) -> dict[str, Any]:
 def _random_mode(on: bool, values: Mapping[str, int]) -> Update:
     """Slider values, with random mode on or off."""
     return {**values, "random_mode": on, "random_panel": gr.update(visible=on)}
-
-
-def _running(running: bool) -> Update:
-    return {
-        "generate": gr.update(visible=not running),
-        "stop": gr.update(visible=running, value="Stop", interactive=True),
-        "stop_pressed": False,
-    }

@@ -16,7 +16,7 @@ from krea_studio.recipe.request import SLIDERS, choices, default, help_text
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
 from krea_studio.ui import controls, fragments
-from krea_studio.ui.create import creativity, references, style_choice
+from krea_studio.ui.create import creativity, references, runs, style_choice
 from krea_studio.ui.create import moodboard_choice as moodboard
 from krea_studio.ui.create.handlers import CreateHandlers
 from krea_studio.ui.create.recall import RECALLED
@@ -33,7 +33,6 @@ RUN_CONTROLS = (
     "random_seed", "batch", "steps", "guidance_scale",
 )  # fmt: skip
 # What handlers write to, in groups that go together.
-RUN_BUTTONS = ("generate", "stop", "stop_pressed")
 RESULTS = ("stage", "gallery", "shown_ids", "selected", "details", "picture_actions")
 RECENT = ("browser", "recent", "recent_ids")
 # Never a control: facts may come late, when something has been typed or chosen already.
@@ -42,7 +41,6 @@ FACTS = (
     *(controls.mechanism_of(slider) for slider in SLIDERS),
 )  # fmt: skip
 RANDOM = (*SLIDERS, "random_mode", "random_panel")
-GPU_QUEUE = "gpu"
 EXAMPLES_SHOWN = 24
 PRESS_GENERATE = "() => document.querySelector('#generate')?.click()"
 
@@ -68,7 +66,7 @@ def build_create_tab(services: Services, visitors: Visitors, tabs: gr.Tabs) -> P
                 parts["stop"] = gr.Button("Stop", variant="stop", visible=False, elem_id="stop")
         with gr.Column(elem_id="results", min_width=0):
             _results(parts)
-    _wire(parts, handlers, services.settings.queue_size)
+    _wire(parts, handlers)
     return parts
 
 
@@ -165,6 +163,7 @@ def _results(parts: Parts) -> None:
         buttons=["download", "fullscreen"],
         elem_id="gallery",
     )
+    runs.build_queue(parts)
     with gr.Row(elem_id="looked-at"):
         parts["details"] = gr.HTML(visible=False, elem_id="details")
         with gr.Row(visible=False, elem_id="picture-actions") as parts["picture_actions"]:
@@ -185,7 +184,6 @@ def _results(parts: Parts) -> None:
         elem_id="recent",
     )
     parts["status"] = gr.HTML("Starting the engine", elem_id="status")
-    parts["stop_pressed"] = gr.State(False)
     # Only ids are kept on the server: the browser is never asked which files it shows.
     parts["shown_ids"], parts["recent_ids"], parts["selected"] = gr.State([]), gr.State([]), gr.State(0)
     # Names the browser as owner of its pictures. The secret only keeps Gradio from drawing a new one at every start,
@@ -193,27 +191,26 @@ def _results(parts: Parts) -> None:
     parts["browser"] = gr.BrowserState("", storage_key="krea-studio-browser", secret="krea-studio")
 
 
-def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
+def _wire(parts: Parts, handlers: CreateHandlers) -> None:
     wiring = Wiring(parts)
     at_once = wiring.at_once
-    run = wiring.on(
-        any_of(parts["generate"].click, *(parts[box].submit for box in ("prompt", *controls.OPTIONAL_NUMBERS))),
-        handlers.run,
-        reads=("browser", *RUN_CONTROLS),
-        writes=(*RUN_BUTTONS, *RESULTS, "seed"),
-        trigger_mode="once",
-        concurrency_id=GPU_QUEUE,
-        # The engine runs one at a time and tells each waiting person the position, so all may wait there.
-        concurrency_limit=queue_size,
-    )
-    # Also after a cancelled run; only then will no late update of the run overwrite what is shown.
     at_once(
-        run.then,
-        handlers.settled,
-        reads=("browser", "variant", "stop_pressed"),
-        writes=(*RUN_BUTTONS, *RECENT, "stage", "status"),
+        any_of(parts["generate"].click, *(parts[box].submit for box in ("prompt", *controls.OPTIONAL_NUMBERS))),
+        handlers.begin,
+        reads=("browser", "watched", *RUN_CONTROLS),
+        writes=(*RESULTS, *runs.PARTS, "seed"),
+        trigger_mode="once",
     )
-    at_once(parts["stop"].click, handlers.stopping, reads=(), writes=("stop", "stop_pressed"), cancels=[run])
+    watching = ("browser", "watched")
+    at_once(
+        parts["watch"].tick,
+        handlers.look,
+        reads=(*watching, "variant"),
+        writes=(*RESULTS, *RECENT, *runs.PARTS, "status"),
+        trigger_mode="once",
+    )
+    at_once(parts["stop"].click, handlers.stop, reads=watching, writes=("stage", "stop"))
+    at_once(parts["queue"].click, handlers.cancel, reads=watching, writes=("stage", "queue"))
 
     at_once(parts["variant"].change, handlers.variant_chosen, reads=("variant",), writes=FACTS)
     at_once(
@@ -267,7 +264,7 @@ def _wire(parts: Parts, handlers: CreateHandlers, queue_size: int) -> None:
     _wire_styles(wiring, handlers)
 
     page = gr.context.Context.root_block
-    at_once(page.load, handlers.recent, reads=("browser",), writes=(*RECENT, "stage"))
+    at_once(page.load, handlers.opened, reads=watching, writes=(*RECENT, *RESULTS, *runs.PARTS))
     at_once(page.load, handlers.variant_chosen, reads=("variant",), writes=FACTS)
 
 

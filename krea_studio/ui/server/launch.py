@@ -41,7 +41,9 @@ SPARE_THREADS = 40  # for short requests, beside the threads that wait for the e
 def build_demo(services: Services) -> gr.Blocks:
     """The page with its queue; not serving yet."""
     host, _ = address(services.settings)
-    page = build_page(services, shared=not is_loopback(host))
+    shared = not is_loopback(host)
+    services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
+    page = build_page(services, shared)
     return page.queue(max_size=services.settings.queue_size)
 
 
@@ -54,6 +56,7 @@ def serve(settings: Settings) -> None:
 def serve_demo(demo: gr.Blocks, services: Services) -> None:
     """Serve a page that `build_demo` made, until interrupted."""
     host, port = address(services.settings)
+    services.runs.resume()  # before a tab is opened, which then shows them
     try:
         _, url, _ = demo.launch(
             server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(services)
@@ -65,6 +68,7 @@ def serve_demo(demo: gr.Blocks, services: Services) -> None:
     print(f"Krea Studio is at {url}", flush=True)
     threading.Thread(target=_warm, args=(services,), name="warm-engine", daemon=True).start()
     demo.block_thread()
+    services.runs.close()
 
 
 def address(settings: Settings) -> tuple[str, int]:

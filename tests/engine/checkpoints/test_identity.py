@@ -17,7 +17,7 @@ from krea_studio.engine.checkpoints.identity import BLOCK_BYTES, BLOCKS, part_we
 from krea_studio.engine.checkpoints.table import CHECKPOINTS, PREVIEW_FILE, WEIGHTED_PARTS, Checkpoint, resolve
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.settings import Settings
-from tests.engine.conftest import small_plan
+from tests.engine.conftest import ready, small_plan
 
 
 def own(folder: Path) -> Checkpoint:
@@ -130,8 +130,8 @@ def engine_of(own_folder: Path, tmp_path: Path) -> Callable[[], LocalEngine]:
 
 
 def drawn(engine: LocalEngine) -> ImageReady:
-    (ready,) = (event for event in engine.run(small_plan(steps=2)) if isinstance(event, ImageReady))
-    return ready
+    (told,) = ready(engine, small_plan(steps=2))
+    return told
 
 
 def test_a_picture_has_the_identity_of_the_weights_in_memory(

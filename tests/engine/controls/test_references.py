@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from krea_studio.direction.references import MECHANISM
-from krea_studio.engine.base import Failed, ImageReady, Step
 from krea_studio.engine.cache import ByteCache
 from krea_studio.engine.controls.attention import _by_products, attend
 from krea_studio.engine.controls.reference_attention import Reference, _ReferenceAttention, attending
@@ -23,7 +22,7 @@ from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.settings import Settings
 from krea_studio.training.renderer import render
 from krea_studio.training.world import random_scene
-from tests.engine.conftest import pictures, small_plan
+from tests.engine.conftest import failure, pictures, ready, small_plan, stop_after_a_step
 
 WOODCUT = Path(__file__).parents[3] / "assets" / "styles" / "woodcut.safetensors"
 LOOKS = [("neon", "midnight"), ("mosaic", "forest"), ("flat", "candy"), ("papercut", "sunset")]
@@ -76,13 +75,11 @@ def test_zero_is_nothing_also_after_a_run_a_stop_and_a_failure(studio, asked, lo
     bent = pictures(studio, asked(0.8, -0.4, **fields))[0]
     assert difference(bent, before) > 20
     assert (pictures(studio, small_plan(**fields))[0] == before).all()
-    run = studio.run(asked(1.0, **{**fields, "steps": 50}))
-    next(event for event in run if isinstance(event, Step))
-    run.close()
+    stop_after_a_step(studio, asked(1.0, **{**fields, "steps": 50}))
     assert (pictures(studio, small_plan(**fields))[0] == before).all()
     with monkeypatch.context() as patch:
         patch.setattr(type(studio._drawing), "_after_step", lambda *args: 1 / 0)
-        assert isinstance(list(studio.run(asked(1.0, **fields)))[-1], Failed)
+        assert "ZeroDivisionError" in failure(studio, asked(1.0, **fields)).message
     assert (pictures(studio, small_plan(**fields))[0] == before).all()
     assert (pictures(studio, asked(0.8, -0.4, **fields))[0] == bent).all()
 
@@ -111,7 +108,7 @@ def test_with_every_other_control_at_once_nothing_stays_and_a_stop_within_a_capt
 
     with monkeypatch.context() as patch:
         patch.setattr(_ReferenceAttention, "_capture", stopped)
-        assert isinstance(list(studio.run(everything))[-1], Failed)
+        assert "ZeroDivisionError" in failure(studio, everything).message
     assert (pictures(studio, small_plan())[0] == before).all()
     assert (pictures(studio, everything)[0] == bent).all()
 
@@ -172,8 +169,8 @@ def test_the_second_run_captures_nothing(studio, asked) -> None:
 
 def test_a_run_tells_by_what_it_worked(studio, asked) -> None:
     for plan, mechanism in ((asked(0.5), MECHANISM), (asked(0.0), None)):
-        (ready,) = [event for event in studio.run(plan) if isinstance(event, ImageReady)]
-        assert ready.recipe.reference_mechanism == mechanism
+        (told,) = ready(studio, plan)
+        assert told.recipe.reference_mechanism == mechanism
 
 
 def test_a_moodboard_works_by_its_pictures_and_its_words(studio, looks) -> None:

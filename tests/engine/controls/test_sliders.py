@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from krea_studio.direction.sliders import SLIDER_LORA, TEXT_DIRECTION
-from krea_studio.engine.base import Failed, ImageReady, Step
 from krea_studio.engine.checkpoints.table import resolve
 from krea_studio.engine.controls import adapters
 from krea_studio.engine.controls.slider_files import find, path_in, read
@@ -17,7 +16,7 @@ from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.errors import Unavailable
 from krea_studio.recipe.request import SLIDERS
 from krea_studio.settings import Settings
-from tests.engine.conftest import pictures, small_plan
+from tests.engine.conftest import failure, pictures, ready, small_plan, stop_after_a_step
 
 LAYERS = ("attn.to_q", "attn.to_out.0")
 
@@ -55,26 +54,17 @@ def studio(request: pytest.FixtureRequest, tmp_path: Path, load: Callable[[str],
     return engine
 
 
-def failure(engine: LocalEngine, resolved: Any) -> str:
-    events = list(engine.run(resolved))
-    assert isinstance(events[-1], Failed) and isinstance(events[-1].error, Unavailable), events[-1]
-    assert not any(isinstance(event, ImageReady) for event in events)
-    return events[-1].error.message
-
-
 def test_zero_is_nothing_also_after_a_run_a_stop_and_a_failure(studio: LocalEngine, engine, monkeypatch) -> None:
     before = pictures(engine, small_plan())[0]
     assert (pictures(studio, small_plan())[0] == before).all()
     bent = pictures(studio, small_plan(intensity=80, movement=-50))[0]
     assert (bent != before).any()
     assert (pictures(studio, small_plan())[0] == before).all()
-    run = studio.run(small_plan(complexity=100, steps=50))
-    next(event for event in run if isinstance(event, Step))
-    run.close()
+    stop_after_a_step(studio, small_plan(complexity=100, steps=50))
     assert (pictures(studio, small_plan())[0] == before).all()
     with monkeypatch.context() as patch:
         patch.setattr(type(studio._drawing), "_after_step", lambda *args: 1 / 0)
-        assert isinstance(list(studio.run(small_plan(intensity=-100)))[-1], Failed)
+        assert "ZeroDivisionError" in failure(studio, small_plan(intensity=-100)).message
     assert (pictures(studio, small_plan())[0] == before).all()
     assert (pictures(studio, small_plan(intensity=80, movement=-50))[0] == bent).all()
 
@@ -110,10 +100,10 @@ def test_sliders_work_together_and_with_guidance(studio: LocalEngine) -> None:
 
 
 def test_a_picture_tells_by_what_its_sliders_worked(studio: LocalEngine) -> None:
-    ready = [event for event in studio.run(small_plan(intensity=5, movement=-5)) if isinstance(event, ImageReady)]
-    assert ready[0].recipe.slider_mechanisms.keys() == {"intensity", "movement"}
+    (told,) = ready(studio, small_plan(intensity=5, movement=-5))
+    assert told.recipe.slider_mechanisms.keys() == {"intensity", "movement"}
     mechanism = studio._drawing.sliders._only
-    assert all(words.startswith(f"{mechanism} ") for words in ready[0].recipe.slider_mechanisms.values())
+    assert all(words.startswith(f"{mechanism} ") for words in told.recipe.slider_mechanisms.values())
 
 
 def test_values_change_without_reading_anything_again(studio: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +127,8 @@ class TestFiles:
         """The run fails with these words, and the same engine then draws as before."""
         engine = LocalEngine(settings)
         before = pictures(engine, small_plan(variant=variant))[0]
-        assert words in failure(engine, small_plan(variant=variant, intensity=50))
+        error = failure(engine, small_plan(variant=variant, intensity=50))
+        assert isinstance(error, Unavailable) and words in error.message
         assert (pictures(engine, small_plan(variant=variant))[0] == before).all()
 
     def test_a_half_written_file(self, settings: Settings, tensors: dict[str, torch.Tensor]) -> None:

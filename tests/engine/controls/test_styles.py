@@ -10,7 +10,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from krea_studio.engine.base import Failed, ImageReady
 from krea_studio.engine.controls import adapters
 from krea_studio.engine.controls.styles import Styles, adapter_of
 from krea_studio.engine.local.engine import LocalEngine
@@ -18,6 +17,7 @@ from krea_studio.errors import Unavailable
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.request import parse_request
 from krea_studio.settings import Settings
+from tests.engine.conftest import failure, pictures
 
 ONE, OTHER = "1" * 32, "2" * 32
 
@@ -54,9 +54,8 @@ def planned(files: dict[str, Path], weights: dict[str, float], **fields: Any) ->
 
 
 def drawn(engine: LocalEngine, resolved: GenerationPlan) -> np.ndarray:
-    *_, last = engine.run(resolved)
-    assert isinstance(last, ImageReady), last
-    return np.asarray(last.image, float)
+    (picture,) = pictures(engine, resolved)
+    return picture.astype(float)
 
 
 @pytest.mark.parametrize("fields", [{}, {"intensity": 40, "complexity": 20, "movement": -30}])
@@ -89,8 +88,7 @@ def test_a_file_that_is_gone_or_of_another_checkpoint_ends_the_run_and_leaves_no
     layer = f"{adapters.PREFIX}transformer_blocks.0.attn.to_q"
     save_file({f"{layer}.lora_A.weight": torch.ones(2, 8), f"{layer}.lora_B.weight": torch.ones(8, 2)}, narrow)
     for path, words in ((tmp_path / "gone.safetensors", "is gone — import"), (narrow, "another architecture")):
-        *_, last = studio.run(planned({"3" * 32: path}, {"3" * 32: 1.0}))
-        assert isinstance(last, Failed) and words in last.error.message
+        assert words in failure(studio, planned({"3" * 32: path}, {"3" * 32: 1.0})).message
         assert (drawn(studio, planned(files, {})) == before).all()
 
 

@@ -1,36 +1,30 @@
+import logging
 import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from krea_studio.engine.base import Failed, ImageReady, Loading, Queued, Step
+from krea_studio.engine.base import ImageReady, Loading, Step
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.errors import InvalidRequest, Stopped, StudioError, Unavailable
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import Settings
-from tests.engine.conftest import pictures, small_plan
+from tests.engine.conftest import events_of, failure, pictures, small_plan, stop_after_a_step, until
 
 
-@pytest.fixture(autouse=True)
-def no_threads_are_left():
-    yield
-    left = [thread for thread in threading.enumerate() if thread.name == "krea-studio-run"]
-    for thread in left:
-        thread.join(5)
-        assert not thread.is_alive()
+def ignored(event):
+    pass
 
 
-def failure(engine, resolved):
-    """The error with which a run ends that makes no picture."""
-    events = list(engine.run(resolved))
-    assert isinstance(events[-1], Failed)
-    assert not any(isinstance(event, ImageReady) for event in events)
-    return events[-1].error
+def stopped():
+    raise Stopped("enough")
 
 
-def first_step(run):
-    return next(event for event in run if isinstance(event, Step))
+def interrupted():
+    raise KeyboardInterrupt
 
 
 def test_a_seed_is_a_picture(engine):
@@ -50,20 +44,25 @@ def test_an_image_of_a_batch_is_its_seed_alone(engine, variant):
 
 def test_events_tell_each_shot_step_by_step(engine):
     pictures(engine, small_plan(steps=2))
-    # The same object again is no news.
-    events = list({id(event): event for event in engine.run(small_plan(batch=2, steps=2))}.values())
-    news = [event for event in events if not isinstance(event, Loading)]
-    told = [(type(event), event.shot, getattr(event, "step", None)) for event in news]
+    events = events_of(engine, small_plan(batch=2, steps=2))
+    told = [(type(event), event.shot, getattr(event, "step", None)) for event in events]
     assert told == [
-        (Step, 0, 1), (Step, 0, 2), (ImageReady, 0, None),
-        (Step, 1, 1), (Step, 1, 2), (ImageReady, 1, None),
+        (Step, 0, 0), (Step, 0, 1), (Step, 0, 2), (ImageReady, 0, None),
+        (Step, 1, 0), (Step, 1, 1), (Step, 1, 2), (ImageReady, 1, None),
     ]  # fmt: skip
     assert events[-1].recipe.checkpoint == engine.checkpoint_of("turbo").name and events[-1].seconds > 0
 
 
+def test_what_is_loaded_is_told_before_the_first_shot_begins():
+    events = events_of(LocalEngine(Settings()), small_plan())
+    begun = events.index(Step(0, 0, 3))
+    assert events[0] == Loading("PyTorch and diffusers")
+    assert [isinstance(event, Loading) for event in events] == [place < begun for place in range(len(events))]
+
+
 def test_previews_can_be_off_and_change_nothing(engine):
     quiet = LocalEngine(Settings(previews=False))
-    events = list(quiet.run(small_plan()))
+    events = events_of(quiet, small_plan())
     assert all(event.preview is None for event in events if isinstance(event, Step))
     assert (np.asarray(events[-1].image) == pictures(engine, small_plan())[0]).all()
 
@@ -73,9 +72,10 @@ def test_the_next_picture_is_the_same_after_a_stop_a_failure_and_an_exception(en
         before = pictures(engine, small_plan(variant=variant, steps=2))[0]
         drawing = engine._drawing
         # stopped in the middle
-        run = engine.run(small_plan(variant=variant, seed=99, steps=50))
-        first_step(run)
-        run.close()
+        stop_after_a_step(engine, small_plan(variant=variant, seed=99, steps=50))
+        assert (pictures(engine, small_plan(variant=variant, steps=2))[0] == before).all()
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(small_plan(variant=variant, seed=99, steps=50), ignored, interrupted)
         assert not engine.status().busy
         assert (pictures(engine, small_plan(variant=variant, steps=2))[0] == before).all()
         # refused
@@ -87,50 +87,83 @@ def test_the_next_picture_is_the_same_after_a_stop_a_failure_and_an_exception(en
                 assert "ZeroDivisionError" in failure(engine, small_plan(variant=variant)).message
         with monkeypatch.context() as patch:
             patch.setattr("krea_studio.engine.local.drawing.predicted_clean", lambda *args: 1 / 0)
-            error = failure(engine, small_plan(variant=variant))
-            assert type(error) is StudioError and error.__context__ is None
+            assert type(failure(engine, small_plan(variant=variant))) is StudioError
         assert (pictures(engine, small_plan(variant=variant, steps=2))[0] == before).all()
+
+
+@pytest.mark.parametrize("kind", [ValueError, Unavailable])
+def test_an_error_keeps_nothing_of_its_run_alive(engine, monkeypatch, caplog, kind):
+    made = []
+
+    def fail(latents, *rest):
+        made.append(weakref.ref(latents))
+        try:
+            raise OSError("no room")
+        except OSError as error:
+            raise kind("it broke — mend it") from error
+
+    monkeypatch.setattr("krea_studio.engine.local.drawing.predicted_clean", fail)
+    # What pytest keeps of the log has the traceback.
+    caplog.set_level(logging.CRITICAL + 1, "krea_studio.engine.local.engine")
+    error = failure(engine, small_plan())
+    assert "it broke" in error.message and error.__context__ is error.__cause__ is None
+    assert [latents() for latents in made] == [None]
 
 
 def test_two_at_once_are_both_right_and_one_that_stops_does_not_disturb_the_other(engine):
     alone = {seed: pictures(engine, small_plan(seed, steps=4))[0] for seed in (1, 2)}
-    found, ended = {}, threading.Event()
-
-    def draw(seed):
-        found[seed] = pictures(engine, small_plan(seed, steps=4))[0]
-
-    def give_up():
-        run = engine.run(small_plan(3, steps=60))
-        first_step(run)
-        run.close()
-        ended.set()
-
-    threads = [threading.Thread(target=draw, args=(seed,)) for seed in (1, 2)] + [threading.Thread(target=give_up)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert ended.is_set()
-    assert all((found[seed] == alone[seed]).all() for seed in alone)
+    with ThreadPoolExecutor() as pool:
+        found = {seed: pool.submit(pictures, engine, small_plan(seed, steps=4)) for seed in alone}
+        with pytest.raises(Stopped):
+            engine.run(small_plan(3, steps=60), ignored, stopped)
+    assert all((found[seed].result()[0] == alone[seed]).all() for seed in alone)
 
 
-def test_who_waits_knows_the_place_and_can_leave(engine):
-    runs = [engine.run(small_plan(seed, steps=60)) for seed in range(3)]
-    first_step(runs[0])
-    assert [next(run) for run in runs[1:]] == [Queued(0), Queued(1)]
-    assert (engine.status().busy, engine.status().waiting) == (True, 2)
-    runs[1].close()
-    runs[0].close()
-    assert first_step(runs[2]).shot == 0
-    runs[2].close()
+def test_runs_stand_in_line_and_who_waits_can_leave(engine):
+    pictures(engine, small_plan())
+    told, end, leave = [], threading.Event(), threading.Event()
+
+    def go_on():
+        if leave.is_set():
+            raise Stopped("given up")
+
+    def hold():
+        assert end.wait(60)
+        raise Stopped("enough")
+
+    def begin(name, check):
+        waiting = engine.status().waiting + engine.status().busy
+        run = pool.submit(engine.run, small_plan(steps=1), lambda event: told.append((name, event)), check)
+        until(lambda: engine.status().busy and engine.status().waiting == waiting)
+        return run
+
+    with ThreadPoolExecutor() as pool:
+        first, second, third, fourth = (
+            begin(name, check) for name, check in enumerate((hold, go_on, lambda: None, lambda: None))
+        )
+        assert engine.status().waiting == 3
+        leave.set()
+        with pytest.raises(Stopped, match="given up"):
+            second.result(60)
+        assert engine.status().waiting == 2 and not any(run.done() for run in (first, third, fourth))
+        end.set()
+        with pytest.raises(Stopped, match="enough"):
+            first.result(60)
+        third.result(60), fourth.result(60)
+    assert [name for name, _ in told] == [0, 2, 2, 2, 3, 3, 3]
     assert (engine.status().busy, engine.status().waiting) == (False, 0)
 
 
-def test_the_deadline_ends_a_run_and_keeps_what_is_finished():
-    engine = LocalEngine(Settings(deadline_seconds=0.001))
-    last = list(engine.run(small_plan()))[-1]
-    assert isinstance(last.error, Stopped) and "KREA_STUDIO_DEADLINE_SECONDS" in last.error.message
-    assert last.shot == 0
+def test_a_run_that_is_stopped_keeps_what_is_finished(engine):
+    events = []
+
+    def check():
+        if any(isinstance(event, ImageReady) for event in events):
+            raise Stopped("too slow — ask for less")
+
+    with pytest.raises(Stopped, match="ask for less"):
+        engine.run(small_plan(batch=3, steps=2), events.append, check)
+    assert [type(event) for event in events[-2:]] == [ImageReady, Step] and events[-1] == Step(1, 0, 2)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from PIL import Image
 from transformers import Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from krea_studio.engine.base import Chat, ImageReady
+from krea_studio.engine.base import Chat
 from krea_studio.engine.checkpoints.table import INDEX_FILE, Checkpoint, resolve, sees, writer, writes
 from krea_studio.engine.local import drawing, writing
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.errors import Stopped, Unavailable
 from krea_studio.settings import Settings
-from tests.engine.conftest import small_plan
+from tests.engine.conftest import pictures, small_plan, until
 
 
 def ignored(*_: object) -> None:
@@ -158,32 +159,27 @@ class TestInTheEngine:
 
     def test_it_takes_its_turn_and_gives_it_up(self, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(drawing, "sees", lambda folder: True)
-        writes, go_on, said = threading.Event(), threading.Event(), []
+        writes, go_on = threading.Event(), threading.Event()
 
         def check() -> None:
             if engine._drawing is not None and engine._drawing.manager.status()[0]:
                 writes.set()
                 assert go_on.wait(30)
 
-        def ask() -> None:
-            said.append(engine.write("turbo", chat(png(1)), check))
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        assert writes.wait(60)
-        run = engine.run(small_plan(steps=1))
-        next(run)
-        assert (engine.status().busy, engine.status().waiting) == (True, 1)
-
         def give_up() -> None:
             raise Stopped("enough")
 
-        with pytest.raises(Stopped):
-            engine.write("turbo", chat(png(1)), give_up)
-        go_on.set()
-        assert any(isinstance(event, ImageReady) for event in run)
-        thread.join(30)
-        assert said == [engine.write("turbo", chat(png(1)), ignored)]
+        with ThreadPoolExecutor() as pool:
+            said = pool.submit(engine.write, "turbo", chat(png(1)), check)
+            assert writes.wait(60)
+            drawn = pool.submit(pictures, engine, small_plan(steps=1))
+            until(lambda: engine.status().waiting == 1)
+            with pytest.raises(Stopped):
+                engine.write("turbo", chat(png(1)), give_up)
+            assert (engine.status().busy, engine.status().waiting) == (True, 1) and not drawn.done()
+            go_on.set()
+            assert drawn.result(60)
+            assert said.result(60) == engine.write("turbo", chat(png(1)), ignored)
         assert not engine.status().busy
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from krea_studio.engine.base import ImageReady, Step
 from krea_studio.engine.pipeline import preview
-from tests.engine.conftest import small_plan
+from tests.engine.conftest import events_of, small_plan
 
 
 def test_the_prediction_is_exact_for_a_straight_path():
@@ -19,8 +19,10 @@ def test_the_prediction_is_exact_for_a_straight_path():
 
 def test_every_step_has_a_preview_and_the_last_one_is_near_the_picture(engine):
     resolved = small_plan(width=256, height=192, steps=4)
-    events = list(engine.run(resolved))
-    steps = {event.step: event for event in events if isinstance(event, Step)}
+    events = events_of(engine, resolved)
+    begun, *told = (event for event in events if isinstance(event, Step))
+    assert begun == Step(0, 0, 4)
+    steps = {event.step: event for event in told}
     assert list(steps) == [1, 2, 3, 4]
     previews = [Image.open(BytesIO(step.preview)) for step in steps.values()]
     assert {(image.format, image.size) for image in previews} == {("JPEG", (256 // 4, 192 // 4))}

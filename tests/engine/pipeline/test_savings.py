@@ -6,7 +6,6 @@ import torch
 from diffusers import AutoencoderKLQwenImage
 from PIL import Image
 
-from krea_studio.engine.local.bridge import Run
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.engine.pipeline.savings import Savings, applied
 from krea_studio.engine.pipeline.single_frame import SingleFrameDecoder, SingleFrameEncoder
@@ -41,7 +40,7 @@ def stock(loaded, shot):
 
 def drawn(loaded, shot, savings):
     drawing = Drawing(Settings(), savings)
-    return np.asarray(drawing.picture(loaded, shot, Run(600)), np.int16)
+    return np.asarray(drawing.picture(loaded, shot), np.int16)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

@@ -1,6 +1,7 @@
 """What the Create tab does, its handlers called as Gradio calls them."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,21 +12,21 @@ from PIL import Image
 
 from krea_studio.direction.sliders import STARTING_POINTS, StartingPoint, signed
 from krea_studio.engine.abilities import Ability
-from krea_studio.engine.base import Failed, Loading, Queued, Step
+from krea_studio.engine.base import Loading, Step
 from krea_studio.errors import Stopped, Unavailable
 from krea_studio.library.store import Library
-from krea_studio.people import Person
+from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import FIRST_WEIGHTS
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, parse_request
 from krea_studio.runs.run import Kind
-from krea_studio.runs.runs import DEFECT as RUN_DEFECT
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.create import moodboard_choice, style_choice
 from krea_studio.ui.create.creativity import EXPAND, PARTS, WATCH, ExpandHandlers
 from krea_studio.ui.create.handlers import NEAR_SPREAD, NOT_FIELDS, CreateHandlers
 from krea_studio.ui.create.references import STRENGTHS, USUAL_STRENGTH
+from krea_studio.ui.create.runs import Watched
 from krea_studio.ui.create.style_choice import TRIGGERS, USUAL_WEIGHT, WEIGHTS
 from krea_studio.ui.create.tab import LOCKS, RUN_CONTROLS
 from krea_studio.ui.fragments import DEFECT
@@ -79,31 +80,42 @@ def of_controls(update: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in update.items() if name in RUN_CONTROLS}
 
 
+def look(handlers: CreateHandlers, visitor: SimpleNamespace, watched: Watched, browser: str = "") -> dict[str, Any]:
+    return handlers.look(visitor, browser, "turbo", watched)
+
+
 def run(handlers: CreateHandlers, visitor: SimpleNamespace, **changed: Any) -> list[dict[str, Any]]:
-    return list(handlers.run(visitor, **values(**changed)))
+    """Press Generate and look until nothing is watched any more."""
+    watched, controls = Watched(), values(**changed)
+    updates = [handlers.begin(visitor, watched=watched, **controls)]
+    version = -1
+    while watched.runs:
+        version = handlers.services.runs.watch(watched.runs[0], LOCAL, version, 30).version
+        updates.append(look(handlers, visitor, watched, controls["browser"]))
+    return updates
 
 
 def stages(updates: list[dict[str, Any]]) -> list[str]:
     return [update["stage"]["value"] for update in updates if "value" in update.get("stage", {})]
 
 
-def test_a_run_shows_its_pictures_as_they_finish(
-    handlers: CreateHandlers, visitor: SimpleNamespace, library: Library
-) -> None:
+def test_a_run_shows_its_pictures(handlers: CreateHandlers, visitor: SimpleNamespace, library: Library) -> None:
     updates = run(handlers, visitor, batch=2, random_seed=False, seed="41")
-    galleries = [update["gallery"] for update in updates if "gallery" in update]
-    assert [len(gallery["value"]) for gallery in galleries] == [0, 1, 2]
-    path, caption = galleries[-1]["value"][1]
+    galleries = [len(update["gallery"]["value"]) for update in updates if "gallery" in update]
+    assert galleries[0] == 0 and galleries[-1] == 2 and galleries == sorted(galleries)
+    path, caption = [update for update in updates if "gallery" in update][-1]["gallery"]["value"][1]
     assert caption.startswith("42 · ")
     assert Path(path).is_file()
     assert Path(path).is_relative_to(library.folder)
     assert updates[-1]["stage"]["visible"] is False
+    assert len(updates[-1]["recent_ids"]) == 2
 
 
-def test_buttons_change_at_once(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
-    first = next(handlers.run(visitor, **values()))
-    assert first["generate"]["visible"] is False
-    assert first["stop"]["visible"] is True
+def test_the_stage_answers_at_once_and_generate_stays(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
+    first = handlers.begin(visitor, watched=Watched(), **values())
+    assert "Starting" in first["stage"]["value"]
+    assert first["stop"]["visible"] is True and first["watch"].active is True
+    assert "generate" not in first
 
 
 def test_the_drawn_seed_comes_into_its_box(
@@ -118,16 +130,93 @@ def test_a_fixed_seed_is_used(handlers: CreateHandlers, visitor: SimpleNamespace
     assert engine.plans[0].seed == 5
 
 
-def test_progress_is_told(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
+def test_only_the_present_state_is_drawn(
+    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
+) -> None:
     shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 5).shots[0]
-    waiting = Queued(1)
-    engine.scripts = [[waiting, waiting, Loading("mini-turbo", 0.25), Step(0, 3, 8, b"jpeg"), *drawn(shot)]]
-    updates = run(handlers, visitor, random_seed=False, seed="5")
-    told = stages(updates)
-    for words in ("1 more before you", "mini-turbo", "Step 3 of 8", "Finishing"):
-        assert sum(words in stage for stage in told) == 1, words
-    # The repeated event gave an update too, or Gradio could not stop a waiting run.
-    assert any(update.get("stage") == gr.skip() for update in updates)
+    reached, go_on = threading.Event(), threading.Event()
+
+    def halt() -> None:
+        reached.set()
+        assert go_on.wait(30)
+        go_on.clear()
+
+    steps = [Step(0, step, 8, b"jpeg") for step in (1, 2, 3)]
+    engine.scripts = [[Loading("mini-turbo", 0.25), halt, *steps, halt, Step(0, 8, 8), halt, *drawn(shot)[-1:]]]
+    watched = Watched()
+    handlers.begin(visitor, watched=watched, **values(random_seed=False, seed="5"))
+    for words in ("mini-turbo", "Step 3 of 8", "Finishing"):
+        assert reached.wait(30)
+        reached.clear()
+        assert words in look(handlers, visitor, watched)["stage"]["value"]
+        assert "stage" not in look(handlers, visitor, watched), "nothing is drawn where nothing has changed"
+        go_on.set()
+
+
+class TestSeveralRuns:
+    @pytest.fixture
+    def halted(self, engine: PageEngine) -> Iterator[threading.Event]:
+        """The first run halts until this is set."""
+        go_on = threading.Event()
+        shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 5).shots[0]
+        engine.scripts = [[lambda: go_on.wait(30), *drawn(shot)]]
+        yield go_on
+        go_on.set()
+
+    def test_what_waits_is_listed_and_can_be_cancelled(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, halted: threading.Event, engine: PageEngine
+    ) -> None:
+        watched = Watched()
+        for prompt in ("a fox", "a <whale>", "a bird"):
+            update = handlers.begin(visitor, watched=watched, **values(prompt=prompt))
+        first, second, third = watched.runs
+        listed = update["queue"]["value"]
+        assert "a &lt;whale&gt;" in listed and "a bird" in listed and "a fox" not in listed
+        assert "stage" not in update, "what is shown stays"
+        cancelled = handlers.cancel(SimpleNamespace(run=second), visitor, "", watched)
+        assert "whale" not in cancelled["queue"]["value"] and watched.runs == [first, third]
+        halted.set()
+        run_of = handlers.services.runs.watch
+        while watched.runs:
+            run_of(watched.runs[0], LOCAL, seconds=0.1)
+            look(handlers, visitor, watched)
+        assert [each.shots[0].prompt for each in engine.plans] == ["a fox", "a bird"]
+
+    def test_a_refusal_does_not_take_the_place_of_the_run_that_is_shown(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, halted: threading.Event
+    ) -> None:
+        watched = Watched()
+        handlers.begin(visitor, watched=watched, **values())
+        with pytest.warns(UserWarning, match="Prompt is empty"):
+            assert handlers.begin(visitor, watched=watched, **values(prompt="")) == {}
+
+    def test_a_reload_or_a_second_tab_shows_the_same_run(
+        self, handlers: CreateHandlers, visitor: SimpleNamespace, halted: threading.Event
+    ) -> None:
+        watched, other = Watched(), Watched()
+        handlers.begin(visitor, watched=watched, **values(batch=2))
+        opened = handlers.opened(visitor, "", other)
+        assert other.runs == watched.runs
+        assert opened["watch"].active is True and opened["stop"]["visible"] is True and opened["stage"]["visible"]
+        halted.set()
+        while other.runs:
+            handlers.services.runs.watch(other.runs[0], LOCAL, seconds=0.1)
+            shown = look(handlers, visitor, other)
+        assert shown["stage"]["visible"] is False
+        assert look(handlers, visitor, other)["watch"].active is False
+        assert Watched() == (newcomer := Watched()) and handlers.opened(visitor, "", newcomer)["watch"].active is False
+
+    def test_strangers_see_and_stop_no_run_but_their_own(
+        self, services: Services, visitor: SimpleNamespace, halted: threading.Event
+    ) -> None:
+        shared = CreateHandlers(services, Visitors(shared=True))
+        mine, theirs = Watched(), Watched()
+        shared.begin(visitor, watched=mine, **values(browser=BROWSER))
+        shared.opened(visitor, "f" * 32, theirs)
+        assert theirs.runs == []
+        stolen = Watched(runs=list(mine.runs), adopted=True)
+        assert "There is no run" in shared.stop(visitor, "f" * 32, stolen)["stage"]["value"]
+        assert not services.runs.watch(mine.runs[0]).state.ended
 
 
 @pytest.mark.parametrize(
@@ -168,14 +257,14 @@ def test_a_failed_run_keeps_its_pictures_and_says_why(
     handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
 ) -> None:
     shots = plan(parse_request({"prompt": "a fox", "resolution": "512", "batch": 2}), 5).shots
-    engine.scripts = [[*drawn(shots[0]), Failed(Unavailable("weights <b>gone</b> — fetch them"), 1)]]
+    engine.scripts = [drawn(shots[0]), [Unavailable("weights <b>gone</b> — fetch them")]]
     updates = run(handlers, visitor, batch=2, random_seed=False, seed="5")
     assert len([update for update in updates if "gallery" in update][-1]["gallery"]["value"]) == 1
     assert "weights &lt;b&gt;gone&lt;/b&gt; — fetch them" in updates[-1]["stage"]["value"]
 
 
 def test_the_deadline_is_a_notice(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
-    engine.scripts = [[Failed(Stopped("took too long — ask for less"), 0)]]
+    engine.scripts = [[Stopped("took too long — ask for less")]]
     assert "took too long" in run(handlers, visitor)[-1]["stage"]["value"]
 
 
@@ -189,26 +278,22 @@ def test_a_defect_is_logged_not_shown(
     assert "secret path" in caplog.text
 
 
-def test_closing_the_handler_ends_the_run(
+def test_stop_is_told_when_the_run_has_ended(
     handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
 ) -> None:
-    updates = handlers.run(visitor, **values())
-    for _ in range(3):
-        next(updates)
-    assert engine.ended == 0
-    updates.close()
-    assert engine.ended == 1
-
-
-def test_stop_is_told_when_the_run_has_ended(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
-    pressed = handlers.stopping()
-    assert pressed["stop"]["value"] == "Stopping…"
-    assert "stage" not in pressed
-    ended = handlers.settled(visitor, "", "turbo", pressed["stop_pressed"])
-    assert "Stopped" in ended["stage"]["value"]
-    assert ended["generate"]["visible"] is True
-    assert ended["stop_pressed"] is False
-    assert "stage" not in handlers.settled(visitor, "", "turbo", ended["stop_pressed"])
+    begun = threading.Event()
+    engine.scripts = [[begun.set, *[Step(0, 1, 2)] * 10_000]]
+    watched = Watched()
+    handlers.begin(visitor, watched=watched, **values())
+    assert begun.wait(30)
+    (run_id,) = watched.runs
+    pressed = handlers.stop(visitor, "", watched)
+    assert pressed["stop"]["value"] == "Stopping…" and "stage" not in pressed
+    while not handlers.services.runs.watch(run_id, seconds=0.1).state.ended:
+        pass
+    assert "Stopped" in look(handlers, visitor, watched)["stage"]["value"]
+    rests = look(handlers, visitor, watched)
+    assert rests["stop"]["visible"] is False and rests["watch"].active is False
 
 
 def kept(library: Library, owner: str = "local", **wishes: Any) -> Any:
@@ -269,7 +354,7 @@ def test_reused_settings_ask_for_the_same_picture(
     reused = of_controls(handlers.reuse(ids, chosen["selected"]))
     run(handlers, visitor, **reused)
     checkpoint = "mini-medium"
-    assert engine.plans[1].shots[0].recipe(checkpoint) == engine.plans[0].shots[2].recipe(checkpoint)
+    assert engine.plans[3].shots[0].recipe(checkpoint) == engine.plans[2].shots[0].recipe(checkpoint)
 
 
 def test_a_dropped_picture_fills_the_controls(handlers: CreateHandlers, library: Library) -> None:
@@ -431,13 +516,13 @@ class TestCreativity:
 
     def test_a_defect_gives_the_button_back(self, handlers: CreateHandlers, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(handlers.services.studio, "expand", lambda *arguments: 1 / 0)
-        assert RUN_DEFECT in self.expanded(handlers)["stage"]["value"]
+        assert DEFECT in self.expanded(handlers)["stage"]["value"]
 
     def test_without_a_box_every_picture_s_prompt_is_written_out(
         self, handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
     ) -> None:
         run(handlers, visitor, creativity="high", batch=2, random_seed=False, seed="7")
-        assert [shot.expansion.seed for shot in engine.plans[0].shots] == [7, 8]
+        assert [plan.shots[0].expansion.seed for plan in engine.plans] == [7, 8]
 
     def test_at_raw_the_box_has_no_effect_and_is_kept(
         self, handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
@@ -473,12 +558,12 @@ def test_a_picture_that_was_deleted_is_a_notice(handlers: CreateHandlers, librar
         assert "not in the library any more" in notice
 
 
-def test_broken_records_do_not_keep_the_page_from_settling(
+def test_broken_records_do_not_keep_the_page_from_opening(
     handlers: CreateHandlers, visitor: SimpleNamespace, library: Library
 ) -> None:
     library.close()
-    update = handlers.settled(visitor, "", "turbo", False)
-    assert update["generate"]["visible"] is True
+    update = handlers.opened(visitor, "", Watched())
+    assert update["watch"].active is False
     assert 'role="alert"' in update["stage"]["value"]
 
 
@@ -516,7 +601,7 @@ def test_pin_writes_values_and_seed_and_ends_random_mode(
 ) -> None:
     updates = run(handlers, visitor, random_mode=True, batch=4, lock_movement=True, movement=20)
     ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
-    shot = engine.plans[0].shots[1]
+    shot = engine.plans[1].shots[0]
     pinned = of_controls(handlers.pin(ids, 1))
     assert pinned == {
         **{s: getattr(shot, s) for s in SLIDERS},
@@ -525,7 +610,7 @@ def test_pin_writes_values_and_seed_and_ends_random_mode(
         "random_seed": False,
     }
     run(handlers, visitor, **pinned)
-    (again,) = engine.plans[1].shots
+    (again,) = engine.plans[4].shots
     assert again == shot.model_copy(update={"exploration": None})
 
 
@@ -540,7 +625,7 @@ def test_around_draws_near_the_picture(handlers: CreateHandlers, visitor: Simple
     near = of_controls(handlers.around(ids, 0))
     run(handlers, visitor, batch=4, **near)
     centre = engine.plans[0].shots[0]
-    for shot in engine.plans[1].shots:
+    for shot in (plan.shots[0] for plan in engine.plans[1:]):
         for slider in SLIDERS:
             assert abs(getattr(shot, slider) - getattr(centre, slider)) <= NEAR_SPREAD
 
@@ -548,7 +633,7 @@ def test_around_draws_near_the_picture(handlers: CreateHandlers, visitor: Simple
 def test_captions_tell_what_was_drawn(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
     updates = run(handlers, visitor, random_mode=True, batch=4)
     captions = [caption for _, caption in [u for u in updates if "gallery" in u][-1]["gallery"]["value"]]
-    for caption, shot in zip(captions, engine.plans[0].shots, strict=True):
+    for caption, shot in zip(captions, (plan.shots[0] for plan in engine.plans), strict=True):
         assert all(f"{slider} {signed(getattr(shot, slider))}" in caption for slider in SLIDERS)
 
 
@@ -575,7 +660,7 @@ def test_beside_each_slider_stands_by_what_it_works_or_why_not(
     assert len(engine.plans) == 1
 
 
-def look(library: Library, colour: str) -> str:
+def look_of(library: Library, colour: str) -> str:
     return library.references.add_picture(Image.new("RGB", (64, 64), colour))
 
 
@@ -597,7 +682,7 @@ def taken_over(controls: dict[str, Any], update: dict[str, Any]) -> dict[str, An
 def test_reused_strengths_are_the_same_to_the_last_digit(
     handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine, services: Services
 ) -> None:
-    looks = [look(services.library, colour) for colour in ("red", "teal")]
+    looks = [look_of(services.library, colour) for colour in ("red", "teal")]
     board(services, "Dusk", *looks)
     content = services.studio.analyze("Dusk").content().model_dump(mode="json")
     wishes = [{"image": looks[0], "strength": 0.333}, {"image": looks[1], "strength": -0.07}]
@@ -616,7 +701,7 @@ def test_reused_strengths_are_the_same_to_the_last_digit(
 def test_a_missing_reference_leaves_the_other_settings_to_be_reused(
     handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine, library: Library
 ) -> None:
-    looks = [look(library, colour) for colour in ("red", "teal")]
+    looks = [look_of(library, colour) for colour in ("red", "teal")]
     record = kept(library, prompt="a whale", style_references=[{"image": image} for image in looks])
     library.references.path(looks[1]).unlink()
     for update in (handlers.reuse([record.id], 0), handlers.settings_dropped(str(record.path))):
@@ -630,7 +715,7 @@ def test_a_missing_reference_leaves_the_other_settings_to_be_reused(
 
 def test_the_line_under_the_moodboard_tells_what_steers(handlers: CreateHandlers, services: Services) -> None:
     library = services.library
-    board(services, "Dusk", look(library, "red"), look(library, "teal"))
+    board(services, "Dusk", look_of(library, "red"), look_of(library, "teal"))
 
     def told(variant: str = "turbo", content: Any = None) -> str:
         return handlers.boards.described("Dusk", variant, content)["moodboard_text"]
