@@ -41,7 +41,7 @@ from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import shown_of, timer_of
 from krea_studio.ui.wiring import Wiring
 from tests.style_files import style_file
-from tests.ui.create.test_handlers import stages, values
+from tests.ui.create.test_handlers import run, stages
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 STRANGER, MEMBER = SimpleNamespace(username=None), SimpleNamespace(username="ana")
@@ -98,9 +98,9 @@ class Visitor:
     def wait(self) -> None:
         """Let the timer tick until it rests, each time after the imports have ended."""
         while self.shown.get(TIMER, {}).get("active"):
-            for run in self.services.runs.of(kind=Kind.IMPORT):
-                while not run.state.ended:
-                    run = self.services.runs.watch(run.id, since=run.version, seconds=60)
+            for each in self.services.runs.of(kind=Kind.IMPORT):
+                while not each.state.ended:
+                    each = self.services.runs.watch(each.id, since=each.version, seconds=60)
             self.do("follow_imports")
 
     def take_in(self, name: str, **entered: Any) -> None:
@@ -265,7 +265,7 @@ def test_a_place_holds_the_weights_whatever_their_name_is_now(page: Visitor, lib
 def test_a_run_with_styles_is_drawn_and_named(services: Services, library_of_styles: Styles, page: Visitor) -> None:
     page.add("Woodcut")
     chosen = {name: page.values[name] for name in style_choice.CHOICE} | {WEIGHTS[0]: 80.0}
-    updates = list(CreateHandlers(services, Visitors(shared=False)).run(STRANGER, **values(**chosen)))
+    updates = run(CreateHandlers(services, Visitors(shared=False)), STRANGER, **chosen)
     (record,) = services.library.recent(1)
     assert record.recipe.prompt == "a fox"
     assert record.recipe.as_json()["styles"] == [
@@ -284,7 +284,7 @@ def test_a_run_with_a_style_that_is_gone_is_one_notice(services: Services, page:
     page.add("Woodcut")
     services.library.styles.delete("Woodcut")
     chosen = {name: page.values[name] for name in style_choice.CHOICE}
-    notices = stages(list(CreateHandlers(services, Visitors(shared=False)).run(STRANGER, **values(**chosen))))
+    notices = stages(run(CreateHandlers(services, Visitors(shared=False)), STRANGER, **chosen))
     assert len(notices) == 1 and "not in the library any more" in notices[0] and "Woodcut" in notices[0]
 
 
@@ -407,7 +407,7 @@ def test_covers_come_from_a_file_and_from_the_result(
     Image.new("RGB", (90, 60), "teal").save(tmp_path / "teal.png")
     page.do("cover_uploaded", cover_file=str(tmp_path / "teal.png"))
     assert Path(page.shown["cover"]["value"]).is_file() and page.shown["cover"]["visible"]
-    list(CreateHandlers(services, Visitors(shared=False)).run(STRANGER, **values()))
+    run(CreateHandlers(services, Visitors(shared=False)), STRANGER)
     (record,) = services.library.recent(1)
     page.do("cover_from_result", shown_ids=[record.id])
     assert library_of_styles.cover(page.values["open_style"]).stat().st_size > 0 and not page.notice
