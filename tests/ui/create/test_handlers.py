@@ -625,7 +625,7 @@ def test_around_draws_near_the_picture(handlers: CreateHandlers, visitor: Simple
     near = of_controls(handlers.around(ids, 0))
     run(handlers, visitor, batch=4, **near)
     centre = engine.plans[0].shots[0]
-    for shot in (plan.shots[0] for plan in engine.plans[1:]):
+    for shot in (each.shots[0] for each in engine.plans[1:]):
         for slider in SLIDERS:
             assert abs(getattr(shot, slider) - getattr(centre, slider)) <= NEAR_SPREAD
 
@@ -633,7 +633,7 @@ def test_around_draws_near_the_picture(handlers: CreateHandlers, visitor: Simple
 def test_captions_tell_what_was_drawn(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
     updates = run(handlers, visitor, random_mode=True, batch=4)
     captions = [caption for _, caption in [u for u in updates if "gallery" in u][-1]["gallery"]["value"]]
-    for caption, shot in zip(captions, (plan.shots[0] for plan in engine.plans), strict=True):
+    for caption, shot in zip(captions, (each.shots[0] for each in engine.plans), strict=True):
         assert all(f"{slider} {signed(getattr(shot, slider))}" in caption for slider in SLIDERS)
 
 
