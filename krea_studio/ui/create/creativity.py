@@ -4,13 +4,11 @@ What stands in the box is what is drawn, for every picture; with an empty box ea
 it is drawn. At raw there is neither box nor button.
 """
 
-import logging
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from krea_studio.errors import StudioError
 from krea_studio.recipe.request import (
     RAW,
     Expansion,
@@ -19,15 +17,20 @@ from krea_studio.recipe.request import (
     label,
     parse_request,
 )
+from krea_studio.runs.run import Kind, State
+from krea_studio.runs.runs import Check, Report
 from krea_studio.services import Services
 from krea_studio.studio import draw_seed
 from krea_studio.ui import controls, fragments
 from krea_studio.ui.create import moodboard_choice, style_choice
-from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.notices import guarded, on_stage
+from krea_studio.ui.presenter import Update
+from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.watching import Watch, build_watch
 
 PAGE_LEVEL = "medium"
-logger = logging.getLogger(__name__)
 EXPAND = "Expand the prompt"
+WATCH = "expansions"
 EXPANSION = ("expanded_prompt", "expansion")
 READ = ("prompt", "creativity", *EXPANSION)
 # What handlers here write to, beside the stage.
@@ -51,6 +54,7 @@ def build_creativity(parts: dict[str, Any]) -> None:
         parts["clear_expansion"] = gr.Button("Clear", size="sm", min_width=0, elem_id="clear-expansion")
     # What was written into the box, from what: {"written": as a request has it, "prompt": …, "creativity": …} or None.
     parts["expansion"] = gr.State(None)
+    build_watch(parts, WATCH)
 
 
 def wished(
@@ -82,40 +86,10 @@ def _written_note(expansion: dict[str, Any]) -> str:
 
 
 class CreativityHandlers:
-    """The behaviour of level, button and box, over one studio."""
+    """The behaviour of level and box, over one studio."""
 
     def __init__(self, services: Services) -> None:
-        self._studio = services.studio
-
-    def expanded(
-        self, prompt: str, variant: str, creativity: str, seed: str, random_seed: bool, **beside: Any
-    ) -> Iterator[Update]:
-        """Write the prompt out and show it; with the seed of the first picture, or a new one.
-
-        `beside` are the chosen moodboard and styles, whose words need room.
-        """
-        yield {"expand": gr.update(value="Expanding…", interactive=False)}
-        ready = {"expand": gr.update(value=EXPAND, interactive=True)}
-        try:
-            number = None if random_seed else controls.read_number(seed)
-            request = parse_request(
-                {
-                    "prompt": prompt,
-                    "variant": variant,
-                    "creativity": creativity,
-                    "seed": number,
-                    "moodboard": moodboard_choice.wished(*(beside[name] for name in moodboard_choice.CHOICE)),
-                    "styles": style_choice.wished(beside["chosen_styles"], beside),
-                }
-            )
-            found = self._studio.expand(request, draw_seed() if request.seed is None else request.seed)
-        except StudioError as error:
-            yield {**ready, "stage": shown(fragments.notice(error.message))}
-        except Exception:
-            logger.exception("An expansion from the page failed")
-            yield {**ready, "stage": shown(fragments.notice(fragments.DEFECT))}
-        else:
-            yield {**ready, **self.filled(found, prompt, creativity)}
+        self.services = services
 
     def cleared(self) -> Update:
         """Take the expanded prompt away."""
@@ -165,3 +139,88 @@ class CreativityHandlers:
             "expansion_note": fragments.expansion_note(expansion) if expansion else "",
             "expansion_group": gr.update(visible=expansion is not None),
         }
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written of a prompt at a level."""
+
+    expansion: Expansion
+    prompt: str
+    creativity: str
+
+
+class ExpandHandlers:
+    """The behaviour of the button, which begins a run; the box is filled when that has ended."""
+
+    def __init__(self, visitors: Visitors, box: CreativityHandlers) -> None:
+        self._visitors, self._box = visitors, box
+        self._studio = box.services.studio
+        self._expansions = Watch(box.services.runs, Kind.EXPAND, WATCH)
+
+    def expanded(
+        self,
+        visitor: gr.Request,
+        browser: str,
+        prompt: str,
+        variant: str,
+        creativity: str,
+        seed: str,
+        random_seed: bool,
+        **beside: Any,
+    ) -> Update:
+        """Begin to write the prompt out, with the seed of the first picture or a new one.
+
+        `beside` are the chosen moodboard and styles, whose words need room.
+        """
+
+        def begun() -> Update:
+            request = parse_request(
+                {
+                    "prompt": prompt,
+                    "variant": variant,
+                    "creativity": creativity,
+                    "seed": None if random_seed else controls.read_number(seed),
+                    "moodboard": moodboard_choice.wished(*(beside[name] for name in moodboard_choice.CHOICE)),
+                    "styles": style_choice.wished(beside["chosen_styles"], beside),
+                }
+            )
+            number = draw_seed() if request.seed is None else request.seed
+
+            def work(report: Report, check: Check) -> Written:
+                return Written(self._studio.expand(request, number, check), prompt, creativity)
+
+            person = self._visitors.person(visitor, browser)
+            return {**self._expansions.begin(visitor, person, request.prompt, work), **_working(True)}
+
+        return guarded(begun)
+
+    def follow_expansions(
+        self, visitor: gr.Request, browser: str, expansions_shown: list[str], prompt: str, creativity: str
+    ) -> Update:
+        """What was written comes into the box, unless prompt or level were changed meanwhile."""
+        update: Update = {}
+        runs = self._expansions.look(visitor, self._visitors.person(visitor, browser), expansions_shown)
+        for run in (run for run in runs if run.state.ended):
+            if run.state is not State.DONE:
+                update |= on_stage(run.failure)
+                continue
+            written: Written = run.result
+            if not prompt.strip():  # the page was loaded again
+                update |= {"prompt": written.prompt, "creativity": written.creativity}
+            elif (prompt.strip(), creativity) != (written.prompt.strip(), written.creativity):
+                continue
+            update |= self._box.filled(written.expansion, written.prompt, written.creativity)
+        going_on = any(not run.state.ended for run in runs)
+        return {**update, **_working(going_on), **self._expansions.looked(runs, expansions_shown)}
+
+    def found_again(self, visitor: gr.Request, browser: str) -> Update:
+        """The page was opened: what its visitor expands on another one, or did before, is watched here too."""
+        going_on = self._expansions.going_on(self._visitors.person(visitor, browser))
+        if not going_on:
+            return {"expand": gr.skip()}
+        return {**self._expansions.watch(visitor, [run.id for run in going_on]), **_working(True)}
+
+
+def _working(working: bool) -> Update:
+    return {"expand": gr.update(value="Expanding…" if working else EXPAND, interactive=not working)}

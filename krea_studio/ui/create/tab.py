@@ -21,6 +21,7 @@ from krea_studio.ui.create import moodboard_choice as moodboard
 from krea_studio.ui.create.handlers import CreateHandlers
 from krea_studio.ui.create.recall import RECALLED
 from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.watching import parts_of, shown_of, timer_of
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 LOCKS = tuple(controls.lock_of(slider) for slider in SLIDERS)
@@ -275,20 +276,32 @@ def _wire_creativity(wiring: Wiring, handlers: CreateHandlers) -> None:
         reads=creativity.READ,
         writes=(*creativity.PARTS, "expand"),
     )
-    # A language model takes seconds: it waits in the queue, and the button says that it works.
-    written = wiring.on(
+    expand = creativity.ExpandHandlers(handlers.visitors, handlers.creativity)
+    wiring.at_once(
         parts["expand"].click,
-        handlers.creativity.expanded,
+        expand.expanded,
         reads=(
-            *("prompt", "variant", "creativity", "seed", "random_seed"),
+            *("browser", "prompt", "variant", "creativity", "seed", "random_seed"),
             *moodboard.CHOICE,
             *style_choice.CHOICE,
         ),
-        writes=(*creativity.PARTS, "stage", "expand"),
+        writes=("stage", "expand", timer_of(creativity.WATCH)),
         trigger_mode="once",
     )
-    # Prompt and level may have been changed meanwhile.
-    for event in (written.then, parts["prompt"].change, parts["creativity"].change):
+    wiring.at_once(
+        parts[timer_of(creativity.WATCH)].tick,
+        expand.follow_expansions,
+        reads=("browser", shown_of(creativity.WATCH), "prompt", "creativity"),
+        writes=(*creativity.PARTS, "prompt", "creativity", "stage", "expand", *parts_of(creativity.WATCH)),
+        trigger_mode="once",
+    )
+    wiring.at_once(
+        gr.context.Context.root_block.load,
+        expand.found_again,
+        reads=("browser",),
+        writes=("expand", timer_of(creativity.WATCH)),
+    )
+    for event in (parts["prompt"].change, parts["creativity"].change):
         changed(event)
     wiring.at_once(parts["clear_expansion"].click, handlers.creativity.cleared, reads=(), writes=creativity.PARTS)
 

@@ -6,13 +6,9 @@ writes into a box in which somebody may be typing, unless another board was aske
 """
 
 import functools
-import logging
 import re
 import secrets
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,25 +16,26 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from krea_studio.direction.moodboards import Analysis, Moodboard
-from krea_studio.errors import InvalidRequest, Stopped, StudioError
+from krea_studio.direction.moodboards import Analysis
+from krea_studio.errors import StudioError
 from krea_studio.library.moodboards import Moodboards
+from krea_studio.runs.run import Kind, Run, State
+from krea_studio.runs.runs import Check, Report
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.create.moodboard_choice import choices_of
-from krea_studio.ui.create.references import NOTHING_CAME, kept_picture
+from krea_studio.ui.create.references import NOTHING_CAME
 from krea_studio.ui.moodboards import fragments as moodboard_fragments
-from krea_studio.ui.moodboards.words import NO_WORDS, WORDS, agrees, edited, texts_of, touched
-from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
+from krea_studio.ui.moodboards.view import BoardView, Words, analysis_progress, kept_words_of, look_ids_of
+from krea_studio.ui.moodboards.words import NO_WORDS, agrees, edited, touched
+from krea_studio.ui.notices import guarded, note, problem, visible
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.watching import Watch, over
 
-logger = logging.getLogger(__name__)
-
-Words = dict[str, str]
-
-POLL_SECONDS = 0.25
 EXPORT_NAME_CHARACTERS = 60
+ARCHIVE, PICTURES = "archive", "dropped"  # what an import is begun by
+BEGUN = {ARCHIVE: "Importing …", PICTURES: "Adding pictures …"}
 STOPPED = "Stopped. The moodboard is as it was."
 NOTHING_TO_ANALYZE = "Its pictures are the ones that were analyzed, so there is nothing to analyze."
 ANALYZED_ELSEWHERE = "It was analyzed again meanwhile; these are its looks now. Nothing was switched."
@@ -51,27 +48,14 @@ class MoodboardHandlers:
         self._library, self._visitors = services.library, visitors
         self._studio = services.studio
         self._boards = services.library.moodboards
-        self._references = services.library.references
+        self._analyses = Watch(services.runs, Kind.ANALYZE, "analyses")
+        self._imports = Watch(services.runs, Kind.IMPORT, "imports")
+        self._view = BoardView(services, visitors, self._analyses)
 
-    def refreshed(
-        self, visitor: gr.Request, open_board: str, kept_words: Words | None, chosen: str, **texts: str
-    ) -> Update:
-        """The page was opened, the tab was, or something is done: all as it is now, but no text that was touched."""
-
-        def refreshed() -> Update:
-            if not open_board:
-                return self._first(visitor, chosen)
-            if open_board not in self._boards.names() and not touched(texts, kept_words or NO_WORDS):
-                gone = f"The moodboard «{open_board}» is not there any more."
-                return {**self._first(visitor, chosen), "notice": shown(fragments.notice(gone, "quiet"))}
-            board = self._boards.get(open_board)
-            current = _kept_words(board)
-            unchanged = board.analysis is not None and kept_words is not None and agrees(board.analysis, kept_words)
-            if touched(texts, kept_words or NO_WORDS) or current == kept_words or unchanged:
-                return {**self._lists(board.name, chosen), **self._view(visitor, board)}
-            return self._opened(visitor, board, chosen)
-
-        return self._guarded(open_board, refreshed, clear=False)
+    def refreshed(self, visitor: gr.Request, open_board: str, **state: Any) -> Update:
+        """The page was opened, or the tab: all as it is now, but no text that was touched; what goes on is watched."""
+        update = self._refreshed(visitor, open_board, **state)
+        return over(update, self._going_on(visitor, update.get("open_board", open_board)))
 
     def choose(
         self, visitor: gr.Request, boards: str, open_board: str, kept_words: Words | None, chosen: str, **texts: str
@@ -80,7 +64,7 @@ class MoodboardHandlers:
 
         def opened() -> Update:
             self._leave(visitor, open_board, kept_words, texts)
-            return self._opened(visitor, self._boards.get(boards), chosen)
+            return self._view.opened(visitor, self._boards.get(boards), chosen)
 
         return self._guarded(open_board, opened)
 
@@ -91,21 +75,24 @@ class MoodboardHandlers:
 
         def created() -> Update:
             self._leave(visitor, open_board, kept_words, texts)
-            return {**self._opened(visitor, self._changed_by(visitor).create(board_name), chosen), "board_name": ""}
+            return {
+                **self._view.opened(visitor, self._changed_by(visitor).create(board_name), chosen),
+                "board_name": "",
+            }
 
         return self._guarded(open_board, created)
 
-    def rename(self, visitor: gr.Request, board_name: str, open_board: str, chosen: str, analyzed: str) -> Update:
+    def rename(self, visitor: gr.Request, board_name: str, open_board: str, chosen: str) -> Update:
         """Give the open board another name; the Create tab goes with it."""
 
         def renamed() -> Update:
-            _require_idle(open_board, analyzed)
+            self._view.require_idle(open_board)
             board = self._changed_by(visitor).rename(open_board, board_name)
             follows = board.name if chosen == open_board else None
-            lists = self._lists(board.name, chosen, follows)
+            lists = self._view.lists(board.name, chosen, follows)
             return {
                 **lists,
-                **self._view(visitor, board),
+                **self._view.view(visitor, board),
                 "open_board": board.name,
                 "board_name": "",
                 "confirm": visible(False),
@@ -127,23 +114,15 @@ class MoodboardHandlers:
         """The board shall not be deleted."""
         return {"confirm": visible(False)}
 
-    def delete(self, visitor: gr.Request, open_board: str, chosen: str, analyzed: str) -> Update:
+    def delete(self, visitor: gr.Request, open_board: str, chosen: str) -> Update:
         """Delete the open board; the first one of the others is opened."""
 
         def deleted() -> Update:
-            _require_idle(open_board, analyzed)
+            self._view.require_idle(open_board)
             self._changed_by(visitor).delete(open_board)
-            return self._first(visitor, chosen, follows="" if chosen == open_board else None)
+            return self._view.first(visitor, chosen, follows="" if chosen == open_board else None)
 
         return self._guarded(open_board, deleted)
-
-    def add(self, visitor: gr.Request, open_board: str, dropped: list[str] | None) -> Iterator[Update]:
-        """Add pictures that were dropped, all or none; `refreshed` shows them."""
-        if not dropped:
-            yield {"dropped": None, **self._problem(open_board, NOTHING_CAME)}
-            return
-        yield {"dropped": None, **note(f"Adding {moodboard_fragments.pictures(len(dropped))} …")}
-        yield self._guarded(open_board, lambda: self._added(visitor, open_board, dropped))
 
     def picture_chosen(self, choice: gr.SelectData, image_ids: list[str]) -> Update:
         """A picture was clicked: it can be removed now."""
@@ -158,7 +137,7 @@ class MoodboardHandlers:
     def remove(self, visitor: gr.Request, open_board: str, selected_image: str) -> Update:
         """Take the chosen picture off the board."""
         return self._guarded(
-            open_board, lambda: self._view(visitor, self._changed_by(visitor).remove(open_board, selected_image))
+            open_board, lambda: self._view.view(visitor, self._changed_by(visitor).remove(open_board, selected_image))
         )
 
     def save(self, visitor: gr.Request, open_board: str, kept_words: Words | None, **texts: str) -> Update:
@@ -190,43 +169,51 @@ class MoodboardHandlers:
 
         def switched() -> Update:
             board = self._boards.get(open_board)
-            if _look_ids(board) != look_ids:
-                return {**self._view(visitor, board), **note(ANALYZED_ELSEWHERE)}
+            if look_ids_of(board) != look_ids:
+                return {**self._view.view(visitor, board), **note(ANALYZED_ELSEWHERE)}
             board = self._changed_by(visitor).change_analysis(open_board, switch)
             return {"facts": moodboard_fragments.facts(board, self._studio.analysis_due(board))}
 
         return self._guarded(open_board, switched)
 
-    def analyze(self, visitor: gr.Request, open_board: str, kept_words: Words | None, **texts: str) -> Iterator[Update]:
-        """Analyze the open board; yields how far it is. Closing it gives up. `settled` shows what was found."""
-        try:
+    def analyze(self, visitor: gr.Request, open_board: str, kept_words: Words | None, **texts: str) -> Update:
+        """Begin to analyze the open board, or watch who does already; `follow_analyses` shows what comes of it."""
+
+        def begun() -> Update:
             self._leave(visitor, open_board, kept_words, texts)
-            board = self._changed_by(visitor).get(open_board)
+            board, person = self._changed_by(visitor).get(open_board), self._visitors.person(visitor)
             if not self._studio.analysis_due(board):
-                yield note(NOTHING_TO_ANALYZE)
-                return
-            yield {"analyzed": board.name, **note(""), **_analyzing(True, open_board), "confirm": visible(False)}
-            for share in self._analysis(board.name):
-                yield {"progress": shown(moodboard_fragments.progress(board.name, share))}
-        except StudioError as error:
-            yield self._problem(open_board, error.message)
-        except Exception:
-            logger.exception("An analysis from the page failed")
-            yield self._problem(open_board, fragments.DEFECT)
+                return note(NOTHING_TO_ANALYZE)
+            begun: Update = {}
+            if not self._view.analysis_of(person, board.name):
+                begun = self._analyses.begin(visitor, person, board.name, functools.partial(self._analyzed, board.name))
+            run = self._view.analysis_of(person, board.name)
+            return {
+                **begun,
+                **(self._view.analyzing(visitor, run, open_board) if run else {}),
+                "confirm": visible(False),
+            }
 
-    def stopping(self) -> Update:
-        """Stop was pressed; `settled` follows."""
-        return note(STOPPED)
+        return self._guarded(open_board, begun)
 
-    def settled(self, visitor: gr.Request, open_board: str, analyzed: str, chosen: str) -> Update:
-        """After an analysis, however it ended: the board that was analyzed, if it is still open, and the buttons."""
-        ready = {"analyzed": "", **_analyzing(False, open_board)}
-        if not analyzed or analyzed != open_board:
-            return ready
-        opened = self._guarded(
-            open_board, lambda: self._opened(visitor, self._boards.get(open_board), chosen), clear=False
-        )
-        return {**opened, **{name: _merged(opened.get(name), value) for name, value in ready.items()}}
+    def stopping(self, visitor: gr.Request) -> Update:
+        """Stop was pressed: say so until the analysis has ended, which `follow_analyses` tells."""
+        person = self._visitors.person(visitor)
+        for run in [run for run in self._analyses.look(visitor, person) if not run.state.ended][-1:]:
+            self._analyses.stop(run, person)
+        return {"stop": gr.update(value="Stopping…", interactive=False)}
+
+    def follow_analyses(self, visitor: gr.Request, analyses_shown: list[str], open_board: str, chosen: str) -> Update:
+        """How far the analysis is; when it has ended, the board if it is still open, and the buttons."""
+        runs = self._analyses.look(visitor, self._visitors.person(visitor), analyses_shown)
+        going_on = [run for run in runs if not run.state.ended]
+        update = analysis_progress(going_on[-1]) if going_on else self._view.rested(open_board)
+        for run in (run for run in runs if run.state.ended):
+            if run.title == open_board:
+                opened = functools.partial(self._reopened, visitor, open_board, chosen)
+                update = over(update, self._guarded(open_board, opened, clear=False))
+            update |= self._told(open_board, run)
+        return {**update, **self._analyses.looked(runs, analyses_shown)}
 
     def use(self, open_board: str) -> Update:
         """Choose the open board on the Create tab and go there; refused for one that cannot steer."""
@@ -254,120 +241,98 @@ class MoodboardHandlers:
         # What could not be written must not leave an older zip to be taken instead.
         return {"download": None, **self._guarded(open_board, exported)}
 
-    def import_(self, visitor: gr.Request, open_board: str, archive: str | None) -> Iterator[Update]:
-        """Take in a board from a zip; `imported` opens it."""
-        yield {"archive": None, "imported": "", **note("Importing …" if archive else "")}
-        if archive:
-            yield self._guarded(open_board, lambda: {"imported": self._changed_by(visitor).import_(archive).name})
+    def import_(self, visitor: gr.Request, open_board: str, archive: str | None) -> Update:
+        """Begin to take in a board from a zip; `follow_imports` opens it."""
 
-    def open_imported(self, visitor: gr.Request, imported: str, **state: Any) -> Update:
-        """Open the board that was imported, as if it had been chosen."""
-        return {"imported": "", **(self.choose(visitor, imported, **state) if imported else {})}
+        def begun() -> Update:
+            boards, path = self._changed_by(visitor), Path(archive or "")
+            return {
+                **self._begin_import(visitor, path.name, functools.partial(_imported, boards, path), ARCHIVE),
+                **note(BEGUN[ARCHIVE]),
+            }
 
-    def _first(self, visitor: gr.Request, chosen: str, follows: str | None = None) -> Update:
-        """The first board, opened; the invitation to make one where there is none."""
-        names = self._boards.names()
-        if names:
-            return self._opened(visitor, self._boards.get(names[0]), chosen, follows)
-        nothing = {"open_board": "", "kept_words": None, "confirm": visible(False), **NO_WORDS}
-        buttons = {name: gr.update(interactive=False) for name in ("rename", "delete", "export", "analyze", "use")}
+        return {"archive": None, **(self._guarded(open_board, begun) if archive else note(""))}
+
+    def add(self, visitor: gr.Request, open_board: str, dropped: list[str] | None) -> Update:
+        """Begin to add pictures that were dropped, all or none; `follow_imports` shows them."""
+
+        def begun() -> Update:
+            boards, files = self._changed_by(visitor), dropped or []
+            name = boards.get(open_board).name
+            return {
+                **self._begin_import(visitor, name, functools.partial(_added, boards, name, files), PICTURES),
+                **note(f"Adding {moodboard_fragments.pictures(len(files))} …"),
+            }
+
         return {
-            **self._lists("", chosen, follows),
-            **nothing,
-            **buttons,
-            "no_board": visible(True),
-            "view": visible(False),
+            "dropped": None,
+            **(self._guarded(open_board, begun) if dropped else self._problem(open_board, NOTHING_CAME)),
         }
 
-    def _opened(self, visitor: gr.Request, board: Moodboard, chosen: str, follows: str | None = None) -> Update:
-        """A board with all that belongs to it, its texts included."""
-        may = self._may_change(visitor)
-        return {
-            **self._lists(board.name, chosen, follows),
-            **self._view(visitor, board),
-            **{field: gr.update(value=text, interactive=may) for field, text in texts_of(board.analysis).items()},
-            **{name: gr.update(interactive=may) for name in ("rename", "delete")},
-            "export": gr.update(interactive=True),
-            "open_board": board.name,
-            "kept_words": _kept_words(board),
-            "found": visible(board.analysis is not None),
-            "saved": moodboard_fragments.SAVED_BY_ITSELF,
-            "confirm": visible(False),
-            "no_board": visible(False),
-            "view": visible(True),
-        }
+    def follow_imports(
+        self, visitor: gr.Request, imports_shown: list[str], open_board: str, chosen: str, **words: Any
+    ) -> Update:
+        """What came of imports: a board, which is opened as if it had been chosen, or pictures on one."""
+        update: Update = {}
+        runs = self._imports.look(visitor, self._visitors.person(visitor), imports_shown)
+        state = {"open_board": open_board, "chosen": chosen, **words}
+        for run in (run for run in runs if run.state.ended):
+            if run.state is not State.DONE:
+                update |= self._told(open_board, run)
+            elif self._imports.begun_by(run) == ARCHIVE:
+                update |= self.choose(visitor, run.result, **state)
+            else:
+                update |= {**self._refreshed(visitor, **state), **note(run.result)}
+        return {**update, **self._imports.looked(runs, imports_shown)}
 
-    def _view(self, visitor: gr.Request, board: Moodboard) -> Update:
-        """What is seen of a board, except its texts."""
-        may = self._may_change(visitor)
-        analysis, found, due = board.analysis, bool(board.images), self._studio.analysis_due(board)
-        clusters = analysis.clusters if analysis else ()
-        labels = moodboard_fragments.looks(board)
-        heads = [(board.present(cluster) or cluster.images)[0] for cluster in clusters]
-        picture = functools.partial(kept_picture, self._references)
-        pictures = [(picture(image), f"Picture {place}") for place, image in enumerate(board.images, start=1)]
-        return {
-            "facts": moodboard_fragments.facts(board, due),
-            "pictures": gr.update(value=pictures, visible=found),
-            "image_ids": list(board.images),
-            "selected_image": "",
-            "remove": gr.update(interactive=False, visible=found and may),
-            "palette": moodboard_fragments.palette(analysis),
-            "look_pictures": [(picture(head), label) for head, label in zip(heads, labels, strict=True)],
-            "looks": gr.update(
-                choices=[(label, str(place)) for place, label in enumerate(labels)],
-                value=[str(place) for place, cluster in enumerate(clusters) if cluster.on],
-                interactive=may,
-            ),
-            "look_ids": _look_ids(board),
-            "analyze": gr.update(interactive=found and may, value="Analyze again" if analysis and due else "Analyze"),
-            "use": gr.update(interactive=analysis is not None),
-        }
+    def _refreshed(
+        self, visitor: gr.Request, open_board: str, kept_words: Words | None, chosen: str, **texts: str
+    ) -> Update:
+        def refreshed() -> Update:
+            if not open_board:
+                return self._view.first(visitor, chosen)
+            if open_board not in self._boards.names() and not touched(texts, kept_words or NO_WORDS):
+                gone = f"The moodboard «{open_board}» is not there any more."
+                return {**self._view.first(visitor, chosen), "notice": shown(fragments.notice(gone, "quiet"))}
+            board = self._boards.get(open_board)
+            current = kept_words_of(board)
+            unchanged = board.analysis is not None and kept_words is not None and agrees(board.analysis, kept_words)
+            if touched(texts, kept_words or NO_WORDS) or current == kept_words or unchanged:
+                return {**self._view.lists(board.name, chosen), **self._view.view(visitor, board)}
+            return self._view.opened(visitor, board, chosen)
 
-    def _lists(self, name: str, chosen: str, follows: str | None = None) -> Update:
-        """Both lists of boards: the tab's own shows `name`, the Create tab's keeps its choice or goes to `follows`."""
-        names = self._boards.names()
-        current = chosen if follows is None else follows
-        # A recipe may have chosen a board that is gone.
-        gone = [current] if current and current not in names else []
-        value = {} if follows is None else {"value": follows}
-        return {
-            "boards": gr.update(choices=names, value=name or None),
-            "chosen": gr.update(choices=choices_of([*names, *gone]), **value),
-        }
+        return self._guarded(open_board, refreshed, clear=False)
 
-    def _added(self, visitor: gr.Request, open_board: str, files: list[str]) -> Update:
-        before = len(self._boards.get(open_board).images)
-        # Others may add to the board at the same time.
-        added = min(len(self._changed_by(visitor).add(open_board, files).images) - before, len(files))
-        known = len(files) - added
-        told = f"{moodboard_fragments.pictures(added)} added." if added else "Nothing added."
-        return note(told + (f" {moodboard_fragments.pictures(known)} on the board already." if known else ""))
+    def _going_on(self, visitor: gr.Request, open_board: str) -> Update:
+        """What the visitor began on another page, or on this one before it was loaded again, is watched here too."""
+        person = self._visitors.person(visitor)
+        update: Update = {}
+        for run in self._analyses.going_on(person)[-1:]:
+            update |= self._view.analyzing(visitor, run, open_board)
+        known = {run.id for run in self._imports.look(visitor, person)}
+        for run in self._imports.going_on(person):
+            told = {} if run.id in known else note(BEGUN[self._imports.begun_by(run)])
+            update |= {**self._imports.watch(visitor, [run.id]), **told}
+        return update
 
-    def _may_change(self, visitor: gr.Request) -> bool:
-        return self._visitors.person(visitor).may_change_library
+    def _begin_import(self, visitor: gr.Request, title: str, work: Callable[[Report, Check], str], by: str) -> Update:
+        return self._imports.begin(visitor, self._visitors.person(visitor), title, work, by)
+
+    def _reopened(self, visitor: gr.Request, name: str, chosen: str) -> Update:
+        return self._view.opened(visitor, self._boards.get(name), chosen)
+
+    def _analyzed(self, name: str, report: Report, check: Check) -> str:
+        return self._studio.analyze(name, report, check).name
+
+    def _told(self, open_board: str, run: Run) -> Update:
+        """How a run ended, unless it is done."""
+        if run.state is State.STOPPED:
+            return note(STOPPED)
+        return self._problem(open_board, run.failure) if run.failure else {}
 
     def _changed_by(self, visitor: gr.Request) -> Moodboards:
         """The boards, for a visitor who may change them."""
         return self._library.moodboards_for(self._visitors.person(visitor))
-
-    def _analysis(self, name: str) -> Iterator[float]:
-        """The share that is done, again and again until it is; closing the iterator ends the analysis."""
-        shares, given_up = deque([0.0], maxlen=1), threading.Event()
-
-        def check() -> None:
-            if given_up.is_set():
-                raise Stopped(STOPPED)
-
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="moodboard-analysis") as worker:
-            running = worker.submit(self._studio.analyze, name, shares.append, check)
-            try:
-                while not running.done():
-                    yield shares[0]
-                    wait([running], POLL_SECONDS)
-            finally:
-                given_up.set()
-        running.result()
 
     def _save(
         self, visitor: gr.Request, open_board: str, kept_words: Words | None, texts: Words
@@ -408,35 +373,19 @@ class MoodboardHandlers:
         return update
 
 
-def _kept_words(board: Moodboard) -> Words | None:
-    """The texts that are in the boxes and saved; None for a board without an analysis."""
-    return texts_of(board.analysis) if board.analysis else None
+def _imported(boards: Moodboards, archive: Path, report: Report, check: Check) -> str:
+    """The name of the board in a zip, which is in the library now."""
+    return boards.import_(archive).name
 
 
-def _look_ids(board: Moodboard) -> list[str]:
-    return [cluster.representative for cluster in board.analysis.clusters] if board.analysis else []
-
-
-def _require_idle(open_board: str, analyzed: str) -> None:
-    """Raise InvalidRequest for a board whose analysis would find no board of its name when it is done."""
-    if analyzed and open_board == analyzed:
-        raise InvalidRequest(f"«{analyzed}» is being analyzed — wait until that is done, or stop it")
-
-
-def _analyzing(running: bool, open_board: str) -> Update:
-    """The buttons, and the words, which the analysis is about to replace."""
-    return {
-        "analyze": visible(not running),
-        "stop": visible(running),
-        "progress": gr.update(**HIDDEN),
-        **{name: gr.update(interactive=not running) for name in (*WORDS, "looks")},
-        **{name: gr.update(interactive=not running and bool(open_board)) for name in ("rename", "delete")},
-    }
-
-
-def _merged(first: Any, second: Any) -> Any:
-    """Two updates of one part, the second of which counts where both say something."""
-    return {**first, **second} if isinstance(first, dict) and isinstance(second, dict) else second
+def _added(boards: Moodboards, name: str, files: list[str], report: Report, check: Check) -> str:
+    """How many of these pictures are new on a board, in words."""
+    before = len(boards.get(name).images)
+    # Others may add to the board at the same time.
+    added = min(len(boards.add(name, files).images) - before, len(files))
+    known = len(files) - added
+    told = f"{moodboard_fragments.pictures(added)} added." if added else "Nothing added."
+    return told + (f" {moodboard_fragments.pictures(known)} on the board already." if known else "")
 
 
 def _file_name(name: str) -> str:

@@ -1,7 +1,7 @@
 """The Moodboards tab: boards on one side, what is on the chosen one beside it, and how both are wired.
 
 It reads as Create does: choosing and doing in a panel, pictures and what was found in them at its side, all below each
-other on a phone. Behaviour is in `moodboard_handlers`. Analyses and files wait in lines of their own, so that nobody's
+other on a phone. Behaviour is in `handlers`. Analyses and files are runs of their own (`watching`), so that nobody's
 picture waits for somebody's moodboard.
 """
 
@@ -12,6 +12,7 @@ from krea_studio.ui.moodboards import fragments as moodboard_fragments
 from krea_studio.ui.moodboards.handlers import MoodboardHandlers
 from krea_studio.ui.moodboards.words import HINTS, LABELS, WORDS
 from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.watching import build_watch, parts_of, shown_of, timer_of
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 # What handlers read and write, in groups that go together.
@@ -22,13 +23,13 @@ VIEW = (
     "facts", "pictures", "image_ids", "selected_image", "remove", "palette", "look_pictures", "looks", "look_ids",
     "analyze", "use",
 )  # fmt: skip
+ANALYZING = (timer_of("analyses"), "stop", "progress")
 OPENED = (
-    *NOTICE, *VIEW, *OPEN, "chosen", "rename", "delete", "export", "found", "saved", "confirm", "no_board", "view",
+    *NOTICE, *VIEW, *OPEN, *ANALYZING, "chosen", "rename", "delete", "export", "found", "saved", "confirm", "no_board",
+    "view",
 )  # fmt: skip
-ANALYZING = ("analyzed", "stop", "progress")
 
-ANALYSES_AT_ONCE = 2
-FILES_AT_ONCE = 4
+EXPORTS_AT_ONCE = 4
 PRESS_DOWNLOAD = "() => document.querySelector('#board-download')?.click()"
 
 
@@ -152,13 +153,19 @@ def _keep_in_mind(parts: Parts) -> None:
     parts["kept_words"] = gr.JSON(None, visible=False)
     # Only ids are kept on the server: the browser is never asked which files it shows.
     parts["image_ids"], parts["look_ids"], parts["selected_image"] = gr.State([]), gr.State([]), gr.State("")
-    parts["analyzed"], parts["imported"] = gr.State(""), gr.State("")
+    build_watch(parts, "analyses")
+    build_watch(parts, "imports")
 
 
 def _wire_boards(wiring: Wiring, handlers: MoodboardHandlers) -> None:
     parts, at_once = wiring.parts, wiring.at_once
     page = gr.context.Context.root_block
-    at_once(any_of(page.load, parts["tab"].select), handlers.refreshed, reads=OPEN_AND_CHOSEN, writes=OPENED)
+    at_once(
+        any_of(page.load, parts["tab"].select),
+        handlers.refreshed,
+        reads=OPEN_AND_CHOSEN,
+        writes=(*OPENED, timer_of("imports")),
+    )
     at_once(parts["boards"].input, handlers.choose, reads=("boards", *OPEN_AND_CHOSEN), writes=OPENED)
     at_once(
         any_of(parts["create"].click, parts["board_name"].submit),
@@ -170,43 +177,49 @@ def _wire_boards(wiring: Wiring, handlers: MoodboardHandlers) -> None:
     at_once(
         parts["rename"].click,
         handlers.rename,
-        reads=("board_name", "open_board", "chosen", "analyzed"),
+        reads=("board_name", "open_board", "chosen"),
         writes=(*OPENED, "board_name"),
     )
     at_once(
         parts["delete"].click, handlers.ask_delete, reads=("open_board",), writes=(*NOTICE, "confirm", "confirm_text")
     )
     at_once(parts["keep_board"].click, handlers.keep_board, reads=(), writes=("confirm",))
-    at_once(parts["really_delete"].click, handlers.delete, reads=("open_board", "chosen", "analyzed"), writes=OPENED)
+    at_once(parts["really_delete"].click, handlers.delete, reads=("open_board", "chosen"), writes=OPENED)
     at_once(
         parts["use"].click, handlers.use, reads=("open_board",), writes=(*NOTICE, "chosen", "recalled_content", "tabs")
     )
 
 
 def _wire_files(wiring: Wiring, handlers: MoodboardHandlers) -> None:
-    parts = wiring.parts
-    line = {"concurrency_id": "moodboard-files", "concurrency_limit": FILES_AT_ONCE}
-    added = wiring.on(
+    parts, at_once = wiring.parts, wiring.at_once
+    at_once(
         parts["dropped"].upload,
         handlers.add,
         reads=("open_board", "dropped"),
-        writes=(*NOTICE, "dropped"),
+        writes=(*NOTICE, timer_of("imports"), "dropped"),
         trigger_mode="multiple",
-        **line,
     )
-    wiring.at_once(added.then, handlers.refreshed, reads=OPEN_AND_CHOSEN, writes=OPENED)
-    imported = wiring.on(
+    at_once(
         parts["archive"].upload,
         handlers.import_,
         reads=("open_board", "archive"),
-        writes=(*NOTICE, "archive", "imported"),
-        **line,
+        writes=(*NOTICE, timer_of("imports"), "archive"),
+        trigger_mode="multiple",
     )
-    wiring.at_once(
-        imported.then, handlers.open_imported, reads=("imported", *OPEN_AND_CHOSEN), writes=(*OPENED, "imported")
+    at_once(
+        parts[timer_of("imports")].tick,
+        handlers.follow_imports,
+        reads=(shown_of("imports"), *OPEN_AND_CHOSEN),
+        writes=(*OPENED, *parts_of("imports")),
+        trigger_mode="once",
     )
     exported = wiring.on(
-        parts["export"].click, handlers.export, reads=("open_board",), writes=(*NOTICE, "download"), **line
+        parts["export"].click,
+        handlers.export,
+        reads=("open_board",),
+        writes=(*NOTICE, "download"),
+        concurrency_id="moodboard-exports",
+        concurrency_limit=EXPORTS_AT_ONCE,
     )
     exported.then(None, js=PRESS_DOWNLOAD, api_visibility="private")
 
@@ -238,24 +251,22 @@ def _wire_contents(wiring: Wiring, handlers: MoodboardHandlers) -> None:
 
 
 def _wire_analysis(wiring: Wiring, handlers: MoodboardHandlers) -> None:
-    parts = wiring.parts
-    analysis = wiring.on(
+    parts, at_once = wiring.parts, wiring.at_once
+    at_once(
         parts["analyze"].click,
         handlers.analyze,
         reads=OPEN,
         writes=(*NOTICE, *ANALYZING, "analyze", "looks", "rename", "delete", "confirm", *WORDS),
         trigger_mode="once",
-        concurrency_id="moodboard-analyses",
-        concurrency_limit=ANALYSES_AT_ONCE,
     )
-    # Also after an analysis that was stopped.
-    wiring.at_once(
-        analysis.then,
-        handlers.settled,
-        reads=("open_board", "analyzed", "chosen"),
-        writes=(*OPENED, *ANALYZING),
+    at_once(parts["stop"].click, handlers.stopping, reads=(), writes=("stop",))
+    at_once(
+        parts[timer_of("analyses")].tick,
+        handlers.follow_analyses,
+        reads=(shown_of("analyses"), "open_board", "chosen"),
+        writes=(*OPENED, *parts_of("analyses")),
+        trigger_mode="once",
     )
-    wiring.at_once(parts["stop"].click, handlers.stopping, reads=(), writes=("notice",), cancels=[analysis])
 
 
 def _button(label: str, element: str) -> gr.Button:

@@ -5,8 +5,10 @@ identity, and what is refused changes nothing. On a shared page strangers use st
 changes something asks who is there, whatever the page shows.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import functools
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,16 @@ from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, fou
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.library.styles import Styles
 from krea_studio.recipe.variants import VARIANTS
+from krea_studio.runs.run import Kind, Run, State
+from krea_studio.runs.runs import Check, Report
 from krea_studio.services import Services
-from krea_studio.style_intake import Report
 from krea_studio.ui.create.style_choice import Chosen, StyleChoiceHandlers
 from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.styles import fragments as style_fragments
 from krea_studio.ui.styles.pictures import cover_or_tile
 from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.watching import Watch, over, timer_of
 
 TEXTS = ("trigger", "suggested_prompt")
 ALL, FAVOURITES, TO_DOWNLOAD = "all", "favourites", "official"
@@ -41,6 +45,14 @@ OFFICIAL_KEY = "official:"
 Style = StyleCard | OfficialStyle
 
 
+@dataclass(frozen=True)
+class Imported:
+    """What came of a file: the style, unless the doctor refused it, and his lines."""
+
+    card: StyleCard | None
+    lines: list[str]
+
+
 class StyleHandlers:
     """The tab's behaviour, over one set of services and the page's visitors."""
 
@@ -51,9 +63,13 @@ class StyleHandlers:
         self._engine = services.engine
         self._choice = StyleChoiceHandlers(services)
         self._visitors = visitors
+        self._imports = Watch(services.runs, Kind.IMPORT, "imports")
 
     def refreshed(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Update:
-        """The page was opened or the tab was: all as it is now, but no text in which somebody may be writing."""
+        """The page was opened, or the tab: all as it is now, but no text in which somebody may be writing.
+
+        Imports that go on are watched.
+        """
 
         def refreshed() -> Update:
             styles = self._all()
@@ -63,7 +79,7 @@ class StyleHandlers:
             return {**self._view(visitor, style), **self._looked_for(open_style, search, show)}
 
         # What was said of an import stays.
-        return self._guarded(refreshed, clear=False)
+        return over(self._guarded(refreshed, clear=False), self._going_on(visitor))
 
     def looked_for(self, open_style: str, search: str, show: str) -> Update:
         """Words or filter changed: the cards that are meant."""
@@ -174,35 +190,53 @@ class StyleHandlers:
 
         return self._guarded(deleted)
 
-    def imported(self, visitor: gr.Request, dropped: str | None, search: str, show: str) -> Iterator[Update]:
-        """Take in an uploaded file if the doctor accepts it; it does not stay among the uploads."""
+    def imported(self, visitor: gr.Request, dropped: str | None) -> Update:
+        """Begin to take in an uploaded file if the doctor accepts it; it does not stay among the uploads."""
         if not dropped:
-            yield {"dropped": None}
-            return
+            return {"dropped": None}
         path = Path(dropped)
-        yield {"dropped": None, **note(f"Examining {path.name} …")}
-        try:
-            yield {**self._guarded(lambda: self._examined(visitor, path, search, show)), "dropped": None}
-        finally:
-            if path.is_relative_to(get_upload_folder()):
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
 
-    def fetched(self, visitor: gr.Request, repository: str, search: str, show: str) -> Iterator[Update]:
-        """Take in the style of a repository on the Hub, if the doctor accepts it."""
-        yield {"fetch": gr.update(value="Adding…", interactive=False), **note("Asking the Hub …")}
-        update = self._downloaded(visitor, search, show, lambda: self._intake.import_from_hub(repository or ""))
-        emptied = {"repository": ""} if "open_style" in update else {}
-        yield {**update, **emptied, "fetch": gr.update(value="Add", interactive=True)}
+        def work(report: Report, check: Check) -> Imported:
+            try:
+                return self._examined(path)
+            finally:
+                _discard(path)
 
-    def downloaded(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Iterator[Update]:
-        """Download the open one of Krea's own styles."""
-        yield {"download": gr.update(value="Downloading…", interactive=False), **note("")}
+        begun = self._begin(visitor, path.name, work, "dropped", f"Examining {path.name} …")
+        if timer_of("imports") not in begun:
+            _discard(path)
+        return {**begun, "dropped": None}
+
+    def fetched(self, visitor: gr.Request, repository: str) -> Update:
+        """Begin to take in the style of a repository on the Hub, if the doctor accepts it."""
+        wanted = repository or ""
+
+        def work(report: Report, check: Check) -> Imported:
+            card, found = self._intake.import_from_hub(wanted)
+            return Imported(card, found.lines())
+
+        return self._begin(visitor, wanted, work, "fetch", "Asking the Hub …")
+
+    def downloaded(self, visitor: gr.Request, open_style: str) -> Update:
+        """Begin to download the open one of Krea's own styles."""
         name = open_style.removeprefix(OFFICIAL_KEY)
-        update = self._downloaded(visitor, search, show, lambda: self._intake.install(name))
-        ready = gr.update(value="Download", interactive=True)
-        # What came may show another style, whose view says whether the button is there at all.
-        yield {**update, "download": {**ready, **update.get("download", {})}}
+
+        def work(report: Report, check: Check) -> Imported:
+            card, found = self._intake.install(name)
+            return Imported(card, found.lines())
+
+        return self._begin(visitor, name, work, "download")
+
+    def follow_imports(
+        self, visitor: gr.Request, imports_shown: list[str], open_style: str, search: str, show: str
+    ) -> Update:
+        """What came of imports: the style, opened, or why there is none."""
+        update: Update = {}
+        runs = self._imports.look(visitor, self._visitors.person(visitor), imports_shown)
+        for run in (run for run in runs if run.state.ended):
+            update |= self._guarded(functools.partial(self._ended, visitor, run, search, show))
+        buttons = _buttons([self._imports.begun_by(run) for run in runs if not run.state.ended])
+        return {**over(update, buttons), **self._imports.looked(runs, imports_shown)}
 
     def folder_taken_in(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Update:
         """Take in what is new in the settings' folder of styles; who may change styles is told what was refused."""
@@ -224,26 +258,52 @@ class StyleHandlers:
             return notice
         return {**self.refreshed(visitor, open_style, search, show), **self._list(), **notice}
 
-    def _examined(self, visitor: gr.Request, path: Path, search: str, show: str) -> Update:
-        self._changed_by(visitor)
-        report = self._intake.inspect(path)
-        if report.accepted:
-            return self._taken_in(visitor, self._intake.take(report), report, search, show)
-        refusal = problem(f"{path.name} is no style that works here — its report says why; nothing was kept")
-        return {**refusal, "refusal": shown(style_fragments.refused(report.lines()))}
-
-    def _downloaded(
-        self, visitor: gr.Request, search: str, show: str, take: Callable[[], tuple[StyleCard, Report]]
+    def _begin(
+        self, visitor: gr.Request, title: str, work: Callable[[Report, Check], Imported], by: str, told: str = ""
     ) -> Update:
-        def downloaded() -> Update:
+        """Begin an import for somebody who may change styles, and say `told`; `by` is the part that was used."""
+
+        def begun() -> Update:
             self._changed_by(visitor)
-            return self._taken_in(visitor, *take(), search, show)
+            person = self._visitors.person(visitor)
+            timer = self._imports.begin(visitor, person, title, work, by)
+            return {**timer, **self._working(visitor), **note(told)}
 
-        return self._guarded(downloaded)
+        return self._guarded(begun)
 
-    def _taken_in(self, visitor: gr.Request, card: StyleCard, report: Report, search: str, show: str) -> Update:
-        opened = self._opened(visitor, card, search, show, report.lines())
-        return {**opened, **self._list(), **note(f"«{card.name}» is in the library.")}
+    def _working(self, visitor: gr.Request) -> Update:
+        """The buttons as the imports have them that this page watches."""
+        runs = self._imports.look(visitor, self._visitors.person(visitor))
+        return _buttons([self._imports.begun_by(run) for run in runs if not run.state.ended])
+
+    def _going_on(self, visitor: gr.Request) -> Update:
+        """What the visitor began on another page, or on this one before it was loaded again, is watched here too."""
+        person = self._visitors.person(visitor)
+        known = {run.id for run in self._imports.look(visitor, person)}
+        update: Update = {}
+        for run in self._imports.going_on(person):
+            told = {} if run.id in known else note(f"Adding {run.title} …")
+            update |= {**self._imports.watch(visitor, [run.id]), **told}
+        return {**update, **self._working(visitor)} if update else {}
+
+    def _examined(self, path: Path) -> Imported:
+        found = self._intake.inspect(path)
+        return Imported(self._intake.take(found) if found.accepted else None, found.lines())
+
+    def _ended(self, visitor: gr.Request, run: Run, search: str, show: str) -> Update:
+        if run.state is not State.DONE:
+            return problem(run.failure)
+        found: Imported = run.result
+        if found.card is None:
+            refusal = problem(f"{run.title} is no style that works here — its report says why; nothing was kept")
+            return {**refusal, "refusal": shown(style_fragments.refused(found.lines))}
+        emptied = {"repository": ""} if self._imports.begun_by(run) == "fetch" else {}
+        return {
+            **self._opened(visitor, found.card, search, show, found.lines),
+            **self._list(),
+            **note(f"«{found.card.name}» is in the library."),
+            **emptied,
+        }
 
     def _covered(self, visitor: gr.Request, open_style: str, search: str, show: str, picture: str) -> Update:
         card = self._changeable(visitor, open_style)
@@ -346,6 +406,19 @@ class StyleHandlers:
         """What `action` gives, without the last notice; or a notice of what was wrong."""
         cleared = note("") | {"refusal": gr.update(**HIDDEN)} if clear else {}
         return guarded(lambda: {**cleared, **action()}, problem)
+
+
+def _buttons(begun_by: Collection[str]) -> Update:
+    """The buttons that say when they work; `begun_by` are those of the imports that go on."""
+    texts = {"fetch": ("Add", "Adding…"), "download": ("Download", "Downloading…")}
+    return {part: gr.update(value=texts[part][part in begun_by], interactive=part not in begun_by) for part in texts}
+
+
+def _discard(upload: Path) -> None:
+    """Remove a file if it is among the uploads."""
+    if upload.is_relative_to(get_upload_folder()):
+        with suppress(OSError):
+            upload.unlink(missing_ok=True)
 
 
 def _key(style: Style) -> str:

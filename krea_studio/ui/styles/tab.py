@@ -1,8 +1,8 @@
 """The Styles tab: the library as cards, the chosen one beside them, and how both are wired.
 
 It reads as the other tabs do: what is chosen and done in a panel, many pictures at its side, all below each other on a
-phone. Behaviour is in `style_handlers`. Files and downloads wait in a line of their own, so that nobody's picture waits
-for somebody's style.
+phone. Behaviour is in `handlers`. Files and downloads are runs of their own (`watching`), so that nobody's picture
+waits for somebody's style.
 """
 
 import gradio as gr
@@ -14,6 +14,7 @@ from krea_studio.ui.create import style_choice
 from krea_studio.ui.styles import fragments as style_fragments
 from krea_studio.ui.styles.handlers import ALL, FILTERS, TEXTS, StyleHandlers
 from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.watching import build_watch, shown_of, timer_of
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 # What handlers read and write, in groups that go together.
@@ -27,9 +28,9 @@ VIEW = (
 )  # fmt: skip
 RIGHTS = ("adding", "shared_note")
 OPENED = (*NOTICE, *GRID, *VIEW, *TEXTS, "save", *RIGHTS, "add_style")
+IMPORTING = (timer_of("imports"), "fetch", "download")
 FOLLOWED = (*OPENED, *style_choice.STYLES)
 
-IMPORTS_AT_ONCE = 1
 SHOW_QUESTION = "() => document.querySelector('#style-confirm')?.scrollIntoView({ block: 'nearest' })"
 
 
@@ -43,6 +44,7 @@ def build_styles_tab(services: Services, visitors: Visitors, tabs: gr.Tabs, crea
     with gr.Tab("Styles", id="styles") as parts["tab"]:
         # In the page, not on the server: it comes with the texts that it belongs to, however late they come.
         parts["open_style"] = gr.Textbox("", visible=False)
+        build_watch(parts, "imports")
         with gr.Row(elem_id="styles"):
             with gr.Column(elem_id="style-panel", min_width=0):
                 _open(parts)
@@ -162,7 +164,12 @@ def _grid(parts: Parts) -> None:
 def _wire_looking(wiring: Wiring, handlers: StyleHandlers) -> None:
     parts, at_once = wiring.parts, wiring.at_once
     page = gr.context.Context.root_block
-    at_once(any_of(page.load, parts["tab"].select), handlers.refreshed, reads=("open_style", *LOOKING), writes=OPENED)
+    at_once(
+        any_of(page.load, parts["tab"].select),
+        handlers.refreshed,
+        reads=("open_style", *LOOKING),
+        writes=(*OPENED, *IMPORTING),
+    )
     at_once(
         any_of(parts["search"].change, parts["show"].input),
         handlers.looked_for,
@@ -221,31 +228,43 @@ def _wire_changes(wiring: Wiring, handlers: StyleHandlers) -> None:
 
 
 def _wire_imports(wiring: Wiring, handlers: StyleHandlers) -> None:
-    parts = wiring.parts
-    line = {"concurrency_id": "style-imports", "concurrency_limit": IMPORTS_AT_ONCE, "trigger_mode": "once"}
+    parts, at_once = wiring.parts, wiring.at_once
     # Not when the page is opened: Gradio closes the stream of events after the last queued one, and a run that is begun
     # at that moment would be cut off. What lies there then was taken in when the server started.
     wiring.on(
         parts["tab"].select,
         handlers.folder_taken_in,
         reads=("open_style", *LOOKING),
-        writes=OPENED,
-        **line,
+        writes=(*OPENED, *IMPORTING),
+        trigger_mode="once",
+        concurrency_id="style-folder",
+        concurrency_limit=1,
     )
-    wiring.on(
-        parts["dropped"].upload, handlers.imported, reads=("dropped", *LOOKING), writes=(*OPENED, "dropped"), **line
+    at_once(
+        parts["dropped"].upload,
+        handlers.imported,
+        reads=("dropped",),
+        writes=(*NOTICE, *IMPORTING, "dropped"),
+        trigger_mode="multiple",
     )
-    wiring.on(
+    at_once(
         any_of(parts["fetch"].click, parts["repository"].submit),
         handlers.fetched,
-        reads=("repository", *LOOKING),
-        writes=(*OPENED, "repository", "fetch"),
-        **line,
+        reads=("repository",),
+        writes=(*NOTICE, *IMPORTING),
+        trigger_mode="once",
     )
-    wiring.on(
+    at_once(
         parts["download"].click,
         handlers.downloaded,
-        reads=("open_style", *LOOKING),
-        writes=OPENED,
-        **line,
+        reads=("open_style",),
+        writes=(*NOTICE, *IMPORTING),
+        trigger_mode="once",
+    )
+    at_once(
+        parts[timer_of("imports")].tick,
+        handlers.follow_imports,
+        reads=(shown_of("imports"), "open_style", *LOOKING),
+        writes=(*OPENED, *IMPORTING, shown_of("imports"), "repository"),
+        trigger_mode="once",
     )

@@ -19,21 +19,29 @@ from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import FIRST_WEIGHTS
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, default, parse_request
+from krea_studio.runs.run import Kind
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.create import moodboard_choice, style_choice
+from krea_studio.ui.create.creativity import EXPAND, PARTS, WATCH, ExpandHandlers
 from krea_studio.ui.create.handlers import NEAR_SPREAD, NOT_FIELDS, CreateHandlers
 from krea_studio.ui.create.references import STRENGTHS, USUAL_STRENGTH
 from krea_studio.ui.create.runs import Watched
 from krea_studio.ui.create.style_choice import TRIGGERS, USUAL_WEIGHT, WEIGHTS
 from krea_studio.ui.create.tab import LOCKS, RUN_CONTROLS
 from krea_studio.ui.fragments import DEFECT
-from krea_studio.ui.server.launch import build_demo
 from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.watching import shown_of, timer_of
 from tests.doubles import drawn, picture
 from tests.ui.conftest import PageEngine
 
 BROWSER = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def page() -> SimpleNamespace:
+    """A visitor's page, which is known by its session."""
+    return SimpleNamespace(username=None, session_hash="one")
 
 
 @pytest.fixture
@@ -386,11 +394,33 @@ def test_a_recipe_of_other_weights_is_told(
 
 
 class TestCreativity:
-    def expanded(self, handlers: CreateHandlers, **changed: Any) -> dict[str, Any]:
+    def begun(self, expand: ExpandHandlers, visitor: SimpleNamespace, **changed: Any) -> dict[str, Any]:
         fields = {"prompt": "a fox", "variant": "turbo", "creativity": "medium", "seed": "7", "random_seed": False}
         fields |= {name: values()[name] for name in (*moodboard_choice.CHOICE, *style_choice.CHOICE)}
-        working, update = handlers.creativity.expanded(**{**fields, **changed})
-        assert working["expand"]["interactive"] is False and update["expand"]["interactive"] is True
+        return expand.expanded(visitor, **{"browser": "", **fields, **changed})
+
+    def followed(self, expand: ExpandHandlers, visitor: SimpleNamespace, **now: Any) -> dict[str, Any]:
+        """What the timer draws after every run has ended."""
+        runs = expand._box.services.runs
+        for run in runs.of(kind=Kind.EXPAND):
+            while not run.state.ended:
+                run = runs.watch(run.id, since=run.version, seconds=60)
+        box = {"browser": "", "expansions_shown": [], "prompt": "a fox", "creativity": "medium"}
+        return expand.follow_expansions(visitor, **{**box, **now})
+
+    def expanded(self, handlers: CreateHandlers, **changed: Any) -> dict[str, Any]:
+        """What pressing the button shows in the end."""
+        visitor = SimpleNamespace(username=None, session_hash="one")
+        expand = ExpandHandlers(handlers.visitors, handlers.creativity)
+        update = self.begun(expand, visitor, **changed)
+        if "stage" in update:
+            return update
+        assert (update["expand"]["value"], update["expand"]["interactive"]) == ("Expanding…", False)
+        assert update[timer_of(WATCH)]["active"] is True
+        now = {name: changed[name] for name in ("prompt", "creativity") if name in changed}
+        update = self.followed(expand, visitor, **now)
+        assert (update["expand"]["value"], update["expand"]["interactive"]) == (EXPAND, True)
+        assert update[timer_of(WATCH)]["active"] is False
         return update
 
     def test_the_expanded_prompt_is_shown_and_drawn_as_it_stands(
@@ -427,15 +457,66 @@ class TestCreativity:
         assert "expanded_prompt" not in same and same["expansion_group"]["visible"] is True
         assert same["expansion_note"] == shown["expansion_note"], "what was told of another prompt is told no longer"
 
-    def test_what_was_changed_while_the_writer_wrote_is_looked_at_afterwards(self, services: Services) -> None:
-        dependencies = build_demo(services).config["dependencies"]
-        (expand,) = (each for each in dependencies if each["api_name"] == "expanded")
-        after = [each for each in dependencies if each["trigger_after"] == expand["id"]]
-        assert [each["api_name"].startswith("changed") for each in after] == [True]
+    @pytest.mark.parametrize("now", [{"prompt": "a whale"}, {"creativity": "high"}, {"creativity": "raw"}])
+    def test_what_was_changed_while_the_writer_wrote_leaves_the_box_alone(
+        self, handlers: CreateHandlers, page: SimpleNamespace, now: dict[str, str]
+    ) -> None:
+        expand = ExpandHandlers(handlers.visitors, handlers.creativity)
+        self.begun(expand, page)
+        update = self.followed(expand, page, **now)
+        assert not set(update) & {*PARTS, "prompt", "creativity", "stage"}
+        assert update["expand"]["interactive"] is True
+
+    def test_the_button_says_that_it_works_until_the_text_is_there(
+        self, handlers: CreateHandlers, page: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        released, studio = threading.Event(), handlers.services.studio
+        expand, write = ExpandHandlers(handlers.visitors, handlers.creativity), studio.expand
+        monkeypatch.setattr(studio, "expand", lambda *arguments: write(*arguments) if released.wait(60) else None)
+        self.begun(expand, page)
+        update = expand.follow_expansions(page, "", [], "a fox", "medium")
+        assert update["expand"]["value"] == "Expanding…" and update[timer_of(WATCH)]["active"] is True
+        assert not set(update) & set(PARTS)
+        released.set()
+        update = self.followed(expand, page)
+        assert "fox" in update["expanded_prompt"]
+        again = self.followed(expand, page, expansions_shown=update[shown_of(WATCH)])
+        assert not set(again) & {*PARTS, "stage"}, "it comes once"
+
+    def test_a_page_that_is_loaded_again_gets_prompt_level_and_text(
+        self, handlers: CreateHandlers, page: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        released, studio = threading.Event(), handlers.services.studio
+        expand, write = ExpandHandlers(handlers.visitors, handlers.creativity), studio.expand
+        monkeypatch.setattr(studio, "expand", lambda *arguments: write(*arguments) if released.wait(60) else None)
+        self.begun(expand, page, creativity="high")
+        loaded = SimpleNamespace(username=None, session_hash="two")
+        assert expand.found_again(loaded, "")["expand"]["value"] == "Expanding…"
+        released.set()
+        update = self.followed(expand, loaded, prompt="")
+        assert (update["prompt"], update["creativity"]) == ("a fox", "high")
+        assert update["expansion"]["prompt"] == "a fox" and "fox" in update["expanded_prompt"]
+        later = SimpleNamespace(username=None, session_hash="three")
+        assert timer_of(WATCH) not in expand.found_again(later, "")
+
+    def test_a_stranger_sees_no_other_s_expansion(
+        self, services: Services, page: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        released = threading.Event()
+        handlers = CreateHandlers(services, Visitors(shared=True))
+        expand = ExpandHandlers(handlers.visitors, handlers.creativity)
+        monkeypatch.setattr(services.studio, "expand", lambda *arguments: released.wait(60))
+        for browser in (BROWSER, ""):
+            self.begun(expand, page, browser=browser)
+        other = SimpleNamespace(username=None, session_hash="two")
+        for browser in ("f" * 32, ""):
+            assert timer_of(WATCH) not in expand.found_again(other, browser)
+        assert timer_of(WATCH) in expand.found_again(other, BROWSER)
+        released.set()
 
     def test_a_defect_gives_the_button_back(self, handlers: CreateHandlers, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(handlers.services.studio, "expand", lambda *arguments: 1 / 0)
-        assert "The studio itself failed" in self.expanded(handlers)["stage"]["value"]
+        assert DEFECT in self.expanded(handlers)["stage"]["value"]
 
     def test_without_a_box_every_picture_s_prompt_is_written_out(
         self, handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine

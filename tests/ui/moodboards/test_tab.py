@@ -3,6 +3,9 @@
 import functools
 import inspect
 import json
+import secrets
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +18,7 @@ from PIL import Image
 
 from krea_studio.direction.moodboards import MEASURED, Analysis, Cluster, Moodboard, Swatch
 from krea_studio.library.store import Library
+from krea_studio.runs.run import Kind
 from krea_studio.services import Services
 from krea_studio.ui.create.moodboard_choice import choices_of
 from krea_studio.ui.fragments import DEFECT
@@ -24,11 +28,15 @@ from krea_studio.ui.moodboards.handlers import STOPPED, MoodboardHandlers
 from krea_studio.ui.moodboards.tab import build_moodboards_tab
 from krea_studio.ui.moodboards.words import WORDS, agrees, edited, read, texts_of
 from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.watching import shown_of, timer_of
 from krea_studio.ui.wiring import Wiring
 from tests.ui.conftest import PageEngine
 
 COLOURS = ["#102040", "#c07038", "#f0e6d8", "#305038"]
 HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+WATCHES = {"analyses": Kind.ANALYZE, "imports": Kind.IMPORT}
 
 
 class Tab:
@@ -39,22 +47,23 @@ class Tab:
         self.wired = wired
         self.values: dict[str, Any] = dict.fromkeys({name for reads, _ in wired.values() for name in reads}, "")
         self.values |= {"kept_words": None, "looks": [], "image_ids": [], "look_ids": []}
+        self.values |= {shown_of(name): [] for name in WATCHES}
         self.shown: dict[str, Any] = {}
+        self.visitor = SimpleNamespace(username=None, session_hash=secrets.token_hex(4))
+        self.services = services
 
     def do(self, name: str, *event: Any, **entered: Any) -> dict[str, Any]:
-        """Enter values, fire an event, take in all that comes back; the last update is returned."""
+        """Enter values, fire an event, take in what comes back."""
         self.values |= entered
-        for update in self.updates(name, *event):
-            self.take(name, update)
+        self.take(name, self.update(name, *event))
         return self.shown
 
-    def updates(self, name: str, *event: Any) -> Any:
+    def update(self, name: str, *event: Any) -> dict[str, Any]:
         handler = getattr(self.handlers, name)
         given = {part: self.values[part] for part in self.wired[name][0]}
         if "visitor" in inspect.signature(handler).parameters:
-            given["visitor"] = SimpleNamespace(username=None)
-        found = handler(*event, **given)
-        return found if inspect.isgenerator(found) else [found]
+            given["visitor"] = self.visitor
+        return handler(*event, **given)
 
     def take(self, name: str, update: dict[str, Any]) -> None:
         assert update, "Gradio refuses an answer without any part"
@@ -65,9 +74,24 @@ class Tab:
             if "value" in plain:
                 self.values[part] = plain["value"]
 
+    def ticks(self, watch: str) -> bool:
+        return self.shown.get(timer_of(watch), {}).get("active", False)
+
+    def wait(self, watch: str) -> None:
+        """Let the timer tick until it rests, each time after what goes on has ended."""
+        while self.ticks(watch):
+            for run in self.services.runs.of(kind=WATCHES[watch]):
+                while not run.state.ended:
+                    run = self.services.runs.watch(run.id, since=run.version, seconds=60)
+            self.do(f"follow_{watch}")
+
     def analyze(self) -> None:
         self.do("analyze")
-        self.do("settled")
+        self.wait("analyses")
+
+    def add(self, pictures: list[str]) -> None:
+        self.do("add", dropped=pictures)
+        self.wait("imports")
 
     @property
     def notice(self) -> str:
@@ -111,8 +135,10 @@ def tab(services: Services, wired: dict[str, tuple[set[str], set[str]]]) -> Tab:
 
 @pytest.fixture
 def other(services: Services, wired: dict[str, tuple[set[str], set[str]]], tab: Tab) -> Tab:
-    """Another page on the same library."""
-    return Tab(services, wired)
+    """The same page, opened a second time."""
+    other = Tab(services, wired)
+    other.handlers = tab.handlers
+    return other
 
 
 @pytest.fixture
@@ -132,8 +158,7 @@ def pictures(tmp_path: Path) -> list[str]:
 def board(tab: Tab, pictures: list[str]) -> Tab:
     """The tab with an analyzed board in it, called Dusk."""
     tab.do("create", board_name="Dusk")
-    tab.do("add", dropped=pictures)
-    tab.do("refreshed")
+    tab.add(pictures)
     tab.analyze()
     return tab
 
@@ -177,8 +202,9 @@ def test_pictures_are_shown_by_path_and_the_drop_zone_is_empty_again(
     tab.do("create", board_name="Dusk")
     tab.do("add", dropped=[*pictures, pictures[0]])
     assert tab.values["dropped"] is None
+    assert "Adding 5 pictures …" in tab.notice
+    tab.wait("imports")
     assert "4 pictures added. 1 picture on the board already." in tab.notice
-    tab.do("refreshed")
     assert [Path(path) for path, _ in tab.values["pictures"]] == [
         library.references.path(image) for image in tab.values["image_ids"]
     ]
@@ -189,7 +215,7 @@ def test_one_bad_file_adds_nothing(tab: Tab, pictures: list[str], tmp_path: Path
     stranger = tmp_path / f"{HOSTILE[:4]}.png"
     stranger.write_text("no picture")
     tab.do("create", board_name="Dusk")
-    tab.do("add", dropped=[*pictures, str(stranger)])
+    tab.add([*pictures, str(stranger)])
     assert "is not a PNG, JPEG or WebP picture" in tab.notice
     assert HOSTILE[:4] not in tab.notice
     tab.do("refreshed")
@@ -238,78 +264,163 @@ def test_an_analysis_fills_the_columns(board: Tab) -> None:
     assert (board.shown["analyze"]["visible"], board.shown["stop"]["visible"]) == (True, False)
 
 
-def test_words_cannot_be_typed_while_they_are_found(tab: Tab, pictures: list[str]) -> None:
-    tab.do("create", board_name="Dusk")
-    tab.do("add", dropped=pictures)
-    analysis = tab.updates("analyze")
-    tab.take("analyze", next(analysis))
-    assert all(tab.shown[part]["interactive"] is False for part in (*WORDS, "looks"))
-    assert tab.shown["stop"]["visible"] is True
-    tab.take("analyze", next(analysis))
-    assert 'role="progressbar"' in tab.values["progress"]
-    analysis.close()
+class Held:
+    """An analysis that goes on until it is released, or stopped; `given_up` is then how."""
+
+    def __init__(self, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.released = threading.Event(), threading.Event()
+        self.given_up: list[str] = []
+        self.analyze = services.studio.analyze
+        monkeypatch.setattr(services.studio, "analyze", self)
+
+    def __call__(self, name: str, report: Any, check: Any) -> Moodboard:
+        report(0.4)
+        self.begun.set()
+        while not self.released.wait(0.01):
+            try:
+                check()
+            except Exception as error:
+                self.given_up.append(type(error).__name__)
+                raise
+        return self.analyze(name, report, check)
 
 
-def test_a_board_is_neither_renamed_nor_deleted_while_it_is_analyzed(tab: Tab, pictures: list[str]) -> None:
+@pytest.fixture
+def held(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    held = Held(services, monkeypatch)
+    yield held
+    held.released.set()
+    for run in services.runs.of(kind=Kind.ANALYZE):
+        while not run.state.ended:
+            run = services.runs.watch(run.id, since=run.version, seconds=60)
+
+
+@pytest.fixture
+def analyzing(tab: Tab, pictures: list[str], held: Held) -> Tab:
+    """The tab with a board Dusk that is being analyzed."""
     tab.do("create", board_name="Dusk")
-    tab.do("add", dropped=pictures)
+    tab.add(pictures)
     tab.do("ask_delete")
-    analysis = tab.updates("analyze")
-    tab.take("analyze", next(analysis))
+    tab.do("analyze")
+    assert held.begun.wait(60)
+    return tab
+
+
+def test_words_cannot_be_typed_while_they_are_found(analyzing: Tab, held: Held) -> None:
+    assert all(analyzing.shown[part]["interactive"] is False for part in (*WORDS, "looks"))
+    assert analyzing.shown["stop"]["visible"] is True
+    assert analyzing.shown["analyze"]["visible"] is False
+    analyzing.do("follow_analyses")
+    assert 'aria-valuenow="40"' in analyzing.values["progress"]
+    assert analyzing.ticks("analyses")
+    held.released.set()
+    analyzing.wait("analyses")
+    assert all(analyzing.shown[part]["interactive"] is True for part in (*WORDS, "looks"))
+    assert analyzing.shown["progress"]["visible"] is False
+
+
+def test_a_board_is_neither_renamed_nor_deleted_while_it_is_analyzed(analyzing: Tab, held: Held, other: Tab) -> None:
+    tab = analyzing
     assert [tab.shown[button]["interactive"] for button in ("rename", "delete")] == [False, False]
     assert tab.shown["confirm"]["visible"] is False
-    for event in ("rename", "delete"):
-        tab.do(event, board_name="Dawn")
-        assert "«Dusk» is being analyzed" in tab.notice
+    for page in (tab, other):
+        for event in ("rename", "delete"):
+            page.do(event, open_board="Dusk", board_name="Dawn")
+            assert "«Dusk» is being analyzed" in page.notice
     assert tab.handlers._boards.names() == ["Dusk"]
-    for update in analysis:
-        tab.take("analyze", update)
-    tab.do("settled")
+    held.released.set()
+    tab.wait("analyses")
     assert tab.handlers._boards.get("Dusk").analysis is not None
     assert [tab.shown[button]["interactive"] for button in ("rename", "delete")] == [True, True]
     tab.do("rename", board_name="Dawn")
     assert tab.names == ["Dawn"]
 
 
-def test_closing_gives_the_analysis_up(tab: Tab, pictures: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_gives_the_analysis_up(analyzing: Tab, held: Held) -> None:
+    analyzing.do("stopping")
+    assert (analyzing.shown["stop"]["value"], analyzing.shown["stop"]["interactive"]) == ("Stopping…", False)
+    analyzing.wait("analyses")
+    assert held.given_up == ["Stopped"]
+    assert STOPPED in analyzing.notice
+    assert (analyzing.shown["analyze"]["visible"], analyzing.shown["stop"]["visible"]) == (True, False)
+    assert all(analyzing.shown[field]["interactive"] is True for field in WORDS)
+    assert analyzing.handlers._boards.get("Dusk").analysis is None
+
+
+def test_only_stop_ends_an_analysis(analyzing: Tab, held: Held, services: Services) -> None:
+    held.released.set()  # and nobody looks
+    (run,) = services.runs.of(kind=Kind.ANALYZE)
+    while not run.state.ended:
+        run = services.runs.watch(run.id, since=run.version, seconds=60)
+    assert services.library.moodboards.get("Dusk").analysis is not None
+
+
+def test_a_page_that_is_opened_shows_the_analysis_that_goes_on(analyzing: Tab, held: Held, other: Tab) -> None:
+    analyzing.handlers._boards.create("A board before it")
+    other.do("refreshed")
+    assert other.values["open_board"] == "Dusk"
+    assert 'aria-valuenow="40"' in other.values["progress"]
+    assert (other.shown["analyze"]["visible"], other.shown["stop"]["visible"]) == (False, True)
+    assert not any(other.shown[part]["interactive"] for part in (*WORDS, "looks", "rename", "delete"))
+    held.released.set()
+    for page in (other, analyzing):
+        page.wait("analyses")
+        assert page.words() == texts_of(page.handlers._boards.get("Dusk").analysis)
+        assert (page.shown["analyze"]["visible"], page.shown["stop"]["visible"]) == (True, False)
+
+
+def test_another_page_s_stop_works(analyzing: Tab, held: Held, other: Tab) -> None:
+    other.do("refreshed")
+    other.do("stopping")
+    for page in (other, analyzing):
+        page.wait("analyses")
+        assert STOPPED in page.notice
+
+
+def test_an_analysis_that_goes_on_is_not_begun_twice(analyzing: Tab, services: Services, other: Tab) -> None:
+    other.do("analyze", open_board="Dusk")
+    assert len(services.runs.of(kind=Kind.ANALYZE)) == 1
+    assert other.ticks("analyses") and 'role="progressbar"' in other.values["progress"]
+
+
+def test_a_lost_answer_comes_again(analyzing: Tab, held: Held, services: Services) -> None:
+    held.released.set()
+    (run,) = services.runs.of(kind=Kind.ANALYZE)
+    while not run.state.ended:
+        run = services.runs.watch(run.id, since=run.version, seconds=60)
+    lost = analyzing.update("follow_analyses")
+    assert lost["keywords"]["value"]
+    analyzing.wait("analyses")
+    assert analyzing.values["keywords"] == lost["keywords"]["value"]
+
+
+def test_an_analysis_leaves_another_board_alone(analyzing: Tab, held: Held) -> None:
+    analyzing.do("create", board_name="Dawn")
+    assert all(analyzing.shown[part]["interactive"] is True for part in (*WORDS, "looks", "rename", "delete"))
+    analyzing.values["keywords"] = "typed meanwhile"
+    analyzing.do("follow_analyses")
+    assert "Analyzing Dusk" in analyzing.values["progress"]
+    held.released.set()
+    analyzing.wait("analyses")
+    assert analyzing.values["open_board"] == "Dawn"
+    assert analyzing.values["keywords"] == "typed meanwhile"
+    assert analyzing.handlers._boards.get("Dusk").analysis is not None
+
+
+def test_a_board_that_is_analyzed_stays_locked_when_it_is_opened_again(analyzing: Tab) -> None:
+    analyzing.do("create", board_name="Dawn")
+    analyzing.do("choose", boards="Dusk")
+    assert not any(analyzing.shown[part]["interactive"] for part in (*WORDS, "looks", "rename", "delete"))
+    assert analyzing.shown["stop"]["visible"] is True
+
+
+def test_an_analysis_that_fails_is_a_notice(tab: Tab, pictures: list[str], library: Library) -> None:
     tab.do("create", board_name="Dusk")
-    tab.do("add", dropped=pictures)
-    given_up = []
-
-    def endless(name: str, report: Any, check: Any) -> None:
-        try:
-            while True:
-                check()
-        except Exception as error:
-            given_up.append(error)
-            raise
-
-    monkeypatch.setattr(tab.handlers._studio, "analyze", endless)
-    analysis = tab.updates("analyze")
-    for _ in range(3):
-        tab.take("analyze", next(analysis))
-    tab.do("stopping")
-    analysis.close()
-    assert [error.message for error in given_up] == [STOPPED]
-    tab.do("settled")
-    assert "Stopped" in tab.notice
+    tab.add(pictures)
+    library.references.path(tab.values["image_ids"][0]).unlink()
+    tab.analyze()
+    assert tab.notice.count('role="alert"') == 1
     assert (tab.shown["analyze"]["visible"], tab.shown["stop"]["visible"]) == (True, False)
-    assert all(tab.shown[field]["interactive"] is True for field in WORDS)
-
-
-def test_an_analysis_leaves_another_board_alone(board: Tab, pictures: list[str]) -> None:
-    board.do("create", board_name="Dawn")
-    board.do("add", dropped=pictures)
-    analysis = board.updates("analyze")
-    board.take("analyze", next(analysis))
-    board.do("choose", boards="Dusk")
-    board.values["keywords"] = "typed meanwhile"
-    for update in analysis:
-        board.take("analyze", update)
-    board.do("settled")
-    assert board.values["open_board"] == "Dusk"
-    assert board.values["keywords"] == "typed meanwhile"
-    assert board.handlers._boards.get("Dawn").analysis is not None
 
 
 def test_unchanged_pictures_are_not_analyzed_again(board: Tab) -> None:
@@ -348,7 +459,7 @@ def test_bad_words_are_one_notice_and_nothing_is_lost(board: Tab, field: str, te
 def test_saving_writes_into_no_box(board: Tab) -> None:
     for text in ("  b ,, a\n\n a", "x" * 81 + ",y"):
         board.values["keywords"] = text
-        (update,) = board.updates("save")
+        update = board.update("save")
         assert not set(update) & set(WORDS)
 
 
@@ -401,7 +512,7 @@ def test_what_comes_by_itself_overwrites_nothing_that_was_typed(board: Tab, othe
     other.do("save", taste_profile="theirs")
     board.values["keywords"] = "half a wor"
     board.values["board_name"] = "half a na"
-    (update,) = board.updates("refreshed")
+    update = board.update("refreshed")
     assert not set(update) & {*WORDS, "board_name", "kept_words", "open_board"}
     board.take("refreshed", update)
     board.do("save")
@@ -411,7 +522,7 @@ def test_what_comes_by_itself_overwrites_nothing_that_was_typed(board: Tab, othe
 
 def test_own_spelling_of_a_list_is_not_rewritten_by_itself(board: Tab) -> None:
     board.do("save", keywords="calm\nclay,  calm")
-    (update,) = board.updates("refreshed")
+    update = board.update("refreshed")
     assert "keywords" not in update
 
 
@@ -509,10 +620,38 @@ def test_a_board_goes_out_and_comes_in_as_a_zip(board: Tab) -> None:
     assert Path(archive).name == "dusk.zip"
     board.do("import_", archive=archive)
     assert board.values["archive"] is None
-    board.do("open_imported")
+    assert "Importing …" in board.notice
+    board.wait("imports")
     assert board.values["open_board"] == "Dusk 2"
     assert board.handlers._boards.get("Dusk 2").analysis == before.analysis
-    assert board.values["imported"] == ""
+    assert board.notice == ""
+
+
+def test_imports_that_are_begun_together_all_arrive(board: Tab, pictures: list[str], tmp_path: Path) -> None:
+    board.do("export")
+    added = tmp_path / "added.png"
+    Image.new("RGB", (64, 64), "teal").save(added)
+    board.do("add", dropped=[str(added)])
+    board.do("import_", archive=board.values["download"])
+    board.wait("imports")
+    assert board.names == ["Dusk", "Dusk 2"]
+    assert len(board.handlers._boards.get("Dusk").images) == len(pictures) + 1
+
+
+def test_a_page_that_is_opened_shows_an_import_that_goes_on(
+    board: Tab, other: Tab, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, import_ = threading.Event(), services.library.moodboards.import_
+    monkeypatch.setattr(
+        services.library.moodboards, "import_", lambda path: import_(path) if released.wait(60) else None
+    )
+    board.do("export")
+    board.do("import_", archive=board.values["download"])
+    other.do("refreshed")
+    assert "Importing …" in other.notice
+    released.set()
+    other.wait("imports")
+    assert other.values["open_board"] == "Dusk 2"
 
 
 @pytest.mark.parametrize(("name", "file"), [("Été / 夏 ../x", "t-x.zip"), ("夏", "moodboard.zip"), ("a" * 200, None)])
@@ -535,8 +674,8 @@ def test_a_stranger_s_zip_is_a_notice(tab: Tab, tmp_path: Path) -> None:
     stranger = tmp_path / "stranger.zip"
     stranger.write_text("no zip")
     tab.do("import_", archive=str(stranger))
+    tab.wait("imports")
     assert "is not a plain zip" in tab.notice
-    tab.do("open_imported")
     assert tab.values["open_board"] == ""
 
 

@@ -6,18 +6,22 @@ checkpoints.
 
 import functools
 import inspect
+import secrets
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from krea_studio.direction.styles import OFFICIAL, SHIPPED, StyleFacts
 from krea_studio.errors import Unavailable
 from krea_studio.library.styles import Styles
 from krea_studio.recipe.request import GenerationRequest, StyleChoice, parse_request
+from krea_studio.runs.run import Kind
 from krea_studio.services import Services
 from krea_studio.ui.create import style_choice
 from krea_studio.ui.create.handlers import CreateHandlers
@@ -34,12 +38,14 @@ from krea_studio.ui.styles import tab as styles
 from krea_studio.ui.styles.handlers import ALL, FAVOURITES, OFFICIAL_KEY, TO_DOWNLOAD, StyleHandlers
 from krea_studio.ui.styles.tab import build_styles_tab
 from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.watching import shown_of, timer_of
 from krea_studio.ui.wiring import Wiring
 from tests.style_files import style_file
-from tests.ui.create.test_handlers import stages, values
+from tests.ui.create.test_handlers import run, stages
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 STRANGER, MEMBER = SimpleNamespace(username=None), SimpleNamespace(username="ana")
+IMPORTED, TIMER = shown_of("imports"), timer_of("imports")
 Wired = dict[str, tuple[set[str], set[str]]]
 
 
@@ -67,12 +73,13 @@ class Visitor:
 
     def __init__(self, services: Services, wired: Wired, shared: bool = False, who: Any = STRANGER) -> None:
         self.tab = StyleHandlers(services, Visitors(shared))
+        who = SimpleNamespace(username=who.username, session_hash=secrets.token_hex(4))
         self.services, self.choice = services, StyleChoiceHandlers(services)
         self.wired, self.who = wired, who
         self.values: dict[str, Any] = {
             "chosen_styles": [], "variant": "turbo", "open_style": "", "search": "", "show": ALL,
             "add_style": None, "trigger": "", "suggested_prompt": "", "new_name": "", "shown_ids": [], "selected": 0,
-            **dict.fromkeys(WEIGHTS, USUAL_WEIGHT), **dict.fromkeys(TRIGGERS, True),
+            IMPORTED: [], **dict.fromkeys(WEIGHTS, USUAL_WEIGHT), **dict.fromkeys(TRIGGERS, True),
         }  # fmt: skip
         self.shown: dict[str, Any] = {}
 
@@ -83,11 +90,23 @@ class Visitor:
         given = {part: self.values[part] for part in self.wired[name][0]}
         if "visitor" in inspect.signature(handler).parameters:
             given["visitor"] = self.who
-        found = handler(*event, **given)
-        for update in found if inspect.isgenerator(found) else [found]:
-            assert set(update) <= self.wired[name][1], f"{name} writes to parts that its event does not name"
-            self.take(update)
+        update = handler(*event, **given)
+        assert set(update) <= self.wired[name][1], f"{name} writes to parts that its event does not name"
+        self.take(update)
         return self.shown
+
+    def wait(self) -> None:
+        """Let the timer tick until it rests, each time after the imports have ended."""
+        while self.shown.get(TIMER, {}).get("active"):
+            for each in self.services.runs.of(kind=Kind.IMPORT):
+                while not each.state.ended:
+                    each = self.services.runs.watch(each.id, since=each.version, seconds=60)
+            self.do("follow_imports")
+
+    def take_in(self, name: str, **entered: Any) -> None:
+        """Fire an event that begins an import, and see what comes of it."""
+        self.do(name, **entered)
+        self.wait()
 
     def add(self, name: str) -> dict[str, Any]:
         """Pick a style from the list on the Create tab."""
@@ -246,7 +265,7 @@ def test_a_place_holds_the_weights_whatever_their_name_is_now(page: Visitor, lib
 def test_a_run_with_styles_is_drawn_and_named(services: Services, library_of_styles: Styles, page: Visitor) -> None:
     page.add("Woodcut")
     chosen = {name: page.values[name] for name in style_choice.CHOICE} | {WEIGHTS[0]: 80.0}
-    updates = list(CreateHandlers(services, Visitors(shared=False)).run(STRANGER, **values(**chosen)))
+    updates = run(CreateHandlers(services, Visitors(shared=False)), STRANGER, **chosen)
     (record,) = services.library.recent(1)
     assert record.recipe.prompt == "a fox"
     assert record.recipe.as_json()["styles"] == [
@@ -265,7 +284,7 @@ def test_a_run_with_a_style_that_is_gone_is_one_notice(services: Services, page:
     page.add("Woodcut")
     services.library.styles.delete("Woodcut")
     chosen = {name: page.values[name] for name in style_choice.CHOICE}
-    notices = stages(list(CreateHandlers(services, Visitors(shared=False)).run(STRANGER, **values(**chosen))))
+    notices = stages(run(CreateHandlers(services, Visitors(shared=False)), STRANGER, **chosen))
     assert len(notices) == 1 and "not in the library any more" in notices[0] and "Woodcut" in notices[0]
 
 
@@ -388,7 +407,7 @@ def test_covers_come_from_a_file_and_from_the_result(
     Image.new("RGB", (90, 60), "teal").save(tmp_path / "teal.png")
     page.do("cover_uploaded", cover_file=str(tmp_path / "teal.png"))
     assert Path(page.shown["cover"]["value"]).is_file() and page.shown["cover"]["visible"]
-    list(CreateHandlers(services, Visitors(shared=False)).run(STRANGER, **values()))
+    run(CreateHandlers(services, Visitors(shared=False)), STRANGER)
     (record,) = services.library.recent(1)
     page.do("cover_from_result", shown_ids=[record.id])
     assert library_of_styles.cover(page.values["open_style"]).stat().st_size > 0 and not page.notice
@@ -408,11 +427,13 @@ def test_an_imported_file_shows_its_report_and_is_listed(
 ) -> None:
     file = style_file(tmp_path / "etching.safetensors", name="Etching", trigger="etched lines")
     page.do("imported", dropped=str(file))
+    assert "Examining etching.safetensors …" in page.notice and page.values["dropped"] is None
+    page.wait()
     card = library_of_styles.get("Etching")
     assert page.values["open_style"] == card.identity and page.values["trigger"] == "etched lines"
     assert "0 unmatched" in page.shown["report"]["value"] and "«Etching» is in the library" in page.notice
     assert "Etching" in page.names and "Etching" in page.shown["add_style"]["choices"]
-    page.do("imported", dropped=str(style_file(tmp_path / "again.safetensors", name="Other")))
+    page.take_in("imported", dropped=str(style_file(tmp_path / "again.safetensors", name="Other")))
     assert "in the library already" in page.notice and "Other" not in library_of_styles.names()
 
 
@@ -423,7 +444,7 @@ def test_a_refused_file_shows_why_and_leaves_the_library_as_it_was(
     before = library_of_styles.names()
     file = tmp_path / f"{HOSTILE.replace('/', '')}.safetensors"
     file.write_bytes(content)
-    page.do("imported", dropped=str(file))
+    page.take_in("imported", dropped=str(file))
     assert "alert" in page.notice and library_of_styles.names() == before
     assert HOSTILE not in page.notice + page.shown["refusal"]["value"]
 
@@ -452,9 +473,51 @@ def test_krea_s_own_styles_are_listed_and_say_when_they_cannot_be_had(page: Visi
     assert "Purple retro anime style" in page.shown["report"]["value"]
     assert page.shown["download"]["visible"] and not page.shown["use"]["visible"]
     page.do("downloaded")
-    assert "alert" in page.notice and page.shown["download"]["interactive"] is True
+    assert (page.shown["download"]["value"], page.shown["download"]["interactive"]) == ("Downloading…", False)
+    page.wait()
+    assert "alert" in page.notice
+    assert (page.shown["download"]["value"], page.shown["download"]["interactive"]) == ("Download", True)
     page.do("fetched", repository="someone/some-style")
+    assert (page.shown["fetch"]["value"], page.shown["fetch"]["interactive"]) == ("Adding…", False)
+    assert "Asking the Hub …" in page.notice
+    page.wait()
     assert "alert" in page.notice and page.values["repository"] == "someone/some-style"
+    assert (page.shown["fetch"]["value"], page.shown["fetch"]["interactive"]) == ("Add", True)
+
+
+def test_a_style_of_the_hub_is_opened_and_its_box_is_empty_again(
+    page: Visitor, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = style_file(tmp_path / "etching.safetensors", name="Etching")
+    monkeypatch.setattr(services.intake, "import_from_hub", lambda text: services.intake.import_file(file))
+    page.take_in("fetched", repository="someone/etching")
+    assert "«Etching» is in the library" in page.notice and page.values["repository"] == ""
+    assert page.shown["heading"]["value"].count("Etching")
+
+
+def test_a_download_goes_on_without_its_page_and_is_shown_by_the_next(
+    page: Visitor, services: Services, wired: Wired, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, released = style_file(tmp_path / "retroanime.safetensors"), threading.Event()
+
+    def slow(name: str) -> Any:
+        assert released.wait(60)
+        return services.intake.import_file(file, name)
+
+    monkeypatch.setattr(services.intake, "install", slow)
+    page.open("Retro anime")
+    page.do("downloaded")
+    page.do("imported", dropped=str(style_file(tmp_path / "etching.safetensors", 3, name="Etching")))
+    again = Visitor(services, wired)
+    again.tab = page.tab
+    again.do("refreshed")
+    assert again.shown["download"]["value"] == "Downloading…"
+    assert "Adding" in again.notice
+    released.set()
+    for each in (again, page):
+        each.wait()
+        assert each.shown["download"]["value"] == "Download"
+        assert {"retroanime", "Etching"} <= set(each.names)
 
 
 def test_a_download_that_is_done_leaves_the_button_ready_for_the_next(
@@ -463,7 +526,7 @@ def test_a_download_that_is_done_leaves_the_button_ready_for_the_next(
     file = style_file(tmp_path / "retroanime.safetensors")
     monkeypatch.setattr(services.intake, "install", lambda name: services.intake.import_file(file, name))
     page.open("Retro anime")
-    page.do("downloaded")
+    page.take_in("downloaded")
     assert "«retroanime» is in the library" in page.notice
     button = page.shown["download"]
     assert (button["visible"], button["value"], button["interactive"]) == (False, "Download", True)
@@ -471,10 +534,14 @@ def test_a_download_that_is_done_leaves_the_button_ready_for_the_next(
     assert page.shown["download"]["visible"] and page.shown["download"]["value"] == "Download"
 
 
-def test_a_dropped_file_leaves_its_place_empty_at_the_end(page: Visitor, tmp_path: Path) -> None:
-    file = style_file(tmp_path / "etching.safetensors", name="Etching")
-    *_, last = page.tab.imported(STRANGER, str(file), "", ALL)
-    assert last["dropped"] is None
+def test_a_dropped_file_does_not_stay_among_the_uploads(services: Services, wired: Wired) -> None:
+    uploads = Path(get_upload_folder())
+    uploads.mkdir(parents=True)
+    for shared in (False, True):
+        page = Visitor(services, wired, shared=shared)
+        file = style_file(uploads / "etching.safetensors", name="Etching")
+        page.take_in("imported", dropped=str(file))
+        assert not file.exists() and page.values["dropped"] is None
 
 
 CHANGES = {
