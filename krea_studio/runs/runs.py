@@ -62,7 +62,12 @@ class Runs:
         self._driver: threading.Thread | None = None
         self._pace: Pace | None = None
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="picture-writer")
-        self._desk = ThreadPoolExecutor(max_workers=DESK_THREADS, thread_name_prefix="krea-studio-desk")
+        # A desk for each kind, so that slow downloads hold up nothing else.
+        self._desks: dict[Kind, ThreadPoolExecutor] = {
+            kind: ThreadPoolExecutor(max_workers=DESK_THREADS, thread_name_prefix=f"krea-studio-{kind}")
+            for kind in Kind
+            if kind is not Kind.GENERATE
+        }
 
     def submit(self, request: GenerationRequest, person: Person = LOCAL) -> str:
         """Take on a request and return its run's id; `person` will own the pictures.
@@ -86,7 +91,7 @@ class Runs:
         self._rows.add(entry.row())
         with self._changed:
             self._add(entry)
-        self._desk.submit(self._work, entry, work)
+        self._desks[kind].submit(self._work, entry, work)
         return entry.id
 
     def watch(self, run_id: str, person: Person = LOCAL, since: int = -1, seconds: float = 0.0) -> Run:
@@ -168,7 +173,8 @@ class Runs:
             self._tell()
         if self._driver is not None:
             self._driver.join(LEAVING_SECONDS)
-        self._desk.shutdown(wait=False, cancel_futures=True)
+        for desk in self._desks.values():
+            desk.shutdown(wait=False, cancel_futures=True)
         self._writer.shutdown(wait=True)
         self._rows.close()
 

@@ -73,7 +73,8 @@ def _standing(run: Run) -> str:
 
 
 def _expected(seconds: float | None) -> str:
-    return "" if seconds is None else f" · done in about {seconds_text(max(1.0, seconds))}"
+    """When a run will have ended, in steps of five seconds: it is a guess, and what changes draws the eye."""
+    return "" if seconds is None else f" · done in about {seconds_text(5.0 * max(1, round(seconds / 5)))}"
 
 
 def loading(shot: Shot, what: str, fraction: float | None) -> str:

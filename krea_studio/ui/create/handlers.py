@@ -74,28 +74,33 @@ class CreateHandlers:
             logger.exception("A run from the page failed")
             return self.runs.refused(fragments.DEFECT, watched)
 
-    def look(self, visitor: gr.Request, browser: str, variant: str, watched: runs.Watched) -> Update:
-        """How the watched run stands; when it has ended, recent pictures and the status line too."""
-        person, shown_before = self.visitors.person(visitor, browser), len(watched.runs)
-        update = guarded(lambda: self.runs.looked(person, watched))
-        if len(watched.runs) < shown_before:
-            update = {**self.recent(visitor, browser), **self.status(variant), **update}
+    def look(self, visitor: gr.Request, browser: str, watched: runs.Watched, drawn: runs.Drawn) -> Update:
+        """How the watched run stands: the stage, and whether there is more to be written, which `news` gives."""
+        return guarded(lambda: self.runs.looked(self.visitors.person(visitor, browser), watched, drawn))
+
+    def news(self, visitor: gr.Request, browser: str, variant: str, watched: runs.Watched, drawn: runs.Drawn) -> Update:
+        """What there is beyond the stage; where a run has ended, recent pictures and the status line too."""
+        update = guarded(lambda: self.runs.news(self.visitors.person(visitor, browser), watched, drawn))
+        if update.get("drawn", drawn)["ended"] and not drawn["ended"]:
+            return {**self.recent(visitor, browser), **self.status(variant), **update}
         return update
 
     def stop(self, visitor: gr.Request, browser: str, watched: runs.Watched) -> Update:
         """Stop was pressed: the run that is shown is to end."""
         return guarded(lambda: self.runs.stopped(self.visitors.person(visitor, browser), watched))
 
-    def cancel(self, choice: gr.EventData, visitor: gr.Request, browser: str, watched: runs.Watched) -> Update:
+    def cancel(
+        self, choice: gr.EventData, visitor: gr.Request, browser: str, watched: runs.Watched, drawn: runs.Drawn
+    ) -> Update:
         """Cancel was pressed beside a waiting run."""
         person, run_id = self.visitors.person(visitor, browser), str(choice.run)
-        return guarded(lambda: self.runs.cancelled(run_id, person, watched))
+        return guarded(lambda: self.runs.cancelled(run_id, person, watched, drawn))
 
-    def opened(self, visitor: gr.Request, browser: str, watched: runs.Watched) -> Update:
+    def opened(self, visitor: gr.Request, browser: str, watched: runs.Watched, drawn: runs.Drawn) -> Update:
         """The page was opened: recent pictures, and the runs of this person that go on."""
         recent = self.recent(visitor, browser)
         person = self.visitors.person(visitor, recent["browser"])
-        return {**recent, **guarded(lambda: self.runs.looked(person, watched))}
+        return {**recent, **guarded(lambda: self.runs.news(person, watched, drawn))}
 
     def recent(self, visitor: gr.Request, browser: str) -> Update:
         """The strip of the newest pictures: the visitor's own, or all of them on a page that is not shared."""

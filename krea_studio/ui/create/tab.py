@@ -201,16 +201,16 @@ def _wire(parts: Parts, handlers: CreateHandlers) -> None:
         writes=(*RESULTS, *runs.PARTS, "seed"),
         trigger_mode="once",
     )
-    watching = ("browser", "watched")
+    watching = ("browser", "watched", "drawn")
+    at_once(parts["watch"].tick, handlers.look, reads=watching, writes=("stage", "news"), trigger_mode="once")
     at_once(
-        parts["watch"].tick,
-        handlers.look,
+        parts["news"].change,
+        handlers.news,
         reads=(*watching, "variant"),
         writes=(*RESULTS, *RECENT, *runs.PARTS, "status"),
-        trigger_mode="once",
     )
-    at_once(parts["stop"].click, handlers.stop, reads=watching, writes=("stage", "stop"))
-    at_once(parts["queue"].click, handlers.cancel, reads=watching, writes=("stage", "queue"))
+    at_once(parts["stop"].click, handlers.stop, reads=("browser", "watched"), writes=("stage", "stop"))
+    at_once(parts["queue"].click, handlers.cancel, reads=watching, writes=(*RESULTS, *runs.PARTS))
 
     at_once(parts["variant"].change, handlers.variant_chosen, reads=("variant",), writes=FACTS)
     at_once(

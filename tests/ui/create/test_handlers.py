@@ -26,7 +26,7 @@ from krea_studio.ui.create import moodboard_choice, style_choice
 from krea_studio.ui.create.creativity import EXPAND, PARTS, WATCH, ExpandHandlers
 from krea_studio.ui.create.handlers import NEAR_SPREAD, NOT_FIELDS, CreateHandlers
 from krea_studio.ui.create.references import STRENGTHS, USUAL_STRENGTH
-from krea_studio.ui.create.runs import Watched
+from krea_studio.ui.create.runs import NOTHING_DRAWN, Watched
 from krea_studio.ui.create.style_choice import TRIGGERS, USUAL_WEIGHT, WEIGHTS
 from krea_studio.ui.create.tab import LOCKS, RUN_CONTROLS
 from krea_studio.ui.fragments import DEFECT
@@ -80,19 +80,50 @@ def of_controls(update: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in update.items() if name in RUN_CONTROLS}
 
 
-def look(handlers: CreateHandlers, visitor: SimpleNamespace, watched: Watched, browser: str = "") -> dict[str, Any]:
-    return handlers.look(visitor, browser, "turbo", watched)
+class Tab:
+    """One tab of the page: what Gradio keeps of it, and what it shows."""
+
+    def __init__(self, handlers: CreateHandlers, visitor: SimpleNamespace, browser: str = "") -> None:
+        self.handlers, self.visitor, self.browser = handlers, visitor, browser
+        self.watched, self.drawn = Watched(), NOTHING_DRAWN
+        self.updates: list[dict[str, Any]] = []
+
+    def generate(self, **changed: Any) -> dict[str, Any]:
+        """Press Generate."""
+        controls = values(**{"browser": self.browser, **changed})
+        return self.takes(self.handlers.begin(self.visitor, watched=self.watched, **controls))
+
+    def open(self) -> dict[str, Any]:
+        """Load the page."""
+        return self.takes(self.handlers.opened(self.visitor, self.browser, self.watched, self.drawn))
+
+    def look(self) -> dict[str, Any]:
+        """The timer ticks; what it finds beyond the stage is fetched."""
+        update = self.handlers.look(self.visitor, self.browser, self.watched, self.drawn)
+        if "news" in update:
+            update |= self.handlers.news(self.visitor, self.browser, "turbo", self.watched, self.drawn)
+        return self.takes(update)
+
+    def takes(self, update: dict[str, Any]) -> dict[str, Any]:
+        """An update arrives."""
+        self.drawn = update.get("drawn", self.drawn)
+        self.updates.append(update)
+        return update
+
+    def look_until_rest(self) -> None:
+        version = -1
+        while not self.drawn["rests"]:
+            if self.watched.runs:
+                version = self.handlers.services.runs.watch(self.watched.runs[0], LOCAL, version, 0.2).version
+            self.look()
 
 
 def run(handlers: CreateHandlers, visitor: SimpleNamespace, **changed: Any) -> list[dict[str, Any]]:
     """Press Generate and look until nothing is watched any more."""
-    watched, controls = Watched(), values(**changed)
-    updates = [handlers.begin(visitor, watched=watched, **controls)]
-    version = -1
-    while watched.runs:
-        version = handlers.services.runs.watch(watched.runs[0], LOCAL, version, 30).version
-        updates.append(look(handlers, visitor, watched, controls["browser"]))
-    return updates
+    tab = Tab(handlers, visitor, changed.pop("browser", ""))
+    tab.generate(**changed)
+    tab.look_until_rest()
+    return tab.updates
 
 
 def stages(updates: list[dict[str, Any]]) -> list[str]:
@@ -107,12 +138,12 @@ def test_a_run_shows_its_pictures(handlers: CreateHandlers, visitor: SimpleNames
     assert caption.startswith("42 · ")
     assert Path(path).is_file()
     assert Path(path).is_relative_to(library.folder)
-    assert updates[-1]["stage"]["visible"] is False
-    assert len(updates[-1]["recent_ids"]) == 2
+    assert [update for update in updates if "stage" in update][-1]["stage"]["visible"] is False
+    assert len([update for update in updates if "recent_ids" in update][-1]["recent_ids"]) == 2
 
 
 def test_the_stage_answers_at_once_and_generate_stays(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
-    first = handlers.begin(visitor, watched=Watched(), **values())
+    first = Tab(handlers, visitor).generate()
     assert "Starting" in first["stage"]["value"]
     assert first["stop"]["visible"] is True and first["watch"].active is True
     assert "generate" not in first
@@ -143,20 +174,37 @@ def test_only_the_present_state_is_drawn(
 
     steps = [Step(0, step, 8, b"jpeg") for step in (1, 2, 3)]
     engine.scripts = [[Loading("mini-turbo", 0.25), halt, *steps, halt, Step(0, 8, 8), halt, *drawn(shot)[-1:]]]
-    watched = Watched()
-    handlers.begin(visitor, watched=watched, **values(random_seed=False, seed="5"))
+    tab = Tab(handlers, visitor)
+    tab.generate(random_seed=False, seed="5")
     for words in ("mini-turbo", "Step 3 of 8", "Finishing"):
         assert reached.wait(30)
         reached.clear()
-        assert words in look(handlers, visitor, watched)["stage"]["value"]
-        assert "stage" not in look(handlers, visitor, watched), "nothing is drawn where nothing has changed"
+        assert words in tab.look()["stage"]["value"]
+        assert tab.look() == {}, "nothing is written where nothing has changed"
         go_on.set()
+    tab.look_until_rest()
+
+
+def test_an_answer_that_was_lost_comes_again(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
+    tab = Tab(handlers, visitor)
+    tab.generate(batch=2)
+    (run_id,) = tab.watched.runs
+    while not handlers.services.runs.watch(run_id, LOCAL, seconds=0.2).state.ended:
+        pass
+    for _ in range(3):
+        update = handlers.look(visitor, "", tab.watched, tab.drawn)
+        assert "news" in update
+        lost = handlers.news(visitor, "", "turbo", tab.watched, tab.drawn)
+    assert len(lost["gallery"]["value"]) == 2 and lost["stage"]["visible"] is False
+    tab.look_until_rest()
+    assert len([each for each in tab.updates if "gallery" in each][-1]["gallery"]["value"]) == 2
+    assert handlers.look(visitor, "", tab.watched, tab.drawn) == {}
 
 
 class TestSeveralRuns:
     @pytest.fixture
     def halted(self, engine: PageEngine) -> Iterator[threading.Event]:
-        """The first run halts until this is set."""
+        """The first picture halts until this is set."""
         go_on = threading.Event()
         shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 5).shots[0]
         engine.scripts = [[lambda: go_on.wait(30), *drawn(shot)]]
@@ -166,57 +214,57 @@ class TestSeveralRuns:
     def test_what_waits_is_listed_and_can_be_cancelled(
         self, handlers: CreateHandlers, visitor: SimpleNamespace, halted: threading.Event, engine: PageEngine
     ) -> None:
-        watched = Watched()
+        tab = Tab(handlers, visitor)
         for prompt in ("a fox", "a <whale>", "a bird"):
-            update = handlers.begin(visitor, watched=watched, **values(prompt=prompt))
-        first, second, third = watched.runs
-        listed = update["queue"]["value"]
-        assert "a &lt;whale&gt;" in listed and "a bird" in listed and "a fox" not in listed
+            update = tab.generate(prompt=prompt)
         assert "stage" not in update, "what is shown stays"
-        cancelled = handlers.cancel(SimpleNamespace(run=second), visitor, "", watched)
-        assert "whale" not in cancelled["queue"]["value"] and watched.runs == [first, third]
+        first, second, third = tab.watched.runs
+        listed = tab.look()["queue"]["value"]
+        assert "a &lt;whale&gt;" in listed and "a bird" in listed and "a fox" not in listed
+        cancelled = tab.takes(handlers.cancel(SimpleNamespace(run=second), visitor, "", tab.watched, tab.drawn))
+        assert "whale" not in cancelled["queue"]["value"] and tab.watched.runs == [first, third]
         halted.set()
-        run_of = handlers.services.runs.watch
-        while watched.runs:
-            run_of(watched.runs[0], LOCAL, seconds=0.1)
-            look(handlers, visitor, watched)
+        tab.look_until_rest()
         assert [each.shots[0].prompt for each in engine.plans] == ["a fox", "a bird"]
 
     def test_a_refusal_does_not_take_the_place_of_the_run_that_is_shown(
         self, handlers: CreateHandlers, visitor: SimpleNamespace, halted: threading.Event
     ) -> None:
-        watched = Watched()
-        handlers.begin(visitor, watched=watched, **values())
+        tab = Tab(handlers, visitor)
+        tab.generate()
         with pytest.warns(UserWarning, match="Prompt is empty"):
-            assert handlers.begin(visitor, watched=watched, **values(prompt="")) == {}
+            assert tab.generate(prompt="") == {}
 
     def test_a_reload_or_a_second_tab_shows_the_same_run(
         self, handlers: CreateHandlers, visitor: SimpleNamespace, halted: threading.Event
     ) -> None:
-        watched, other = Watched(), Watched()
-        handlers.begin(visitor, watched=watched, **values(batch=2))
-        opened = handlers.opened(visitor, "", other)
-        assert other.runs == watched.runs
+        tab, other = Tab(handlers, visitor), Tab(handlers, visitor)
+        tab.generate(batch=2)
+        opened = other.open()
+        assert other.watched.runs == tab.watched.runs
         assert opened["watch"].active is True and opened["stop"]["visible"] is True and opened["stage"]["visible"]
         halted.set()
-        while other.runs:
-            handlers.services.runs.watch(other.runs[0], LOCAL, seconds=0.1)
-            shown = look(handlers, visitor, other)
-        assert shown["stage"]["visible"] is False
-        assert look(handlers, visitor, other)["watch"].active is False
-        assert Watched() == (newcomer := Watched()) and handlers.opened(visitor, "", newcomer)["watch"].active is False
+        other.look_until_rest()
+        assert other.updates[-1]["watch"].active is False and other.updates[-1]["stop"]["visible"] is False
+        assert len([each for each in other.updates if "gallery" in each][-1]["gallery"]["value"]) == 2
+        assert Tab(handlers, visitor).open()["watch"].active is False
 
     def test_strangers_see_and_stop_no_run_but_their_own(
         self, services: Services, visitor: SimpleNamespace, halted: threading.Event
     ) -> None:
         shared = CreateHandlers(services, Visitors(shared=True))
-        mine, theirs = Watched(), Watched()
-        shared.begin(visitor, watched=mine, **values(browser=BROWSER))
-        shared.opened(visitor, "f" * 32, theirs)
-        assert theirs.runs == []
-        stolen = Watched(runs=list(mine.runs), adopted=True)
+        mine, theirs = Tab(shared, visitor, BROWSER), Tab(shared, visitor, "f" * 32)
+        mine.generate()
+        theirs.open()
+        assert theirs.watched.runs == []
+        stolen = Watched(runs=list(mine.watched.runs), adopted=True)
         assert "There is no run" in shared.stop(visitor, "f" * 32, stolen)["stage"]["value"]
-        assert not services.runs.watch(mine.runs[0]).state.ended
+        assert not services.runs.watch(mine.watched.runs[0]).state.ended
+        unknown, other = Tab(shared, visitor, ""), Tab(shared, visitor, "")
+        unknown.generate()
+        assert len(unknown.watched.runs) == 1
+        other.look()
+        assert other.watched.runs == [], "two who are not known yet are two"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +297,7 @@ def test_bad_input_is_one_notice_and_nothing_runs(
 @pytest.mark.parametrize("prompt", ["🦊" * 50, "שועל בשדה", "a\x00fox", "<script>alert(1)</script>"])
 def test_unusual_prompts_are_drawn(handlers: CreateHandlers, visitor: SimpleNamespace, prompt: str) -> None:
     updates = run(handlers, visitor, prompt=prompt)
-    assert updates[-1]["stage"]["visible"] is False
+    assert [update for update in updates if "stage" in update][-1]["stage"]["visible"] is False
     assert all("<script>" not in str(update.get("details", "")) for update in updates)
 
 
@@ -260,19 +308,19 @@ def test_a_failed_run_keeps_its_pictures_and_says_why(
     engine.scripts = [drawn(shots[0]), [Unavailable("weights <b>gone</b> — fetch them")]]
     updates = run(handlers, visitor, batch=2, random_seed=False, seed="5")
     assert len([update for update in updates if "gallery" in update][-1]["gallery"]["value"]) == 1
-    assert "weights &lt;b&gt;gone&lt;/b&gt; — fetch them" in updates[-1]["stage"]["value"]
+    assert "weights &lt;b&gt;gone&lt;/b&gt; — fetch them" in stages(updates)[-1]
 
 
 def test_the_deadline_is_a_notice(handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine) -> None:
     engine.scripts = [[Stopped("took too long — ask for less")]]
-    assert "took too long" in run(handlers, visitor)[-1]["stage"]["value"]
+    assert "took too long" in stages(run(handlers, visitor))[-1]
 
 
 def test_a_defect_is_logged_not_shown(
     handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.scripts = [[RuntimeError("secret path")]]
-    shown = run(handlers, visitor)[-1]["stage"]["value"]
+    shown = stages(run(handlers, visitor))[-1]
     assert "secret path" not in shown
     assert DEFECT in shown
     assert "secret path" in caplog.text
@@ -283,17 +331,14 @@ def test_stop_is_told_when_the_run_has_ended(
 ) -> None:
     begun = threading.Event()
     engine.scripts = [[begun.set, *[Step(0, 1, 2)] * 10_000]]
-    watched = Watched()
-    handlers.begin(visitor, watched=watched, **values())
+    tab = Tab(handlers, visitor)
+    tab.generate()
     assert begun.wait(30)
-    (run_id,) = watched.runs
-    pressed = handlers.stop(visitor, "", watched)
+    pressed = handlers.stop(visitor, "", tab.watched)
     assert pressed["stop"]["value"] == "Stopping…" and "stage" not in pressed
-    while not handlers.services.runs.watch(run_id, seconds=0.1).state.ended:
-        pass
-    assert "Stopped" in look(handlers, visitor, watched)["stage"]["value"]
-    rests = look(handlers, visitor, watched)
-    assert rests["stop"]["visible"] is False and rests["watch"].active is False
+    tab.look_until_rest()
+    assert "Stopped" in stages(tab.updates)[-1]
+    assert tab.updates[-1]["stop"]["visible"] is False and tab.updates[-1]["watch"].active is False
 
 
 def kept(library: Library, owner: str = "local", **wishes: Any) -> Any:
@@ -562,7 +607,7 @@ def test_broken_records_do_not_keep_the_page_from_opening(
     handlers: CreateHandlers, visitor: SimpleNamespace, library: Library
 ) -> None:
     library.close()
-    update = handlers.opened(visitor, "", Watched())
+    update = Tab(handlers, visitor).open()
     assert update["watch"].active is False
     assert 'role="alert"' in update["stage"]["value"]
 
