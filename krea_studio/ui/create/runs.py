@@ -42,7 +42,8 @@ def build_queue(parts: dict[str, Any]) -> None:
     parts["watched"] = gr.State(Watched())
     # What the page shows; in the page, because only there it is known what has arrived.
     parts["drawn"] = gr.JSON(NOTHING_DRAWN, visible=False)
-    parts["news"] = gr.State(0)
+    # In the page too: Gradio's client overlooks that a State has changed where the event did not wait in the queue.
+    parts["news"] = gr.Number(0, visible="hidden")
 
 
 @dataclass
