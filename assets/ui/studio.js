@@ -1,5 +1,5 @@
-// What the page does in the browser itself: theme, composing text, seeds, bringing a started run into view, and taking
-// pictures from the clipboard and from the results.
+// What the page does in the browser itself: theme, composing text, seeds, bringing a started run into view, watching it,
+// and taking pictures from the clipboard and from the results.
 (() => {
   const THEME_KEY = "krea-studio-theme";
 
@@ -118,6 +118,61 @@
     }
   });
 
+  // A run that is shown is asked for again and again, and the stage brought up to date in place: one text, one bar, one
+  // image whose source changes. Where there is more to draw (pictures, the queue, the end), Gradio is asked for it.
+  const LOOK_MS = 250;
+  const RETRY_MS = 2000; // where the server did not answer, and for news that did not come
+  const HIDDEN_MS = 5000; // in a tab that nobody sees
+
+  async function watchRun() {
+    const stage = document.querySelector("#stage [data-run]");
+    let pause = LOOK_MS;
+    if (stage) {
+      try {
+        const { run, version } = stage.dataset;
+        const answer = await fetch(`${appRoot()}runs/${run}?since=${version}`, { cache: "no-store" });
+        if (answer.ok) drawRun(stage, await answer.json());
+        else if (answer.status === 404) askForNews(stage);
+        else pause = RETRY_MS;
+      } catch {
+        pause = RETRY_MS;
+      }
+    }
+    setTimeout(watchRun, document.hidden ? HIDDEN_MS : pause);
+  }
+
+  function appRoot() {
+    return new URL(`${(window.gradio_config?.root ?? "").replace(/\/$/, "")}/`, location.href).href;
+  }
+
+  function drawRun(stage, run) {
+    stage.dataset.version = run.version;
+    if (run.news !== stage.dataset.news) askForNews(stage);
+    if (run.ended) return;
+    stage.querySelector("p").textContent = run.label;
+    const bar = stage.querySelector(".bar");
+    const filled = bar.firstElementChild;
+    filled.classList.toggle("bar-unknown", run.share === null);
+    filled.style.width = run.share === null ? "" : `${Math.round(100 * run.share)}%`;
+    if (run.share === null) bar.removeAttribute("aria-valuenow");
+    else bar.setAttribute("aria-valuenow", Math.round(100 * run.share));
+    const canvas = stage.querySelector(".canvas");
+    if (!run.preview) {
+      canvas.replaceChildren();
+    } else {
+      const image = canvas.querySelector("img") ?? canvas.appendChild(new Image());
+      image.alt = "Preview of the picture in the making";
+      if (image.src !== run.preview) image.src = run.preview;
+    }
+  }
+
+  function askForNews(stage) {
+    const now = Date.now();
+    if (now - (stage.askedAt ?? 0) < RETRY_MS) return;
+    stage.askedAt = now;
+    document.querySelector("#news")?.click();
+  }
+
   function watchTheme() {
     keepTheme();
     new MutationObserver(keepTheme).observe(document.body, { attributeFilter: ["class"] });
@@ -126,4 +181,5 @@
   // Gradio may add this script before or after the page is read.
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", watchTheme);
   else watchTheme();
+  watchRun();
 })();

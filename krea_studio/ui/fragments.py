@@ -17,13 +17,14 @@ from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
 from krea_studio.errors import DEFECT as DEFECT
 from krea_studio.library.records import Record
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
-from krea_studio.recipe.recipe import Recipe, Shot
+from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import Expansion
 from krea_studio.recipe.variants import VARIANTS, Variant
-from krea_studio.runs.run import Run
+from krea_studio.runs.run import Run, State
 
 UNOFFICIAL = "Unofficial project, not affiliated with Krea."
 LICENCE = "Krea 2 weights are used under the Krea 2 Community License; see NOTICE and LICENSE in the project's folder."
+PREVIEW = "Preview of the picture in the making"
 EXAMPLES = "examples"  # the key of a vocabulary that holds prompts instead of words
 
 HEADER = """
@@ -37,21 +38,55 @@ EMPTY_STAGE = """
 """
 
 
-def starting(shot: Shot) -> str:
-    """The stage between the click and the engine's first event, already at the picture's proportions."""
-    return _progress("Starting", None, _canvas(shot, None))
+def stage(run: Run, news: str) -> str:
+    """The stage of a run that has not ended, at the proportions of its picture; the browser keeps it up to date."""
+    share, picture = share_of(run), preview_of(run)
+    shot = run.shots[run.progress.shot if run.progress else 0]
+    image = f'<img src="{picture}" alt="{PREVIEW}">' if picture else ""
+    if share is None:
+        filled, now = '<span class="bar-unknown"></span>', ""
+    else:
+        filled, now = f'<span style="width: {share:.0%}"></span>', f' aria-valuenow="{100 * share:.0f}"'
+    return (
+        f'<div class="stage stage-running" data-run="{escape(run.id)}" data-version="{run.version}" '
+        f'data-news="{escape(news)}">'
+        f'<div class="canvas" style="--width: {shot.width}; --height: {shot.height}">{image}</div>'
+        f'<div class="running"><p>{escape(label_of(run))}</p>'
+        f'<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="100"{now}>{filled}</div></div></div>'
+    )
 
 
-def expanding(shot: Shot, place: int, pictures: int) -> str:
-    """The stage while a prompt is written out."""
-    which = f"Picture {place + 1} of {pictures} · expanding" if pictures > 1 else "Expanding"
-    return _progress(f"{which} the prompt", None, _canvas(shot, None))
+def label_of(run: Run) -> str:
+    """What a run that has not ended does, in a line."""
+    at, pictures = run.progress, len(run.shots)
+    if run.state is State.WAITING:
+        place = "you are next" if run.ahead == 0 else f"{run.ahead} more before you"
+        return f"Waiting for the engine · {place}{_expected(run.seconds_left)}"
+    if at is None:
+        return "Starting"
+    if at.doing == "loading":
+        return f"Loading · {at.what}"
+    which = f"Picture {at.shot + 1} of {pictures} · " if pictures > 1 else ""
+    if at.doing == "expanding":
+        return f"{which}expanding the prompt" if which else "Expanding the prompt"
+    if at.step < at.steps:
+        return f"{which}step {at.step} of {at.steps}" if which else f"Step {at.step} of {at.steps}"
+    return f"{which}finishing" if which else "Finishing the picture"
 
 
-def queued(shot: Shot, ahead: int, seconds: float | None = None) -> str:
-    """The stage while other runs are ahead, `ahead` of them; `seconds` is when the run will have ended."""
-    place = "you are next" if ahead == 0 else f"{ahead} more before you"
-    return _progress(f"Waiting for the engine · {place}{_expected(seconds)}", None, _canvas(shot, None))
+def share_of(run: Run) -> float | None:
+    """The share of a picture's steps, or of what is loaded, that is done, 0…1; None where that cannot be told."""
+    at = run.progress
+    if at is None or at.doing == "expanding":
+        return None
+    share = at.step / at.steps if at.steps else at.share
+    return None if share is None else min(max(share, 0.0), 1.0)
+
+
+def preview_of(run: Run) -> str | None:
+    """The address of the picture in the making; None where there is nothing to see yet."""
+    preview = run.progress.preview if run.progress else None
+    return None if preview is None else f"data:image/jpeg;base64,{base64.b64encode(preview).decode('ascii')}"
 
 
 def queue(runs: Iterable[Run]) -> str:
@@ -75,23 +110,6 @@ def _standing(run: Run) -> str:
 def _expected(seconds: float | None) -> str:
     """When a run will have ended, in steps of five seconds: it is a guess, and what changes draws the eye."""
     return "" if seconds is None else f" · done in about {seconds_text(5.0 * max(1, round(seconds / 5)))}"
-
-
-def loading(shot: Shot, what: str, fraction: float | None) -> str:
-    """The stage while parts of a checkpoint are read; `fraction` is 0..1, None when it cannot be told."""
-    return _progress(f"Loading · {what}", fraction, _canvas(shot, None))
-
-
-def step(shot: Shot, place: int, pictures: int, done: int, steps: int, preview: bytes | None) -> str:
-    """The stage during a picture: how far it is and, when there is one, the JPEG `preview` at its final proportions."""
-    which = f"Picture {place + 1} of {pictures} · " if pictures > 1 else ""
-    return _progress(f"{which}step {done} of {steps}".capitalize(), done / steps, _canvas(shot, preview))
-
-
-def decoding(shot: Shot, place: int, pictures: int, preview: bytes | None) -> str:
-    """The stage after the last step, while the picture is decoded and written."""
-    which = f"Picture {place + 1} of {pictures} · finishing" if pictures > 1 else "Finishing the picture"
-    return _progress(which, 1.0, _canvas(shot, preview))
 
 
 def notice(message: str, kind: str = "problem") -> str:
@@ -243,23 +261,3 @@ def bytes_text(count: int) -> str:
 
 def _variant_label(name: str) -> str:
     return VARIANTS[name].label if name in VARIANTS else name
-
-
-def _canvas(shot: Shot, preview: bytes | None) -> str:
-    frame = f'class="canvas" style="--width: {shot.width}; --height: {shot.height}"'
-    if preview is None:
-        return f"<div {frame}></div>"
-    address = f"data:image/jpeg;base64,{base64.b64encode(preview).decode('ascii')}"
-    return f'<div {frame}><img src="{address}" alt="Preview of the picture in the making"></div>'
-
-
-def _progress(label: str, fraction: float | None, canvas: str) -> str:
-    if fraction is None:
-        bar = '<div class="bar" role="progressbar"><span class="bar-unknown"></span></div>'
-    else:
-        percent = round(100 * min(max(fraction, 0.0), 1.0))
-        bar = (
-            f'<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
-            f'<span style="width: {percent}%"></span></div>'
-        )
-    return f'<div class="stage stage-running">{canvas}<div class="running"><p>{escape(label)}</p>{bar}</div></div>'

@@ -3,37 +3,46 @@
 An update is a dict from the name of a part of a tab to its new value.
 """
 
+import hashlib
 from typing import Any
 
 import gradio as gr
 
 from krea_studio.library.records import Record
-from krea_studio.runs.run import Run, State
+from krea_studio.people import Person
+from krea_studio.runs.run import Kind, Run, State
+from krea_studio.runs.runs import Runs
 from krea_studio.ui import fragments
 
 Update = dict[str, Any]
 
 
-def stage_of(run: Run) -> Update:
-    """What stands in the place of the pictures: how far the run is, or how it ended; nothing when all are there."""
-    at, shots = run.progress, run.shots
+def stage_of(run: Run, news: str) -> Update:
+    """What stands in the place of the pictures: how far the run is, or how it ended; nothing when all are there.
+
+    `news` is that of `news_of`, by which the browser finds out that there is more.
+    """
     if run.state is State.DONE:
         return {"stage": gr.update(value="", visible=False)}
     if run.state.ended:
-        kind = "quiet" if run.state is State.STOPPED else "problem"
-        return {"stage": shown(fragments.notice(run.failure, kind))}
-    if run.state is State.WAITING:
-        return {"stage": shown(fragments.queued(shots[0], run.ahead, run.seconds_left))}
-    if at is None:
-        return {"stage": shown(fragments.starting(shots[0]))}
-    shot = shots[at.shot]
-    if at.doing == "expanding":
-        return {"stage": shown(fragments.expanding(shot, at.shot, len(shots)))}
-    if at.doing == "loading":
-        return {"stage": shown(fragments.loading(shot, at.what, at.share))}
-    if at.step < at.steps:
-        return {"stage": shown(fragments.step(shot, at.shot, len(shots), at.step, at.steps, at.preview))}
-    return {"stage": shown(fragments.decoding(shot, at.shot, len(shots), at.preview))}
+        return {"stage": shown(fragments.notice(run.failure, "quiet" if run.state is State.STOPPED else "problem"))}
+    return {"stage": shown(fragments.stage(run, news))}
+
+
+def news_of(run: Run, runs: Runs) -> str:
+    """Some digits that change when more of a run is to be drawn than its stage: pictures, the queue, its end."""
+    told = f"{len(run.finished)} {run.state.ended} {fragments.queue(waiting_beside(run, runs))}"
+    return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+
+
+def waiting_beside(run: Run, runs: Runs) -> list[Run]:
+    """The unfinished runs of a run's owner beside it."""
+    return [each for each in unfinished_of(run.owner, runs) if each.id != run.id]
+
+
+def unfinished_of(owner: str, runs: Runs) -> list[Run]:
+    """The runs that draw for an owner and have not ended, in the order in which they were made."""
+    return [run for run in runs.of(Person(owner), Kind.GENERATE) if not run.state.ended]
 
 
 def shown(markup: str) -> Any:

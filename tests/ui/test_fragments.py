@@ -1,14 +1,19 @@
 """What is drawn as HTML: escaped, in plain words, with the right numbers."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from krea_studio.engine.base import CheckpointInfo, EngineStatus
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import plan
+from krea_studio.recipe.recipe import Shot
 from krea_studio.recipe.request import parse_request
 from krea_studio.recipe.variants import VARIANTS
+from krea_studio.runs.run import Kind, Progress, Run, State
 from krea_studio.ui import fragments
 from tests.doubles import picture
 from tests.ui.conftest import VOCABULARY
@@ -21,6 +26,20 @@ def shot_of(**wishes: object):
     return plan(parse_request({"prompt": "a fox", **wishes}), seed=7).shots[0]
 
 
+def run_of(shots: Sequence[Shot], progress: Progress | None, **facts: Any) -> Run:
+    known = {"state": State.RUNNING, "title": "a fox", **facts}
+    return Run(
+        id="0" * 32,
+        kind=Kind.GENERATE,
+        owner="local",
+        version=3,
+        created_at=datetime.now(UTC),
+        shots=tuple(shots),
+        progress=progress,
+        **known,
+    )
+
+
 def test_people_s_text_is_escaped_everywhere(library: Library) -> None:
     shot = shot_of(prompt=HOSTILE, resolution="512")
     record = library.save(shot.recipe("mini-turbo"), picture(shot), 1.0)
@@ -30,7 +49,8 @@ def test_people_s_text_is_escaped_everywhere(library: Library) -> None:
         fragments.details(record),
         fragments.words_by_group(hostile_words.vocabulary),
         fragments.variant_text(VARIANTS["turbo"], HOSTILE),
-        fragments.loading(shot, HOSTILE, 0.5),
+        fragments.stage(run_of([shot], Progress("loading", HOSTILE, 0.5)), "n"),
+        fragments.queue([run_of([shot], None, title=HOSTILE)]),
         fragments.status_text(EngineStatus("cpu", "float32"), replace(EMBEDDED, label=HOSTILE)),
     ):
         assert "<img src=x" not in markup
@@ -40,20 +60,32 @@ def test_people_s_text_is_escaped_everywhere(library: Library) -> None:
 
 def test_a_step_tells_picture_and_step_and_shows_the_preview() -> None:
     shots = plan(parse_request({"prompt": "a fox", "batch": 4, "aspect_ratio": "16:9"}), seed=7).shots
-    markup = fragments.step(shots[1], 1, 4, 5, 8, b"\xff\xd8")
+    markup = fragments.stage(run_of(shots, Progress("drawing", shot=1, step=5, steps=8, preview=b"\xff\xd8")), "n")
     assert "Picture 2 of 4 · step 5 of 8" in markup
     assert 'aria-valuenow="62"' in markup
     assert "data:image/jpeg;base64,/9g=" in markup
     assert "--width: 1376; --height: 768" in markup
 
 
-def test_a_single_picture_is_not_counted() -> None:
-    assert ">Step 5 of 8<" in fragments.step(shot_of(), 0, 1, 5, 8, None)
+@pytest.mark.parametrize(
+    ("progress", "words"),
+    [
+        (None, "Starting"),
+        (Progress("expanding"), "Expanding the prompt"),
+        (Progress("loading", "Mini Turbo: vae", 0.5), "Loading · Mini Turbo: vae"),
+        (Progress("drawing", step=0, steps=8), "Step 0 of 8"),
+        (Progress("drawing", step=5, steps=8), "Step 5 of 8"),
+        (Progress("drawing", step=8, steps=8), "Finishing the picture"),
+    ],
+)
+def test_a_single_picture_is_not_counted(progress: Progress | None, words: str) -> None:
+    assert fragments.label_of(run_of([shot_of()], progress)) == words
 
 
-@pytest.mark.parametrize(("position", "words"), [(0, "you are next"), (1, "1 more before you"), (7, "7 more")])
-def test_waiting_tells_the_place(position: int, words: str) -> None:
-    assert words in fragments.queued(shot_of(), position)
+@pytest.mark.parametrize(("ahead", "words"), [(0, "you are next"), (1, "1 more before you"), (7, "7 more")])
+def test_waiting_tells_the_place_and_when(ahead: int, words: str) -> None:
+    waiting = run_of([shot_of()], None, state=State.WAITING, ahead=ahead, seconds_left=23.0)
+    assert words in fragments.label_of(waiting) and "done in about 25 s" in fragments.label_of(waiting)
 
 
 def test_the_size_is_the_one_that_will_be_drawn() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +12,17 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
+from krea_studio.engine.base import Loading, Step
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.loader import MAX_FILE_BYTES
 from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
-from krea_studio.recipe.request import GenerationRequest, default
+from krea_studio.recipe.plan import plan
+from krea_studio.recipe.request import GenerationRequest, default, parse_request
 from krea_studio.services import Services
 from krea_studio.settings import Settings
 from krea_studio.ui.server.launch import address, build_demo, is_loopback, launch_options
 from krea_studio.ui.server.protection import MAX_BODY_BYTES
+from tests.doubles import drawn
 from tests.library.test_store import save
 from tests.ui.conftest import PageEngine
 
@@ -116,6 +120,34 @@ def test_a_program_reads_a_recipe_and_what_draws_otherwise_today(
 def test_the_server_is_healthy_and_keeps_its_own_counsel(http: httpx.Client) -> None:
     assert http.get("/healthz").json() == {"status": "ok"}
     assert http.get("/openapi.json").status_code == 404
+
+
+def test_a_browser_is_told_how_a_run_stands(http: httpx.Client, services: Services, engine: PageEngine) -> None:
+    shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 5).shots[0]
+    reached, go_on = threading.Event(), threading.Event()
+
+    def halt() -> None:
+        reached.set()
+        assert go_on.wait(30)
+        go_on.clear()
+
+    engine.scripts = [[Loading("a <part>", 0.25), halt, Step(0, 3, 8, b"jpeg"), halt, *drawn(shot)[-1:]]]
+    run_id = services.runs.submit(parse_request({"prompt": "a fox", "resolution": "512", "seed": 5}))
+    version = -1
+    for label, share, preview in (("Loading · a <part>", 0.25, None), ("Step 3 of 8", 0.375, "data:image/jpeg")):
+        assert reached.wait(30)
+        reached.clear()
+        told = http.get(f"/runs/{run_id}", params={"since": version}).json()
+        assert (told["label"], told["share"], told["ended"]) == (label, share, False)
+        assert told["preview"] is None if preview is None else told["preview"].startswith(preview)
+        assert told["version"] > version
+        version = told["version"]
+        go_on.set()
+    while not (last := http.get(f"/runs/{run_id}", params={"since": version}).json())["ended"]:
+        version = last["version"]
+    assert last["news"] != told["news"]
+    for stranger in ("0" * 32, "x", run_id[:-1]):
+        assert http.get(f"/runs/{stranger}").status_code == 404
 
 
 def test_every_answer_has_the_security_headers(http: httpx.Client) -> None:

@@ -1,8 +1,8 @@
 """What the Create tab does when something happens on it: each handler returns new values by the names of its parts.
 
 Handlers know the services and the presenter, and no component; `create` maps the names to components. None of them
-takes long: a run goes on by itself, and `look` shows how it stands. User errors become one notice on the page; anything
-else is logged and said to be the studio's own fault.
+takes long: a run goes on by itself, and `news` shows what there is of it. User errors become one notice on the page;
+anything else is logged and said to be the studio's own fault.
 """
 
 import logging
@@ -57,7 +57,7 @@ class CreateHandlers:
     def begin(
         self, visitor: gr.Request, browser: str, random_seed: bool, watched: runs.Watched, **controls: Any
     ) -> Update:
-        """Begin a run of what the controls say; what becomes of it `look` shows."""
+        """Begin a run of what the controls say; what becomes of it `news` shows."""
         try:
             numbers = {field: read_number(controls[field]) for field in OPTIONAL_NUMBERS}
             if random_seed:
@@ -74,14 +74,11 @@ class CreateHandlers:
             logger.exception("A run from the page failed")
             return self.runs.refused(fragments.DEFECT, watched)
 
-    def look(self, visitor: gr.Request, browser: str, watched: runs.Watched, drawn: runs.Drawn) -> Update:
-        """How the watched run stands: the stage, and whether there is more to be written, which `news` gives."""
-        return guarded(lambda: self.runs.looked(self.visitors.person(visitor, browser), watched, drawn))
-
     def news(self, visitor: gr.Request, browser: str, variant: str, watched: runs.Watched, drawn: runs.Drawn) -> Update:
-        """What there is beyond the stage; where a run has ended, recent pictures and the status line too."""
+        """What there is beyond the stage; where a run has begun or ended, recent pictures and the status line too."""
         update = guarded(lambda: self.runs.news(self.visitors.person(visitor, browser), watched, drawn))
-        if update.get("drawn", drawn)["ended"] and not drawn["ended"]:
+        now = update.get("drawn", drawn)
+        if (now["run"], now["ended"]) != (drawn["run"], drawn["ended"]):
             return {**self.recent(visitor, browser), **self.status(variant), **update}
         return update
 

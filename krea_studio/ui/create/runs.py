@@ -1,9 +1,9 @@
-"""Runs on the Create tab: Generate begins one and is done, a timer shows how it stands, Stop and Cancel end one.
+"""Runs on the Create tab: Generate begins one and is done, Stop and Cancel end one, the page watches between them.
 
 A tab watches the runs that were begun on it, one after another; when it is opened, those of its person that have not
-ended. Nothing here keeps a run alive. The page tells with every look what it shows, and what it does not show yet is
-written: so an answer that was lost comes again. Most looks write the stage only, because Gradio works on every part
-that a handler may write; `news` writes the rest when there is any.
+ended. Nothing here keeps a run alive. How far a run is, the browser asks the server by itself (`server/standing`), and
+calls for `news` where more is to be written than the stage: every event of Gradio's costs the browser as much as a
+hundred such questions. The page tells what it shows, and gets what it does not: an answer that was lost comes again.
 """
 
 import html
@@ -16,16 +16,15 @@ import gradio as gr
 from krea_studio.errors import InvalidRequest
 from krea_studio.people import Person
 from krea_studio.recipe.request import GenerationRequest
-from krea_studio.runs.run import Kind, Run
+from krea_studio.runs.run import Run, State
 from krea_studio.services import Services
 from krea_studio.ui import fragments
-from krea_studio.ui.presenter import Update, pictures_of, shown, stage_of
+from krea_studio.ui.presenter import Update, news_of, pictures_of, shown, stage_of, unfinished_of, waiting_beside
 from krea_studio.ui.visitors import UNKNOWN
 
-LOOK_SECONDS = 0.5
 # What handlers here write to, beside results.
-PARTS = ("stop", "watch", "queue", "drawn")
-NOTHING_DRAWN: dict[str, Any] = {"run": "", "pictures": 0, "ended": True, "queue": "", "rests": True}
+PARTS = ("stop", "queue", "drawn")
+NOTHING_DRAWN: dict[str, Any] = {"run": "", "pictures": 0, "ended": True, "queue": ""}
 Drawn = dict[str, Any]
 CANCEL_SCRIPT = """
 element.addEventListener("click", (event) => {
@@ -38,30 +37,26 @@ element.addEventListener("click", (event) => {
 def build_queue(parts: dict[str, Any]) -> None:
     """Lay out the list of a person's waiting runs, and what watches."""
     parts["queue"] = gr.HTML(visible=False, elem_id="queue", js_on_load=CANCEL_SCRIPT)
-    parts["watch"] = gr.Timer(LOOK_SECONDS, active=False)
     parts["watched"] = gr.State(Watched())
     # What the page shows; in the page, because only there it is known what has arrived.
     parts["drawn"] = gr.JSON(NOTHING_DRAWN, visible=False)
-    # In the page too: Gradio's client overlooks that a State has changed where the event did not wait in the queue.
-    parts["news"] = gr.Number(0, visible="hidden")
+    parts["news"] = gr.Button("News", visible="hidden", elem_id="news")
 
 
 @dataclass
 class Watched:
     """What one tab watches: the runs that it has yet to show, the first of which it shows.
 
-    Gradio keeps one for every tab, and hands the same one to every handler. It is changed in place, so that Generate
-    and the timer, which may come at the same moment, undo nothing of each other.
+    Gradio keeps one for every tab, and hands the same one to every handler. It is changed in place, so that events
+    which come at the same moment undo nothing of each other.
     """
 
     runs: list[str] = field(default_factory=list)
     adopted: bool = False  # whether the runs of before were looked for
-    staged: tuple[str, int] | None = None  # the run on the stage, in which version
-    news: int = 0  # grows whenever there is more to be written than the stage
 
 
 class RunHandlers:
-    """The behaviour of Generate, Stop, Cancel and of the timer, over the studio's runs."""
+    """The behaviour of Generate, Stop and Cancel, and what there is new, over the studio's runs."""
 
     def __init__(self, services: Services) -> None:
         self._runs = services.runs
@@ -69,50 +64,30 @@ class RunHandlers:
     def begun(self, request: GenerationRequest, person: Person, watched: Watched) -> Update:
         """Take on a request. Where the tab shows another run, the new one is among those that wait."""
         run_id = self._runs.submit(request, person)
-        shots = self._runs.watch(run_id, person).shots
+        run = self._runs.watch(run_id, person)
+        if not self._going_on(watched):
+            watched.runs.clear()
         watched.adopted = True
         watched.runs.append(run_id)
-        begun = {"seed": str(shots[0].seed), "watch": gr.Timer(active=True)}
-        if watched.runs[0] != run_id:
-            return begun
-        drawn = {**NOTHING_DRAWN, "run": run_id, "ended": False, "rests": False}
-        stage, queue = shown(fragments.starting(shots[0])), gr.update(value="", visible=False)
-        return {**begun, **pictures_of([]), "stage": stage, "stop": _stop(True), "queue": queue, "drawn": drawn}
+        seed = {"seed": str(run.shots[0].seed)}
+        return seed if watched.runs[0] != run_id else {**seed, **pictures_of([]), **self._written(run, person, {})}
 
     def refused(self, message: str, watched: Watched) -> Update:
         """What was wrong with a request, where it is seen: beside a run that is shown, or in its place."""
-        if watched.runs:
+        if self._going_on(watched):
             gr.Warning(html.escape(message))
             return {}
         return {"stage": shown(fragments.notice(message))}
 
-    def looked(self, person: Person, watched: Watched, drawn: Drawn) -> Update:
-        """The stage of the watched run as it is now, where it has changed, and a call for `news` where more has."""
-        run = self._current(person, watched, drawn)
-        update: Update = {}
-        if run is not None and (run.id, run.version) != watched.staged:
-            watched.staged = run.id, run.version
-            update = stage_of(run)
-        if self._wanted(run, person, drawn) != drawn:
-            watched.news += 1
-            update["news"] = watched.news
-        return update
-
     def news(self, person: Person, watched: Watched, drawn: Drawn) -> Update:
-        """All of the watched run that the page does not show yet; when there is none any more, the timer rests."""
-        run = self._current(person, watched, drawn)
-        wanted = self._wanted(run, person, drawn)
-        update: Update = {"drawn": wanted, "watch": gr.Timer(active=not wanted["rests"])}
-        if wanted["queue"] != drawn["queue"]:
-            update["queue"] = gr.update(value=wanted["queue"], visible=bool(wanted["queue"]))
+        """All of the watched run that the page does not show yet."""
+        run = self._current(person, watched)
         if run is None:
-            return {**update, "stop": _stop(False)}
-        if run.id != drawn["run"]:
-            update["stop"] = _stop(True)
-        if (run.id, wanted["pictures"]) != (drawn["run"], drawn["pictures"]):
-            update |= pictures_of(run.finished)
-        watched.staged = run.id, run.version
-        return {**update, **stage_of(run)}
+            return {"drawn": {**drawn, "ended": True, "queue": ""}, "stop": _stop(False), **_queue("")}
+        pictures = {}
+        if run.finished and (run.id, len(run.finished)) != (drawn["run"], drawn["pictures"]):
+            pictures = pictures_of(run.finished)
+        return {**pictures, **self._written(run, person, drawn)}
 
     def stopped(self, person: Person, watched: Watched) -> Update:
         """Stop was pressed: say so until the run has really ended."""
@@ -127,25 +102,35 @@ class RunHandlers:
         self._runs.stop(run_id, person)
         return self.news(person, watched, drawn)
 
-    def _current(self, person: Person, watched: Watched, drawn: Drawn) -> Run | None:
-        """The run that the tab is to show: the first one whose end it does not show yet."""
+    def _current(self, person: Person, watched: Watched) -> Run | None:
+        """The run that the tab is to show: the first one that has not ended, or else the last one."""
         if not watched.adopted:
             watched.adopted = True
             watched.runs += [run.id for run in self._own(person)]
         while watched.runs:
-            if drawn["run"] != watched.runs[0] or not drawn["ended"]:
-                with suppress(InvalidRequest):  # it ended so long ago that nothing is known of it
-                    return self._runs.watch(watched.runs[0], person)
+            with suppress(InvalidRequest):  # it ended so long ago that nothing is known of it
+                run = self._runs.watch(watched.runs[0], person)
+                if run.state.ended and run.state is State.FAILED and watched.runs[1:]:
+                    gr.Warning(html.escape(run.failure))
+                if not run.state.ended or not watched.runs[1:]:
+                    return run
             del watched.runs[0]
         return None
 
-    def _wanted(self, run: Run | None, person: Person, drawn: Drawn) -> Drawn:
-        """What the page is to show beside the stage, in the form of `drawn`."""
-        others = [each for each in self._own(person) if run is None or each.id != run.id]
-        wanted = {**drawn, "queue": fragments.queue(others), "rests": run is None}
-        if run is None:
-            return wanted
-        return {**wanted, "run": run.id, "pictures": len(run.finished), "ended": run.state.ended}
+    def _written(self, run: Run, person: Person, drawn: Drawn) -> Update:
+        """Stage, buttons and queue as they are to be, and what the page then shows."""
+        queue = "" if run.state.ended else fragments.queue(waiting_beside(run, self._runs))
+        now = {"run": run.id, "pictures": len(run.finished), "ended": run.state.ended, "queue": queue}
+        update = {**stage_of(run, news_of(run, self._runs)), "drawn": now}
+        if (drawn.get("run"), drawn.get("ended")) != (run.id, run.state.ended):
+            update["stop"] = _stop(not run.state.ended)
+        return update if drawn.get("queue") == queue else {**update, **_queue(queue)}
+
+    def _going_on(self, watched: Watched) -> bool:
+        """Whether a run is shown that has not ended."""
+        with suppress(InvalidRequest):
+            return any(not self._runs.watch(run).state.ended for run in watched.runs)
+        return False
 
     def _own(self, person: Person) -> list[Run]:
         """The runs of a person that have not ended, in the order in which they were made.
@@ -154,7 +139,11 @@ class RunHandlers:
         """
         if person.id == UNKNOWN.id:
             return []
-        return [run for run in self._runs.of(person, Kind.GENERATE) if run.owner == person.id and not run.state.ended]
+        return unfinished_of(person.id, self._runs)
+
+
+def _queue(markup: str) -> Update:
+    return {"queue": gr.update(value=markup, visible=bool(markup))}
 
 
 def _stop(visible: bool) -> Any:

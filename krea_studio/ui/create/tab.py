@@ -202,12 +202,12 @@ def _wire(parts: Parts, handlers: CreateHandlers) -> None:
         trigger_mode="once",
     )
     watching = ("browser", "watched", "drawn")
-    at_once(parts["watch"].tick, handlers.look, reads=watching, writes=("stage", "news"), trigger_mode="once")
     at_once(
-        parts["news"].change,
+        parts["news"].click,
         handlers.news,
         reads=(*watching, "variant"),
         writes=(*RESULTS, *RECENT, *runs.PARTS, "status"),
+        trigger_mode="once",
     )
     at_once(parts["stop"].click, handlers.stop, reads=("browser", "watched"), writes=("stage", "stop"))
     at_once(parts["queue"].click, handlers.cancel, reads=watching, writes=(*RESULTS, *runs.PARTS))

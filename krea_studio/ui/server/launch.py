@@ -28,6 +28,7 @@ from krea_studio.services import Services, build_services
 from krea_studio.settings import Settings
 from krea_studio.ui import theme
 from krea_studio.ui.page import build_page
+from krea_studio.ui.server import standing
 from krea_studio.ui.server.protection import BodyLimit, SameSiteUploads, SecurityHeaders
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ def launch_options(services: Services) -> dict[str, Any]:
         "state_session_capacity": SESSIONS_KEPT,
         "app_kwargs": {
             "openapi_url": None,
-            "routes": [Route("/healthz", _healthy)],
+            "routes": [Route("/healthz", _healthy), Route(standing.PATH, standing.standing_of(services.runs))],
             "middleware": [Middleware(SecurityHeaders), Middleware(SameSiteUploads), Middleware(BodyLimit)],
         },
         **_file_access(services.library.folder),

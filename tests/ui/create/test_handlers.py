@@ -1,5 +1,6 @@
 """What the Create tab does, its handlers called as Gradio calls them."""
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 from krea_studio.direction.sliders import STARTING_POINTS, StartingPoint, signed
 from krea_studio.engine.abilities import Ability
-from krea_studio.engine.base import Loading, Step
+from krea_studio.engine.base import Step
 from krea_studio.errors import Stopped, Unavailable
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person
@@ -30,6 +31,7 @@ from krea_studio.ui.create.runs import NOTHING_DRAWN, Watched
 from krea_studio.ui.create.style_choice import TRIGGERS, USUAL_WEIGHT, WEIGHTS
 from krea_studio.ui.create.tab import LOCKS, RUN_CONTROLS
 from krea_studio.ui.fragments import DEFECT
+from krea_studio.ui.presenter import news_of
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import shown_of, timer_of
 from tests.doubles import drawn, picture
@@ -81,11 +83,11 @@ def of_controls(update: dict[str, Any]) -> dict[str, Any]:
 
 
 class Tab:
-    """One tab of the page: what Gradio keeps of it, and what it shows."""
+    """One tab of the page: what Gradio keeps of it, what it shows, and what its browser asks for."""
 
     def __init__(self, handlers: CreateHandlers, visitor: SimpleNamespace, browser: str = "") -> None:
         self.handlers, self.visitor, self.browser = handlers, visitor, browser
-        self.watched, self.drawn = Watched(), NOTHING_DRAWN
+        self.watched, self.drawn, self.stage = Watched(), NOTHING_DRAWN, ""
         self.updates: list[dict[str, Any]] = []
 
     def generate(self, **changed: Any) -> dict[str, Any]:
@@ -97,25 +99,30 @@ class Tab:
         """Load the page."""
         return self.takes(self.handlers.opened(self.visitor, self.browser, self.watched, self.drawn))
 
-    def look(self) -> dict[str, Any]:
-        """The timer ticks; what it finds beyond the stage is fetched."""
-        update = self.handlers.look(self.visitor, self.browser, self.watched, self.drawn)
-        if "news" in update:
-            update |= self.handlers.news(self.visitor, self.browser, "turbo", self.watched, self.drawn)
-        return self.takes(update)
+    def news(self) -> dict[str, Any]:
+        """What the page is told when it asks for news."""
+        return self.handlers.news(self.visitor, self.browser, "turbo", self.watched, self.drawn)
+
+    def look(self, seconds: float = 0.0) -> dict[str, Any]:
+        """Ask how the run on the stage stands, and for news where there are any."""
+        named = re.search(r'data-run="(\w+)" data-version="(\d+)" data-news="(\w+)"', self.stage)
+        if not named:
+            return {}
+        runs = self.handlers.services.runs
+        run = runs.watch(named[1], LOCAL, int(named[2]), seconds)
+        return self.takes(self.news()) if news_of(run, runs) != named[3] else {}
 
     def takes(self, update: dict[str, Any]) -> dict[str, Any]:
         """An update arrives."""
         self.drawn = update.get("drawn", self.drawn)
+        if "stage" in update:
+            self.stage = update["stage"]["value"]
         self.updates.append(update)
         return update
 
     def look_until_rest(self) -> None:
-        version = -1
-        while not self.drawn["rests"]:
-            if self.watched.runs:
-                version = self.handlers.services.runs.watch(self.watched.runs[0], LOCAL, version, 0.2).version
-            self.look()
+        while "data-run" in self.stage:
+            self.look(0.2)
 
 
 def run(handlers: CreateHandlers, visitor: SimpleNamespace, **changed: Any) -> list[dict[str, Any]]:
@@ -144,8 +151,8 @@ def test_a_run_shows_its_pictures(handlers: CreateHandlers, visitor: SimpleNames
 
 def test_the_stage_answers_at_once_and_generate_stays(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
     first = Tab(handlers, visitor).generate()
-    assert "Starting" in first["stage"]["value"]
-    assert first["stop"]["visible"] is True and first["watch"].active is True
+    assert re.search("Waiting for the engine|Starting|Step", first["stage"]["value"])
+    assert first["stop"]["visible"] is True
     assert "generate" not in first
 
 
@@ -161,30 +168,6 @@ def test_a_fixed_seed_is_used(handlers: CreateHandlers, visitor: SimpleNamespace
     assert engine.plans[0].seed == 5
 
 
-def test_only_the_present_state_is_drawn(
-    handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
-) -> None:
-    shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 5).shots[0]
-    reached, go_on = threading.Event(), threading.Event()
-
-    def halt() -> None:
-        reached.set()
-        assert go_on.wait(30)
-        go_on.clear()
-
-    steps = [Step(0, step, 8, b"jpeg") for step in (1, 2, 3)]
-    engine.scripts = [[Loading("mini-turbo", 0.25), halt, *steps, halt, Step(0, 8, 8), halt, *drawn(shot)[-1:]]]
-    tab = Tab(handlers, visitor)
-    tab.generate(random_seed=False, seed="5")
-    for words in ("mini-turbo", "Step 3 of 8", "Finishing"):
-        assert reached.wait(30)
-        reached.clear()
-        assert words in tab.look()["stage"]["value"]
-        assert tab.look() == {}, "nothing is written where nothing has changed"
-        go_on.set()
-    tab.look_until_rest()
-
-
 def test_an_answer_that_was_lost_comes_again(handlers: CreateHandlers, visitor: SimpleNamespace) -> None:
     tab = Tab(handlers, visitor)
     tab.generate(batch=2)
@@ -192,13 +175,11 @@ def test_an_answer_that_was_lost_comes_again(handlers: CreateHandlers, visitor: 
     while not handlers.services.runs.watch(run_id, LOCAL, seconds=0.2).state.ended:
         pass
     for _ in range(3):
-        update = handlers.look(visitor, "", tab.watched, tab.drawn)
-        assert "news" in update
-        lost = handlers.news(visitor, "", "turbo", tab.watched, tab.drawn)
+        lost = tab.news()
     assert len(lost["gallery"]["value"]) == 2 and lost["stage"]["visible"] is False
     tab.look_until_rest()
     assert len([each for each in tab.updates if "gallery" in each][-1]["gallery"]["value"]) == 2
-    assert handlers.look(visitor, "", tab.watched, tab.drawn) == {}
+    assert tab.look() == {}, "nothing is written where nothing has changed"
 
 
 class TestSeveralRuns:
@@ -217,7 +198,7 @@ class TestSeveralRuns:
         tab = Tab(handlers, visitor)
         for prompt in ("a fox", "a <whale>", "a bird"):
             update = tab.generate(prompt=prompt)
-        assert "stage" not in update, "what is shown stays"
+        assert "gallery" not in update, "what is shown stays"
         first, second, third = tab.watched.runs
         listed = tab.look()["queue"]["value"]
         assert "a &lt;whale&gt;" in listed and "a bird" in listed and "a fox" not in listed
@@ -242,12 +223,12 @@ class TestSeveralRuns:
         tab.generate(batch=2)
         opened = other.open()
         assert other.watched.runs == tab.watched.runs
-        assert opened["watch"].active is True and opened["stop"]["visible"] is True and opened["stage"]["visible"]
+        assert opened["stop"]["visible"] is True and tab.watched.runs[0] in opened["stage"]["value"]
         halted.set()
         other.look_until_rest()
-        assert other.updates[-1]["watch"].active is False and other.updates[-1]["stop"]["visible"] is False
+        assert other.updates[-1]["stop"]["visible"] is False
         assert len([each for each in other.updates if "gallery" in each][-1]["gallery"]["value"]) == 2
-        assert Tab(handlers, visitor).open()["watch"].active is False
+        assert Tab(handlers, visitor).open()["stop"]["visible"] is False
 
     def test_strangers_see_and_stop_no_run_but_their_own(
         self, services: Services, visitor: SimpleNamespace, halted: threading.Event
@@ -263,7 +244,7 @@ class TestSeveralRuns:
         unknown, other = Tab(shared, visitor, ""), Tab(shared, visitor, "")
         unknown.generate()
         assert len(unknown.watched.runs) == 1
-        other.look()
+        other.news()
         assert other.watched.runs == [], "two who are not known yet are two"
 
 
@@ -338,7 +319,7 @@ def test_stop_is_told_when_the_run_has_ended(
     assert pressed["stop"]["value"] == "Stopping…" and "stage" not in pressed
     tab.look_until_rest()
     assert "Stopped" in stages(tab.updates)[-1]
-    assert tab.updates[-1]["stop"]["visible"] is False and tab.updates[-1]["watch"].active is False
+    assert tab.updates[-1]["stop"]["visible"] is False
 
 
 def kept(library: Library, owner: str = "local", **wishes: Any) -> Any:
@@ -608,7 +589,7 @@ def test_broken_records_do_not_keep_the_page_from_opening(
 ) -> None:
     library.close()
     update = Tab(handlers, visitor).open()
-    assert update["watch"].active is False
+    assert update["stop"]["visible"] is False
     assert 'role="alert"' in update["stage"]["value"]
 
 
