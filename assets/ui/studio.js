@@ -120,7 +120,7 @@
 
   // A run that is shown is asked for again and again, and the stage brought up to date in place: one text, one bar, one
   // image whose source changes. Where there is more to draw (pictures, the queue, the end), Gradio is asked for it.
-  const LOOK_MS = 250;
+  const LOOK_MS = 400;
   const RETRY_MS = 2000; // where the server did not answer, and for news that did not come
   const HIDDEN_MS = 5000; // in a tab that nobody sees
 

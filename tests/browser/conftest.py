@@ -37,6 +37,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+def open_advanced(page: Page) -> None:
+    """Gradio builds what an accordion holds when it is first opened; give it the time that a person gives it."""
+    page.locator("#advanced").get_by_role("button").click()
+    expect(page.locator("#defaults")).to_contain_text("steps and guidance")
+    page.wait_for_timeout(500)
+
+
 @pytest.fixture
 def visit(request: pytest.FixtureRequest, browser: Browser, address: str) -> Iterator[Visit]:
     """Open the studio as a new visitor; `script` runs before the page's own, other arguments go to the context.

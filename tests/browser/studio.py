@@ -28,38 +28,51 @@ CHROMIUM_OPTIONS = [
     "--disable-sync",
 ]
 START_SECONDS = 90
+PLATFORM_VARIABLES = ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "PORT")
 # Pictures take seconds here; on a busy machine many.
 PATIENCE_MS = 90_000
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path, **settings: str) -> Iterator[str]:
     """The address of a studio that keeps its files in `folder`; fails with the server's output when it ends early."""
+    port = free_port()
+    server = start(folder, port, **settings)
+    try:
+        yield f"http://127.0.0.1:{port}/"
+        assert server.poll() is None, f"The server ended too early:\n{(folder / 'log').read_text()}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
+        return int(free.getsockname()[1])
+
+
+def start(folder: Path, port: int, **settings: str) -> "subprocess.Popen[bytes]":
+    """A studio's process, which answers; `settings` are further variables of its environment."""
+    environment = {name: value for name, value in os.environ.items() if name not in PLATFORM_VARIABLES} | {
         "KREA_STUDIO_LIBRARY": str(folder / "library"),
         "KREA_STUDIO_STYLES": str(folder / "styles"),
         "KREA_STUDIO_PORT": str(port),
         "GRADIO_TEMP_DIR": str(folder / "gradio"),
+        **settings,
     }
-    for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "PORT"):
-        environment.pop(name, None)
     log = folder / "log"
-    with log.open("w") as output:
+    with log.open("a") as output:
         server = subprocess.Popen(
             [sys.executable, str(ROOT / "app.py")], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
-    url = f"http://127.0.0.1:{port}/"
     try:
-        _wait_for(server, url + "healthz", log)
-        yield url
-        assert server.poll() is None, f"The server ended too early:\n{log.read_text()}"
-    finally:
-        server.terminate()
-        server.wait(30)
+        _wait_for(server, f"http://127.0.0.1:{port}/healthz", log)
+    except BaseException:
+        server.kill()
+        raise
+    return server
 
 
 def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import Visit, expect_ready
+from tests.browser.conftest import Visit, expect_ready, open_advanced
 
 pytestmark = pytest.mark.browser
 
@@ -43,13 +43,6 @@ def expect_pictures(page: Page, count: int) -> None:
 def expect_rest(page: Page) -> None:
     """Nothing is watched any more."""
     expect(page.locator("#stop")).to_be_hidden()
-
-
-def open_advanced(page: Page) -> None:
-    """Gradio builds what an accordion holds when it is first opened; give it the time that a person gives it."""
-    page.locator("#advanced").get_by_role("button").click()
-    expect(page.locator("#defaults")).to_contain_text("steps and guidance")
-    page.wait_for_timeout(500)
 
 
 def start_a_long_run(page: Page, prompt: str) -> None:
