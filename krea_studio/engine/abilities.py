@@ -1,5 +1,4 @@
-"""What an engine can do with a variant, as data: whether it runs, by what and in which range each control works, or why
-it does not.
+"""What an engine can do with a variant, as data: by what and in which range each control works, or why it does not.
 
 A control is named by its field of the request. Whoever offers a control, or is about to run a plan, asks here first,
 so that what cannot be is said before a run waits. A control that is not named works as the request says. No torch.
