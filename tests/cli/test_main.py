@@ -274,7 +274,7 @@ class TestReferences:
         look.unlink(), other.unlink()
         code, out, _ = run(capsys, f"generate --from {json.loads(out)['path']} --json")
         assert code == 0 and json.loads(out)["recipe"]["style_references"] == recipe["style_references"]
-        assert double.plans[0].pictures == double.plans[1].pictures
+        assert double.files[0] == double.files[1]
 
     def test_a_line_tells_the_references(
         self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, look: Path

@@ -183,9 +183,8 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         engine = ScriptedEngine()
         services = services_over(settings, library, engine, engine)
 
-        def generate(request: Any) -> Any:
+        def generate(request: Any, tell: Any) -> None:
             asked.append(request)
-            yield from ()
 
         services.studio.generate = generate
         return services
