@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from krea_studio.engine.base import Engine
+from krea_studio.engine.base import Engine, LanguageModel
 from krea_studio.engine.checkpoints.table import CHECKPOINTS, resolve
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.expansion.writers import Expanders
@@ -63,17 +63,19 @@ def build_services(settings: Settings, pictures: Path | None = None) -> Services
     `pictures` is where new pictures go, where that is not the library. Raises StorageError where the library cannot be
     used.
     """
-    return services_over(settings, Library(pictures or settings.library, settings.library), build_engine(settings))
+    engine = build_engine(settings)
+    return services_over(settings, Library(pictures or settings.library, settings.library), engine, engine)
 
 
-def build_engine(settings: Settings) -> Engine:
-    """The engine alone, for what touches no library."""
+def build_engine(settings: Settings) -> LocalEngine:
+    """The engine alone, for what touches no library; it is the language model too."""
     return LocalEngine(settings)
 
 
-def services_over(settings: Settings, library: Library, engine: Engine) -> Services:
-    """A studio over a library and an engine that are there."""
-    studio = Studio(engine, library, Expanders(settings, engine), settings.deadline_seconds)
+def services_over(settings: Settings, library: Library, engine: Engine, language_model: LanguageModel) -> Services:
+    """A studio over a library, an engine and a language model that are there."""
+    expanders = Expanders(settings, engine, language_model)
+    studio = Studio(engine, language_model, library, expanders, settings.deadline_seconds)
     runs = Runs(studio, settings.queue_size)
     intake = StyleIntake(library.styles, settings.styles, StyleDoctor(settings, engine))
     return Services(settings, library, engine, studio, intake, runs)

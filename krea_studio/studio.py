@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from PIL import Image
 
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.moodboards import MEASURED, Analysis, Moodboard
 from krea_studio.direction.references import attended_pictures, board_words
-from krea_studio.engine.base import Chat, Engine, Event, ImageReady, Loading, Step
+from krea_studio.engine.base import Chat, Engine, Event, ImageReady, LanguageModel, Loading, Step
 from krea_studio.errors import InvalidRequest, Stopped, Unavailable
 from krea_studio.expansion.board_words import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
 from krea_studio.expansion.creativity import Expander, expand
@@ -72,13 +73,21 @@ def draw_seed() -> int:
 
 
 class Studio:
-    """One engine, one library, and who expands prompts.
+    """One engine, one language model, one library, and who expands prompts.
 
     `deadline_seconds` is the longest that the pictures of one request may be drawn.
     """
 
-    def __init__(self, engine: Engine, library: Library, expanders: Expanders, deadline_seconds: float):
+    def __init__(
+        self,
+        engine: Engine,
+        language_model: LanguageModel,
+        library: Library,
+        expanders: Expanders,
+        deadline_seconds: float,
+    ):
         self.engine = engine
+        self.language_model = language_model
         self.library = library
         self.expanders = expanders
         self.deadline_seconds = deadline_seconds
@@ -86,15 +95,14 @@ class Studio:
     def begin(self, request: GenerationRequest, person: Person = LOCAL) -> "Generation":
         """A request with everything decided and looked up, ready to be drawn; `person` will own the pictures.
 
-        Raises InvalidRequest or StorageError where the request or the library cannot be used, or a picture that it
-        refers to is gone; Unavailable where the engine's abilities say that it cannot be drawn.
+        Raises InvalidRequest or StorageError where the request or the library cannot be used, or a file that it refers
+        to is gone or damaged; InvalidRequest or Unavailable where the engine's abilities say that it cannot be drawn.
         """
         request = self._with_styles(self._with_moodboard(request))
         resolved = plan(request, draw_seed() if request.seed is None else request.seed, draw_seed())
         self.engine.abilities(request.variant).require(resolved.shots)
         generation = Generation(self, resolved, person)
-        for place in range(len(resolved.shots)):
-            generation.files(place)
+        generation.require_files()
         self.library.check_writable()
         return generation
 
@@ -158,9 +166,9 @@ class Studio:
         """A shot's prompt as `expander` writes it out."""
 
         def tokens(text: str) -> int:
-            return self.engine.count_tokens(shot.variant, text)[0]
+            return self.language_model.count_tokens(shot.variant, text)[0]
 
-        _, most_tokens = self.engine.count_tokens(shot.variant, "")
+        _, most_tokens = self.language_model.count_tokens(shot.variant, "")
         toward, _, _ = board_words(shot, self.engine.checkpoint_of(shot.variant).vocabulary)
         # Both are read beside it; a line's end between them is a token.
         most_tokens -= tokens(with_triggers("", shot.styles)) + (tokens(toward) + 1 if toward else 0)
@@ -205,13 +213,15 @@ class Studio:
         if board.analysis is None or board.changed:
             return True
         return board.analysis.written_by == MEASURED and any(
-            self.engine.writer(variant, seeing=True) for variant in VARIANTS
+            self.language_model.writer(variant, seeing=True) for variant in VARIANTS
         )
 
     def _writer(self) -> tuple[str, str]:
         """A variant that can write, one that is loaded before others, and its writer's name; both empty without any."""
         loaded = {checkpoint.name for checkpoint in self.engine.status().loaded}
-        writers = [(variant, name) for variant in VARIANTS if (name := self.engine.writer(variant, seeing=True))]
+        writers = [
+            (variant, name) for variant in VARIANTS if (name := self.language_model.writer(variant, seeing=True))
+        ]
         return min(writers, key=lambda each: self.engine.checkpoint_of(each[0]).name not in loaded, default=("", ""))
 
     def _written(
@@ -235,7 +245,7 @@ class Studio:
 
         for instruction in (INSTRUCTION, INSTRUCTION_AGAIN):
             try:
-                found = parse_written(self.engine.write(variant, Chat(instruction, pictures), going_on))
+                found = parse_written(self.language_model.write(variant, Chat(instruction, pictures), going_on))
             except Unavailable as error:
                 log.warning("%s", error.message)
                 break
@@ -268,7 +278,10 @@ class Studio:
 
 
 class Generation:
-    """One request on its way: its plan, and its pictures one by one, in whatever order and between whatever else."""
+    """One request on its way: its plan, and its pictures one by one, in whatever order and between whatever else.
+
+    To the engine it is the Files of its plan.
+    """
 
     def __init__(self, studio: Studio, resolved: GenerationPlan, person: Person) -> None:
         self.plan = resolved
@@ -315,7 +328,7 @@ class Generation:
             self._clock.check()
 
         try:
-            self._studio.engine.run(replace(self.files(place), shots=(shot,)), told, going_on)
+            self._studio.engine.run(replace(self.plan, shots=(shot,)), told, going_on, self)
         finally:
             self._clock.pause()
         return made[0]
@@ -324,15 +337,20 @@ class Generation:
         """Write a picture to disk, under a name of its own or the one given. Raises StorageError."""
         return self._studio.library.save(ready.recipe, ready.image, ready.seconds, self.person, picture_id)
 
-    def files(self, place: int) -> GenerationPlan:
-        """The plan with the files that shot `place` refers to. Raises InvalidRequest where one is gone."""
-        shot, library = self.plan.shots[place], self._studio.library
-        pictures = {each.image: self._picture(each.image) for each in attended_pictures(shot)}
-        styles = {style: library.styles.path(style) for style in shot.style_weights}
-        return replace(self.plan, pictures=pictures, styles=styles)
+    def require_files(self) -> None:
+        """Raise InvalidRequest where a file that the shots name is gone, StorageError where a picture is damaged."""
+        shots = self.plan.shots
+        for image in dict.fromkeys(each.image for shot in shots for each in attended_pictures(shot)):
+            self.picture(image)
+        for identity in dict.fromkeys(identity for shot in shots for identity in shot.style_weights):
+            self.style(identity)
 
-    def _picture(self, image: str) -> bytes:
-        """The PNG of a picture that is attended to; of a board's the board is told where it is lost."""
+    def style(self, identity: str) -> Path:
+        """See Files.style."""
+        return self._studio.library.styles.path(identity)
+
+    def picture(self, image: str) -> bytes:
+        """See Files.picture; of a moodboard's picture the board is told where it is lost."""
         board = self.plan.request.moodboard
         try:
             return self._studio.library.references.read(image)

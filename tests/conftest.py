@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from krea_studio.engine.base import Engine
+from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.library.store import Library
 from krea_studio.services import Services, services_over
 from krea_studio.settings import PREFIX, Settings
@@ -52,10 +52,8 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def engine() -> Engine:
+def engine() -> LocalEngine:
     """The real engine on the embedded checkpoints, built once; loading them is most of what a test would wait for."""
-    from krea_studio.engine.local.engine import LocalEngine
-
     return LocalEngine(Settings())
 
 
@@ -68,8 +66,8 @@ def library(tmp_path: Path) -> Iterator[Library]:
 
 
 @pytest.fixture
-def services(engine: Engine, library: Library) -> Iterator[Services]:
+def services(engine: LocalEngine, library: Library) -> Iterator[Services]:
     """A whole studio: the session's engine, a library of its own."""
-    services = services_over(Settings(library=library.folder), library, engine)
+    services = services_over(Settings(library=library.folder), library, engine, engine)
     yield services
     services.runs.close()

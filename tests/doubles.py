@@ -12,8 +12,9 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from krea_studio.direction.references import attended_pictures
 from krea_studio.engine.abilities import Abilities
-from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, ImageReady, Step
+from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, ImageReady, Step
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.recipe import Shot
@@ -21,19 +22,40 @@ from krea_studio.recipe.recipe import Shot
 Script = list[Event | BaseException | Callable[[], None]]
 
 
+@dataclass(frozen=True)
+class PlainFiles:
+    """The files of a plan that a test has: pictures by their id, styles by their identity."""
+
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    styles: Mapping[str, Path] = field(default_factory=dict)
+
+    def picture(self, image: str) -> bytes:
+        return self.pictures[image]
+
+    def style(self, identity: str) -> Path:
+        return self.styles[identity]
+
+
 class ScriptedEngine:
-    """Each run takes the next script: events are told, with a check before each, exceptions raised, functions called.
-    `plans` and `ended` tell what was run and how often a run came to an end, by itself or by an exception.
+    """An engine and its language model, which never writes.
+
+    Each run asks for the files that its plan names and takes the next script: events are told, with a check before
+    each, exceptions raised, functions called. `plans` and `ended` tell what was run and how often a run came to an end,
+    by itself or by an exception, `files` what each run was given.
     `identities` are the weights of variants, which are not known until a test says so."""
 
     def __init__(self, *scripts: Script):
         self.scripts = list(scripts)
         self.plans: list[GenerationPlan] = []
+        self.files: list[PlainFiles] = []
         self.ended = 0
         self.identities: dict[str, str] = {}
 
-    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]) -> None:
+    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None], files: Files) -> None:
         self.plans.append(plan)
+        pictures = {each.image: files.picture(each.image) for shot in plan.shots for each in attended_pictures(shot)}
+        styles = {identity: files.style(identity) for shot in plan.shots for identity in shot.style_weights}
+        self.files.append(PlainFiles(pictures, styles))
         script = self.scripts.pop(0) if self.scripts else whole_run(plan)
         try:
             for entry in script:

@@ -16,7 +16,7 @@ from PIL import Image
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.moodboards import Analysis
 from krea_studio.engine.abilities import Abilities, Ability
-from krea_studio.engine.base import Chat, EngineStatus, Event, LoadedCheckpoint, Loading, Step
+from krea_studio.engine.base import Chat, EngineStatus, Event, Files, LoadedCheckpoint, Loading, Step
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
 from krea_studio.expansion.board_words import INSTRUCTION
 from krea_studio.expansion.writers import Expanders, ResidentWriter
@@ -121,7 +121,7 @@ def double() -> ScriptedEngine:
 
 
 def studio_of(engine: ScriptedEngine, library: Library, deadline_seconds: float = 600.0, **settings: Any) -> Studio:
-    return Studio(engine, library, Expanders(Settings(**settings), engine), deadline_seconds)
+    return Studio(engine, engine, library, Expanders(Settings(**settings), engine, engine), deadline_seconds)
 
 
 @pytest.fixture
@@ -160,6 +160,22 @@ def test_what_the_engine_cannot_do_is_told_before_anything_runs(
             studio.begin(request_of(**wishes))
     assert double.plans == []
     assert told_by(studio, request_of(intensity=5)).saved
+
+
+def test_a_value_beyond_what_the_engine_can_is_told_before_anything_runs(
+    studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    abilities = Abilities(controls={"intensity": Ability(bounds=(-50, 50))})
+    monkeypatch.setattr(double, "abilities", lambda variant: abilities)
+    for value in (60, -51):
+        told = f"^Intensity is {value}, and works from −50 to 50 here — choose a value in that range$".replace("-", "−")
+        with pytest.raises(InvalidRequest, match=told):
+            studio.begin(request_of(intensity=value))
+    with pytest.raises(InvalidRequest, match="by random mode, and works from −50 to 50 here — lower the spread"):
+        studio.begin(request_of(random_mode=True, exploration_seed=1, batch=4))
+    assert double.plans == []
+    assert told_by(studio, request_of(intensity=50)).saved
+    assert told_by(studio, request_of(random_mode=True, spread=50, batch=4)).saved
 
 
 def test_a_seed_is_drawn_when_none_is_given(studio: Studio, double: ScriptedEngine) -> None:
@@ -213,12 +229,12 @@ class SteppingEngine(ScriptedEngine):
         super().__init__()
         self.enough = enough
 
-    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]) -> None:
+    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None], files: Files) -> None:
         limit = time.monotonic() + 60
         while self.plans and not self.enough() and time.monotonic() < limit:
             check()
             time.sleep(0.01)
-        super().run(plan, tell, check)
+        super().run(plan, tell, check, files)
 
 
 def test_a_picture_is_told_while_the_next_one_is_drawn(library: Library) -> None:
@@ -387,11 +403,30 @@ class TestReferences:
         """Three plain pictures that the library keeps."""
         return [library.references.add_picture(Image.new("RGB", (64, 64), (90 * k, 80, 160))) for k in range(3)]
 
-    def test_the_plan_brings_the_pictures(self, studio: Studio, double: ScriptedEngine, looks: list[str]) -> None:
+    def test_the_engine_is_given_the_pictures(self, studio: Studio, double: ScriptedEngine, looks: list[str]) -> None:
         wished = [{"image": looks[0], "strength": 0.4}, {"image": looks[1], "strength": 0.0}]
         studio.generate(request_of(style_references=wished))
-        (plan,) = double.plans
-        assert plan.pictures == {looks[0]: studio.library.references.read(looks[0])}  # what is at 0 is not read
+        (files,) = double.files
+        assert files.pictures == {looks[0]: studio.library.references.read(looks[0])}  # what is at 0 is not read
+
+    def test_the_check_before_a_run_reads_no_picture_twice(
+        self, studio: Studio, double: ScriptedEngine, looks: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read, asked = studio.library.references.read, []
+        monkeypatch.setattr(studio.library.references, "read", lambda image: asked.append(image) or read(image))
+        wished = [
+            {"image": image, "strength": strength} for image, strength in zip(looks, (0.4, 0.7, 0.0), strict=True)
+        ]
+        studio.begin(request_of(batch=4, style_references=[*wished, wished[0]]))
+        assert sorted(asked) == sorted(looks[:2])
+
+    def test_a_picture_that_goes_while_a_run_waits_ends_it(
+        self, studio: Studio, double: ScriptedEngine, looks: list[str]
+    ) -> None:
+        begun = studio.begin(request_of(style_references=[{"image": looks[0]}]))
+        studio.library.references.path(looks[0]).unlink()
+        with pytest.raises(InvalidRequest, match="is not in the library any more"):
+            begun.draw(0, lambda event: None, lambda: None)
 
     def test_a_picture_that_is_gone_is_told_before_the_run(
         self, studio: Studio, double: ScriptedEngine, looks: list[str]
@@ -426,12 +461,12 @@ class TestReferences:
         content = studio.analyze("Dusk").content()
         (record,) = studio.generate(request_of(moodboard={"name": "Dusk"}))
         assert double.plans[0].shots[0].moodboard.content == content
-        assert set(double.plans[0].pictures) == {each.image for each in content.representatives} == set(looks)
+        assert set(double.files[0].pictures) == {each.image for each in content.representatives} == set(looks)
 
         boards.delete("Dusk")
         studio.generate(record.recipe.request())
         assert double.plans[1].shots == double.plans[0].shots
-        assert double.plans[1].pictures == double.plans[0].pictures
+        assert double.files[1] == double.files[0]
         with pytest.raises(InvalidRequest, match="Dusk"):
             studio.begin(request_of(moodboard={"name": "Dusk"}))
 
@@ -682,7 +717,7 @@ class TestStyles:
         ]
         (shot,) = double.plans[0].shots
         assert shot.conditioning_prompt == "a fox, woodcut print" and shot.prompt == "a fox"
-        assert double.plans[0].styles == {card.identity: library.styles.path(card.identity)}
+        assert double.files[0].styles == {card.identity: library.styles.path(card.identity)}
 
         library.styles.rename("woodcut", "linocut")
         assert len(studio.generate(recipe.request())) == 1
@@ -692,4 +727,4 @@ class TestStyles:
 
     def test_at_weight_0_it_need_not_even_be_there(self, studio: Studio, double: ScriptedEngine) -> None:
         studio.generate(request_of(styles=[{"name": "gone", "weight": 0.0}]))
-        assert double.plans[0].styles == {} and double.plans[0].shots[0].conditioning_prompt == "a fox"
+        assert double.files[0].styles == {} and double.plans[0].shots[0].conditioning_prompt == "a fox"

@@ -1,7 +1,8 @@
-"""What every engine offers and says: the Engine protocol and its events.
+"""What every engine offers and says: the Engine protocol and its events; beside it the language model's protocol.
 
-Free of torch, so that the page and the command line can name these types before any model is loaded. Everything here
-is plain data that could cross a process border. How a picture is made is no part of it.
+Free of torch, so that the page and the command line can name these types before any model is loaded. What goes in and
+comes out is plain data that could cross a process border: files go by the hash of their content, and who needs one
+asks `Files` for it. How a picture is made is no part of it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -115,11 +117,25 @@ class EngineStatus:
     reference_seconds: float = 0.0
 
 
+class Files(Protocol):
+    """Gives out the files that a plan names by their content, where they are not known by that name already."""
+
+    def picture(self, image: str) -> bytes:
+        """The PNG of a reference picture. Raises InvalidRequest where it is gone, StorageError where it is damaged."""
+        ...
+
+    def style(self, identity: str) -> Path:
+        """The safetensors file of a style. Raises InvalidRequest where it is gone."""
+        ...
+
+
 class Engine(Protocol):
     """Makes the pictures of a plan. Safe to call from several threads: these wait for one another."""
 
-    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]) -> None:
+    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None], files: Files) -> None:
         """Draw the plan's shots one after another, in the caller's thread, and `tell` of it as it goes.
+
+        `files` has what the shots name, for as long as the run lasts.
 
         Waits for its turn where others draw or write. `check` is called while it waits and loads, and after every step,
         and may raise to give up; the device is free then. Raises StudioError where the run cannot go on: InvalidRequest
@@ -149,6 +165,10 @@ class Engine(Protocol):
         Pictures of one identity were drawn by the same weights, wherever these lay. The first answer reads files.
         """
         ...
+
+
+class LanguageModel(Protocol):
+    """What reads prompts, and where it was taught to, writes. Safe to call from several threads."""
 
     def writer(self, variant: str, seeing: bool = False) -> str | None:
         """The name of the language model that `write` asks; None where there is none or `variant` cannot run.

@@ -7,7 +7,7 @@ checkpoint whose text encoder writes needs nothing else; an endpoint is used whe
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from krea_studio.engine.base import Chat, Engine
+from krea_studio.engine.base import Chat, Engine, LanguageModel
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.expansion.chat_server import Endpoint
 from krea_studio.expansion.creativity import ENDPOINT, PHRASEBOOK, TEXT_ENCODER, Expander, asking
@@ -19,7 +19,7 @@ from krea_studio.settings import Settings, environment_variable
 class ResidentWriter:
     """The language model in the checkpoint that runs `variant`, as an Expander."""
 
-    engine: Engine
+    language_model: LanguageModel
     variant: str
     model: str
     timeout_seconds: float
@@ -47,7 +47,7 @@ class ResidentWriter:
             seed=seed,
             timeout_seconds=self.timeout_seconds,
         )
-        return self.engine.write(self.variant, chat, check)
+        return self.language_model.write(self.variant, chat, check)
 
 
 class ForOneRun:
@@ -80,13 +80,14 @@ class ForOneRun:
 class Expanders:
     """The writers of one studio."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, language_model: LanguageModel) -> None:
         self._settings = settings
         self._engine = engine
+        self._language_model = language_model
 
     def of(self, variant: str) -> Expander:
         """Who expands the prompts of `variant`. Raises Unavailable where the setting names one that is not there."""
-        chosen, resident = self._settings.expander, self._engine.writer(variant)
+        chosen, resident = self._settings.expander, self._language_model.writer(variant)
         if chosen == ENDPOINT or (chosen == "auto" and self._settings.expander_url):
             return self._endpoint()
         if chosen == TEXT_ENCODER and resident is None:
@@ -96,7 +97,8 @@ class Expanders:
                 f"auto, {PHRASEBOOK} or {ENDPOINT}"
             )
         if chosen in (TEXT_ENCODER, "auto") and resident is not None:
-            return ResidentWriter(self._engine, variant, resident, self._settings.expander_timeout_seconds)
+            timeout_seconds = self._settings.expander_timeout_seconds
+            return ResidentWriter(self._language_model, variant, resident, timeout_seconds)
         return Phrasebook(self._engine.checkpoint_of(variant).vocabulary)
 
     def _endpoint(self) -> Endpoint:

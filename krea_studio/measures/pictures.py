@@ -44,7 +44,7 @@ class Painter:
         """The picture of a prompt and a seed; `fields` are the request's, `pictures` those that it refers to."""
         request = GenerationRequest(**{"prompt": prompt, "variant": self._variant, "resolution": SIDE, **fields})
         shot = plan(request, seed).shots[0]
-        return self.drawing.picture(self.loaded, shot, pictures)
+        return self.drawing.picture(self.loaded, shot, pictures.__getitem__)
 
 
 class Judge:

@@ -107,7 +107,7 @@ class Bench:
         self.drawing.savings, self.drawing.previews = savings or Savings(), previews
         self.drawing.sliders.prepare(self._loaded, tuple(sliders), lambda event: None, lambda: None)
         shot = self.shot(number, **sliders, **fields)
-        return self.drawing.picture(self._loaded, shot, pictures)
+        return self.drawing.picture(self._loaded, shot, pictures.__getitem__)
 
     def stock(self, number: int | None = None) -> Image.Image:
         """The picture as a bare call of the stock pipeline draws it."""
@@ -163,7 +163,7 @@ def measure_speed(pairs: int, told: Callable[[Row], None]) -> None:
         bent = partial(bench.studio, sliders=dict.fromkeys(SLIDERS, 50))
         spread = _spread(ratios(bent, turbo.studio, SLIDER_PAIRS))
         told(Row(f"All sliders by {mechanism} / none, Turbo 512 × 512, {SLIDER_PAIRS} pairs", spread, target))
-    told(Row("Encoder calls for a prompt seen before", str(_encoder_calls(turbo)), "0"))
+    told(Row("Encoder calls for a prompt seen before", str(encoder_calls(turbo)), "0"))
     seconds = [_seconds(full.studio) for _ in range(WARM_RUNS + 1)][1:]
     told(Row("Turbo 1024 × 1024, 8 steps, warm", f"{median(seconds):.2f} s (best {min(seconds):.2f} s)", "< 6 s"))
 
@@ -172,7 +172,8 @@ def _spread(found: Sequence[float]) -> str:
     return f"{median(found):.2f} ({min(found):.2f} – {max(found):.2f})"
 
 
-def _encoder_calls(bench: Bench) -> int:
+def encoder_calls(bench: Bench) -> int:
+    """How often the text encoder is called for a prompt that was drawn before."""
     calls = []
     bench.studio(0)
     hook = bench.encoder.register_forward_pre_hook(lambda *ignored: calls.append(1))

@@ -90,7 +90,7 @@ class Styled:
 
     def picture(self, prompt: int, seed: int, style: Shipped, weight: float, words: bool = False) -> Image.Image:
         """A prompt's picture with a style at a weight; `words` adds its trigger words without it, at weight 0."""
-        self.painter.drawing.styles.prepare(self.painter.loaded, {style.identity: style.path})
+        self.painter.drawing.styles.prepare(self.painter.loaded, {style.identity: style.look}, lambda _: style.path)
         text = PROMPTS[prompt][1] + (f", {style.trigger}" if words else "")
         choice = {"name": style.look, "weight": weight, "trigger": style.trigger, "identity": style.identity}
         return self.painter.picture(text, 1000 * prompt + seed, styles=[choice])

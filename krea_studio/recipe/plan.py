@@ -4,9 +4,7 @@ Pure: the same request and seed give the same plan, anywhere. Drawing a seed is 
 variant means is the engine's.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.exploration import Exploration
@@ -17,17 +15,11 @@ from krea_studio.validation import shown
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """A request with everything decided: the seed of the first shot, and every shot.
-
-    `pictures` holds the PNG of every picture that the shots refer to, by its id, `styles` the file of every style by
-    its identity; who has them adds them.
-    """
+    """A request with everything decided: the seed of the first shot, and every shot. Names files by their content."""
 
     request: GenerationRequest
     seed: int
     shots: tuple[Shot, ...]
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
-    styles: Mapping[str, Path] = field(default_factory=dict)
 
 
 def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = None) -> GenerationPlan:

@@ -178,10 +178,11 @@ def written_by(expansion: Expansion) -> str:
 
 
 def mechanism(ability: Ability) -> str:
-    """By what a control works here, or why it does not; empty where that is not known."""
+    """By what a control works here and in which range, or why it does not; empty where that is not known."""
     if ability.reason:
         return reason([ability.reason])
-    return f"<p>{escape(ability.by[:1].upper() + ability.by[1:])}</p>" if ability.by else ""
+    told = ", ".join(text for text in (ability.by, ability.range_text) if text)
+    return f"<p>{escape(told[:1].upper() + told[1:])}</p>" if told else ""
 
 
 def size_text(aspect_ratio: str, resolution: str) -> str:

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from krea_studio.cli import main as cli
-from krea_studio.engine.base import Engine, Step
+from krea_studio.engine.base import Step
+from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.errors import Stopped, StorageError, StudioError, Unavailable
 from krea_studio.library.store import Library
 from krea_studio.recipe.request import GenerationRequest, help_text
@@ -27,11 +28,11 @@ from tests.library.test_store import save, shot_of
 ROOT = Path(__file__).parents[2]
 
 
-def use(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
+def use(monkeypatch: pytest.MonkeyPatch, engine: LocalEngine | ScriptedEngine) -> None:
     """Let the command line build its studio over `engine`."""
 
     def build_services(settings: Settings, pictures: Path | None = None) -> Services:
-        return services_over(settings, Library(pictures or settings.library, settings.library), engine)
+        return services_over(settings, Library(pictures or settings.library, settings.library), engine, engine)
 
     monkeypatch.setattr(cli, "build_services", build_services)
 
@@ -59,7 +60,7 @@ class TestWithTheRealEngine:
     QUICK = "--resolution 512 --steps 2 --json"
 
     def test_the_same_command_gives_the_same_pictures(
-        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, engine: Engine
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, engine: LocalEngine
     ) -> None:
         use(monkeypatch, engine)
         code, out, errors = run(capsys, f"generate 'a fox' --seed 7 --count 2 --aspect-ratio 16:9 {self.QUICK}")
@@ -273,7 +274,7 @@ class TestReferences:
         look.unlink(), other.unlink()
         code, out, _ = run(capsys, f"generate --from {json.loads(out)['path']} --json")
         assert code == 0 and json.loads(out)["recipe"]["style_references"] == recipe["style_references"]
-        assert double.plans[0].pictures == double.plans[1].pictures
+        assert double.files[0] == double.files[1]
 
     def test_a_line_tells_the_references(
         self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, look: Path
@@ -310,7 +311,7 @@ class TestReferences:
             for name in ("Scene 10:30", "Scene 10"):
                 library.moodboards.create(name)
                 library.moodboards.add(name, [look])
-            studio = services_over(Settings(library=library.folder), library, double).studio
+            studio = services_over(Settings(library=library.folder), library, double, double).studio
             studio.analyze("Scene 10:30")
             studio.analyze("Scene 10")
         for flag, name, strength in (

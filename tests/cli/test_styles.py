@@ -180,11 +180,11 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def build_services(settings: Settings, pictures: Path | None = None) -> Any:
         library = store.Library(pictures or settings.library, settings.library)
-        services = services_over(settings, library, ScriptedEngine())
+        engine = ScriptedEngine()
+        services = services_over(settings, library, engine, engine)
 
-        def generate(request: Any) -> Any:
+        def generate(request: Any, tell: Any) -> None:
             asked.append(request)
-            yield from ()
 
         services.studio.generate = generate
         return services

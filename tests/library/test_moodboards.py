@@ -273,11 +273,13 @@ def test_a_damaged_board_is_left_out_and_told(
     boards: Moodboards, caplog: pytest.LogCaptureFixture, content: bytes, words: str
 ) -> None:
     boards.create("Cats")
+    kept = set(boards.folder.iterdir())
     boards.create("Foxes")
-    boards._path("Foxes").write_bytes(content)
+    (path,) = set(boards.folder.iterdir()) - kept
+    path.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert boards.names() == ["Cats"]
-    assert str(boards._path("Foxes")) in caplog.text
+    assert str(path) in caplog.text
     with pytest.raises(StorageError, match=words):
         boards.get("Foxes")
     boards.delete("Foxes")

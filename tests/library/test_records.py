@@ -2,8 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,15 +65,20 @@ def test_a_transaction_is_all_or_nothing(records: Records) -> None:
     assert records.files() == {file(1)}
 
 
+def answer(records: Records, statement: str) -> list[tuple[Any, ...]]:
+    """What the database itself answers."""
+    with closing(sqlite3.connect(records.database, isolation_level=None)) as connection:
+        return connection.execute(statement).fetchall()
+
+
 def test_migrations_are_applied_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Records(tmp_path / "old.sqlite3").close()
     added = [*MIGRATIONS, lambda connection: connection.execute("ALTER TABLE picture ADD COLUMN liked INTEGER")]
     monkeypatch.setattr("krea_studio.library.records.MIGRATIONS", added)
     for _ in range(2):
         records = Records(tmp_path / "old.sqlite3")
-        columns = {column[1] for column in records._connection.execute("PRAGMA table_info(picture)")}
-        assert "liked" in columns
-        assert records._connection.execute("PRAGMA user_version").fetchone() == (len(added),)
+        assert "liked" in {column[1] for column in answer(records, "PRAGMA table_info(picture)")}
+        assert answer(records, "PRAGMA user_version") == [(len(added),)]
         records.close()
 
 
@@ -82,15 +89,15 @@ def test_a_database_of_before_runs_keeps_its_pictures(tmp_path: Path, monkeypatc
         old.add(row(old, 1, owner="ada"))
         old.close()
     records = Records(tmp_path / "old.sqlite3")
-    assert records._connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),) == (2,)
-    assert records._connection.execute("SELECT count(*) FROM run").fetchone() == (0,)
+    assert answer(records, "PRAGMA user_version") == [(len(MIGRATIONS),)] == [(2,)]
+    assert answer(records, "SELECT count(*) FROM run") == [(0,)]
     assert records.page(None, 9, 0) == [row(records, 1, owner="ada")]
     records.close()
 
 
 def test_runs_that_wait_are_found_by_an_index(records: Records) -> None:
     statement = "SELECT id FROM run WHERE state IN ('waiting', 'running')"
-    plan = [row[-1] for row in records._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    plan = [row[-1] for row in answer(records, f"EXPLAIN QUERY PLAN {statement}")]
     assert "SEARCH run USING INDEX run_by_state (state=?)" in plan
 
 
@@ -110,7 +117,7 @@ def test_a_failed_migration_leaves_the_database_as_it_was(tmp_path: Path, monkey
 
 
 def test_a_newer_database_is_refused(records: Records) -> None:
-    records._connection.execute("PRAGMA user_version = 99")
+    answer(records, "PRAGMA user_version = 99")
     records.close()
     with pytest.raises(StorageError, match="has schema 99, this studio knows"):
         Records(records.database)
@@ -130,11 +137,13 @@ def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
 
 def test_an_owner_s_page_is_found_by_the_index_of_owners(records: Records) -> None:
     said: list[str] = []
-    records._connection.set_trace_callback(said.append)
+    with records.transaction() as connection:
+        connection.set_trace_callback(said.append)
     records.page("ada", 2, 0)
-    records._connection.set_trace_callback(None)
-    (statement,) = said
-    plan = [row[-1] for row in records._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    with records.transaction() as connection:
+        connection.set_trace_callback(None)
+    (statement,) = (each for each in said if each.startswith("SELECT"))
+    plan = [row[-1] for row in answer(records, f"EXPLAIN QUERY PLAN {statement}")]
     assert "SEARCH picture USING INDEX picture_by_owner (owner=?)" in plan
 
 

@@ -107,8 +107,9 @@ def test_a_failed_write_leaves_no_half_file(
 
 
 def test_full_records_are_told(library: Library) -> None:
-    pages = library.records._connection.execute("PRAGMA page_count").fetchone()[0]
-    library.records._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with library.records.transaction() as connection:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StorageError, match="is full — free some space"):
         for seed in range(100):
             save(library, shot_of(seed))

@@ -34,4 +34,4 @@ def test_both_sides_draw_the_same_picture_and_a_known_prompt_is_not_encoded_agai
     settings = Settings()
     bench = measure.Bench(Drawing(settings), "turbo", settings.checkpoint_turbo, "512", steps=1)
     assert bench.difference(1) <= 1
-    assert measure._encoder_calls(bench) == 0
+    assert measure.encoder_calls(bench) == 0

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from pydantic import TypeAdapter
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.recipe.plan import plan
+from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.recipe import Shot, guidance_of, with_triggers
 from krea_studio.recipe.request import SEED_LIMIT, SLIDERS, GenerationRequest, StyleChoice, parse_request
 from tests.strategies import ready_data, seeds, valid_data
@@ -30,6 +31,12 @@ def test_each_shot_of_a_batch_is_that_seed_alone(data: dict[str, Any], seed: int
     for k, shot in enumerate(plan(request, seed).shots):
         alone = plan(request.model_copy(update={"batch": 1}), (seed + k) % SEED_LIMIT).shots[0]
         assert alone == shot
+
+
+@given(ready_data, seeds)
+def test_a_plan_can_be_sent_as_text(data: dict[str, Any], seed: int) -> None:
+    resolved, wire = plan(parse_request(data), seed, EXPLORATION_SEED), TypeAdapter(GenerationPlan)
+    assert wire.validate_json(wire.dump_json(resolved)) == resolved
 
 
 @given(valid_data, seeds)

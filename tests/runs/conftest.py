@@ -69,7 +69,8 @@ class Stage:
         """A server on the library, with an engine of its own that the stage has from now on."""
         if self._servers:
             self.engine = ScriptedEngine()
-        studio = Studio(self.engine, self.library, Expanders(Settings(), self.engine), 600.0)
+        expanders = Expanders(Settings(), self.engine, self.engine)
+        studio = Studio(self.engine, self.engine, self.library, expanders, 600.0)
         self._servers.append(Runs(studio, most_waiting, unwatched_seconds))
         return self._servers[-1]
 

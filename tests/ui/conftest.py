@@ -49,7 +49,7 @@ def engine() -> PageEngine:
 @pytest.fixture
 def services(engine: PageEngine, library: Library) -> Iterator[Services]:
     """A studio on the page engine."""
-    services = services_over(Settings(library=library.folder), library, engine)
+    services = services_over(Settings(library=library.folder), library, engine, engine)
     yield services
     services.runs.close()
 

@@ -29,7 +29,7 @@ def attend(
         out, lse = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[:2]
         lse = lse[..., : query.shape[2]]
     else:
-        out, lse = _by_products(query, key, value, mask)
+        out, lse = by_products(query, key, value, mask)
     return out, lse.float()
 
 
@@ -49,7 +49,7 @@ def _as_bias(mask: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
     return bias.expand(query.shape[0], -1, query.shape[2], -1)
 
 
-def _by_products(
+def by_products(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `attend`, with plain matrix products, some queries at a time so that the logits stay small."""

@@ -6,7 +6,7 @@ does not depend on what was kept.
 
 import io
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -74,14 +74,14 @@ class References:
         self,
         loaded: LoadedPipeline,
         shot: Shot,
-        pictures: Mapping[str, bytes],
+        read: Callable[[str], bytes],
         neutral: Callable[[], PromptEmbedding],
         check: Callable[[], None],
     ) -> Iterator[None]:
         """The pipeline attends to the shot's references while the context lasts; with none, nothing at all.
 
-        `pictures` has the PNG of each by its id, `neutral` gives the embedding of the empty prompt, `check` is called
-        between captures and may raise.
+        `read` gives the PNG of one by its id, `neutral` the embedding of the empty prompt; `check` is called between
+        captures and may raise.
         """
         wanted = attended_pictures(shot)
         if not wanted:
@@ -91,7 +91,7 @@ class References:
             cache.new_round()
         text = neutral()
         of_board = sum(each.of_board for each in wanted)
-        references = [self._reference(loaded, each, pictures, text, of_board) for each in wanted]
+        references = [self._reference(loaded, each, read, text, of_board) for each in wanted]
         preset = self.preset.under(shot.guidance_scale)
         with attending(
             loaded.pipeline.transformer, references, text, shot.steps, self._captures, check, preset, self._spent
@@ -105,13 +105,13 @@ class References:
         self,
         loaded: LoadedPipeline,
         wanted: AttendedPicture,
-        pictures: Mapping[str, bytes],
+        read: Callable[[str], bytes],
         neutral: PromptEmbedding,
         of_board: int,
     ) -> Reference:
         started = time.perf_counter()
         place = loaded.parts["vae"].identity, loaded.pipeline.patch_size, wanted.image, wanted.of_board
-        encoded = self._latents.get(place, lambda: self._encoded(loaded, pictures[wanted.image], wanted.of_board))
+        encoded = self._latents.get(place, lambda: self._encoded(loaded, read(wanted.image), wanted.of_board))
         kept, times = None, 1
         if wanted.of_board:
             times = min(of_board, BOARD_TOKENS)

@@ -5,10 +5,9 @@ leave when the budget is reached; one that a run needs never does. Which file is
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from weakref import ReferenceType, ref
 
 from diffusers import Krea2Transformer2DModel
@@ -35,21 +34,20 @@ class Styles:
         # By the transformer's id and the adapter's name, least recently used first.
         self._kept: OrderedDict[tuple[int, str], _Kept] = OrderedDict()
 
-    def prepare(
-        self, loaded: LoadedPipeline, files: Mapping[str, Path], names: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
-        """Put the styles of `files`, identity → file, into the pipeline's transformer, switched off.
+    def prepare(self, loaded: LoadedPipeline, names: Mapping[str, str], file: Callable[[str], Path]) -> None:
+        """Put these styles, identity → the name that people know, into the pipeline's transformer, switched off.
 
-        `names` are those that people know them by. Raises Unavailable, with the transformer as it was, for a file that
-        is gone, cannot be read or is of another architecture.
+        `file` gives the file of one that is not there yet. Raises Unavailable, with the transformer as it was, for a
+        file that is gone, cannot be read or is of another architecture.
         """
         transformer = loaded.pipeline.transformer
         self._forget_gone()
         needed = set()
-        for identity, path in files.items():
+        for identity, name in names.items():
             place = id(transformer), adapter_of(identity)
             if place not in self._kept:
-                called = f"Style {shown(names.get(identity, identity))} cannot be used with {loaded.checkpoint.label}"
+                called = f"Style {shown(name)} cannot be used with {loaded.checkpoint.label}"
+                path = file(identity)
                 if not path.is_file():
                     raise Unavailable(f"{called}: its file {path} is gone — import it again")
                 try:

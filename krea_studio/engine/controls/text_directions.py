@@ -67,8 +67,8 @@ def find(
         some = contrasts[start : start + BATCH]
         total = (
             total
-            + _mean_states(pipeline, [c.positive for c in some])
-            - _mean_states(pipeline, [c.negative for c in some])
+            + mean_states(pipeline, [c.positive for c in some])
+            - mean_states(pipeline, [c.negative for c in some])
         )
     direction = Direction(total / total.norm(dim=-1, keepdim=True).clamp_min(1e-12))
     _keep(direction, cached)
@@ -81,7 +81,7 @@ def contrasts_hash(contrasts: Sequence[Contrast]) -> str:
 
 
 @torch.no_grad()
-def _mean_states(pipeline: Krea2Pipeline, prompts: list[str]) -> torch.Tensor:
+def mean_states(pipeline: Krea2Pipeline, prompts: list[str]) -> torch.Tensor:
     """Sum over prompts of the mean hidden state of the tokens that are read, (text layers, text width)."""
     length = max(count_tokens(pipeline, prompt) for prompt in prompts)
     length += pipeline.prompt_template_encode_num_suffix_tokens

@@ -6,9 +6,8 @@ raises; the pipeline's own `_interrupt` would still decode. Whatever ends a run,
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from diffusers import Krea2Pipeline
 from PIL import Image
 
 from krea_studio.direction.references import MECHANISM, attended_pictures, board_words
-from krea_studio.engine.base import Chat, Event, ImageReady, Step
+from krea_studio.engine.base import Chat, Event, Files, ImageReady, Step
 from krea_studio.engine.checkpoints.device import budget_bytes, choose_device, choose_precision
 from krea_studio.engine.checkpoints.manager import LoadedPipeline, PipelineManager
 from krea_studio.engine.checkpoints.memory import GIGABYTE
@@ -65,9 +64,16 @@ class Drawing:
         self._counters: dict[str, Krea2Pipeline] = {}
 
     def draw(
-        self, checkpoint: Checkpoint, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]
+        self,
+        checkpoint: Checkpoint,
+        plan: GenerationPlan,
+        tell: Callable[[Event], None],
+        check: Callable[[], None],
+        files: Files,
     ) -> None:
         """Draw the plan's shots one after another, and `tell` of each as it begins, goes on and is finished.
+
+        `files` is asked for what is not in memory.
 
         Raises InvalidRequest before the first one when any of them cannot be drawn as asked, Unavailable when the
         checkpoint cannot be loaded or memory runs out, and what `check` raises when the run is to end.
@@ -79,15 +85,16 @@ class Drawing:
                 require_drawable(loaded, shot)
             wanted = dict.fromkeys(slider for shot in shots for slider in shot.sliders)
             mechanisms = self.sliders.prepare(loaded, tuple(wanted), tell, check)
-            self.styles.prepare(
-                loaded, plan.styles, {style.identity: style.name for style in plan.shots[0].styles if style.identity}
-            )
+            names = {
+                each.identity: each.name for shot in shots for each in shot.styles if each.identity and each.weight
+            }
+            self.styles.prepare(loaded, names, files.style)
             if any(map(attended_pictures, shots)):
                 self.references.new_run()
             for place, shot in enumerate(shots):
                 tell(Step(place, 0, shot.steps))
                 started = time.perf_counter()
-                image = self.picture(loaded, shot, plan.pictures, place, tell, check)
+                image = self.picture(loaded, shot, files.picture, place, tell, check)
                 seconds = time.perf_counter() - started
                 recipe = shot.recipe(
                     checkpoint.name,
@@ -101,14 +108,14 @@ class Drawing:
         self,
         loaded: LoadedPipeline,
         shot: Shot,
-        pictures: Mapping[str, bytes] = MappingProxyType({}),
+        read: Callable[[str], bytes],
         place: int = 0,
         tell: Callable[[Event], None] = lambda event: None,
         check: Callable[[], None] = lambda: None,
     ) -> Image.Image:
         """One shot's picture. Its sliders and styles must be prepared.
 
-        `pictures` has the PNG of each picture that the shot refers to. After each step `check` is called, which may
+        `read` gives the PNG of a picture that the shot refers to. After each step `check` is called, which may
         raise to stop, and a Step of shot `place` is told.
         """
         pipeline = loaded.pipeline
@@ -134,7 +141,7 @@ class Drawing:
                 adapters.weighted(
                     pipeline.transformer, self.sliders.weights(loaded, shot.sliders), styles.weights(shot.style_weights)
                 ),
-                self.references.applied(loaded, shot, pictures, lambda: self._embedding(loaded, ""), check),
+                self.references.applied(loaded, shot, read, lambda: self._embedding(loaded, ""), check),
             ):
                 (made,) = pipeline(
                     **arguments,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from krea_studio.direction.references import MECHANISM
 from krea_studio.engine.abilities import Abilities, Ability
-from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Loading
+from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, Loading
 from krea_studio.engine.checkpoints.identity import weights_of
 from krea_studio.engine.checkpoints.table import missing, resolve, writer
 from krea_studio.engine.controls.slider_files import described
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class LocalEngine:
-    """The Engine protocol on stock diffusers, in this process."""
+    """The protocols Engine and LanguageModel on stock diffusers, in this process: a text encoder may also write."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -38,12 +38,12 @@ class LocalEngine:
         self._building = threading.Lock()
         self._drawing: Drawing | None = None
 
-    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]) -> None:
+    def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None], files: Files) -> None:
         """See Engine.run. A defect, which is anything but a StudioError, is logged and raised as one."""
         failure: StudioError
         try:
             with turn(self._line, check):
-                self._draw(plan, tell, check)
+                self._draw(plan, tell, check, files)
             return
         except StudioError as error:
             failure = error
@@ -112,26 +112,28 @@ class LocalEngine:
         return next(loaded, None) or weights_of(checkpoint)
 
     def writer(self, variant: str, seeing: bool = False) -> str | None:
-        """See Engine.writer. The embedded checkpoints have a text encoder that was never taught to write."""
+        """See LanguageModel.writer. The embedded checkpoints have a text encoder that was never taught to write."""
         if self.abilities(variant).unavailable:
             return None
         return writer(resolve(self._settings.checkpoint_for(variant)), seeing)
 
     def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
-        """See Engine.write."""
+        """See LanguageModel.write."""
         checkpoint = resolve(self._settings.checkpoint_for(variant))
         with turn(self._line, check):
             return self._models().write(checkpoint, chat, check)
 
     def count_tokens(self, variant: str, text: str) -> tuple[int, int]:
-        """See Engine.count_tokens. Does not wait for runs."""
+        """See LanguageModel.count_tokens. Does not wait for runs."""
         return self._models().count_tokens(resolve(self._settings.checkpoint_for(variant)), text)
 
-    def _draw(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None]) -> None:
+    def _draw(
+        self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None], files: Files
+    ) -> None:
         checkpoint = resolve(self._settings.checkpoint_for(plan.shots[0].variant))
         if self._drawing is None:
             tell(Loading("PyTorch and diffusers"))
-        self._models().draw(checkpoint, plan, tell, check)
+        self._models().draw(checkpoint, plan, tell, check, files)
 
     def _models(self) -> Drawing:
         """The torch side, imported and built on first use."""

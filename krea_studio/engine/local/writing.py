@@ -43,7 +43,7 @@ def write(pipeline: Krea2Pipeline, device: str, chat: Chat, check: Callable[[], 
     encoder, tokenizer = pipeline.text_encoder, pipeline.tokenizer
     seen = [patchified(fitted(_opened(png))) for png in chat.pictures]
     counts = [rows * columns // _MERGED**2 for _, (_, rows, columns) in seen]
-    read = tokenizer(_text(chat, counts), return_tensors="pt").input_ids
+    read = tokenizer(chat_text(chat, counts), return_tensors="pt").input_ids
     inputs = {"input_ids": read.to(device), "attention_mask": torch.ones_like(read, device=device)}
     if seen:
         inputs |= {
@@ -116,7 +116,7 @@ def patchified(picture: Image.Image) -> tuple[torch.Tensor, tuple[int, int, int]
     return patches.reshape(rows * columns, -1), (1, rows, columns)
 
 
-def _text(chat: Chat, tokens: Sequence[int]) -> str:
+def chat_text(chat: Chat, tokens: Sequence[int]) -> str:
     """One turn of Qwen3-VL's chat template: the system message, pictures of so many tokens, and the instruction."""
     system = f"<|im_start|>system\n{_plain(chat.system)}<|im_end|>\n" if chat.system else ""
     pictures = "".join(f"<|vision_start|>{'<|image_pad|>' * count}<|vision_end|>" for count in tokens)

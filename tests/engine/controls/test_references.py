@@ -14,17 +14,20 @@ from PIL import Image
 
 from krea_studio.direction.references import MECHANISM
 from krea_studio.engine.cache import ByteCache
-from krea_studio.engine.controls.attention import _by_products, attend
-from krea_studio.engine.controls.reference_attention import Reference, _ReferenceAttention, attending
+from krea_studio.engine.checkpoints.table import resolve
+from krea_studio.engine.controls.attention import attend, by_products
+from krea_studio.engine.controls.reference_attention import Reference, attending
+from krea_studio.engine.local.drawing import Drawing
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.library.references import picture_id
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.settings import Settings
 from krea_studio.training.renderer import render
 from krea_studio.training.world import random_scene
-from tests.engine.conftest import failure, pictures, ready, small_plan, stop_after_a_step
+from tests.doubles import PlainFiles
+from tests.engine.conftest import break_after, pictures, ready, small_plan, stop_after_a_step
 
-WOODCUT = Path(__file__).parents[3] / "assets" / "styles" / "woodcut.safetensors"
+WOODCUT = "1" * 32, Path(__file__).parents[3] / "assets" / "styles" / "woodcut.safetensors"
 LOOKS = [("neon", "midnight"), ("mosaic", "forest"), ("flat", "candy"), ("papercut", "sunset")]
 
 
@@ -43,12 +46,18 @@ def looks() -> dict[str, bytes]:
 
 
 @pytest.fixture
+def files(looks: dict[str, bytes]) -> PlainFiles:
+    """What the plans of these tests name."""
+    return PlainFiles(looks, dict([WOODCUT]))
+
+
+@pytest.fixture
 def asked(looks: dict[str, bytes]) -> Callable[..., GenerationPlan]:
     """A small plan with references of these strengths, in the order of `looks` or another."""
 
     def asked(*strengths: float, order: Callable[[list], list] = list, **fields: Any) -> GenerationPlan:
         references = [{"image": i, "strength": s} for i, s in zip(looks, strengths, strict=False)]
-        return replace(small_plan(**{"style_references": order(references), **fields}), pictures=looks)
+        return small_plan(**{"style_references": order(references), **fields})
 
     return asked
 
@@ -63,103 +72,96 @@ def studio() -> LocalEngine:
     return LocalEngine(Settings(previews=False))
 
 
+@pytest.fixture
+def drawn(studio: LocalEngine, files: PlainFiles) -> Callable[[GenerationPlan], np.ndarray]:
+    """The first picture of a plan."""
+    return lambda plan: pictures(studio, plan, files)[0]
+
+
 def difference(a: np.ndarray, b: np.ndarray) -> int:
     return int(np.abs(a.astype(int) - b).max())
 
 
 @pytest.mark.parametrize("fields", [{}, {"variant": "medium", "steps": 2}, {"intensity": 60, "movement": 40}])
-def test_zero_is_nothing_also_after_a_run_a_stop_and_a_failure(studio, asked, looks, monkeypatch, fields) -> None:
-    before = pictures(studio, small_plan(**fields))[0]
+def test_zero_is_nothing_also_after_a_run_a_stop_and_a_failure(studio, drawn, asked, looks, files, fields) -> None:
+    before = drawn(small_plan(**fields))
     nothing = asked(0.0, 0.0, moodboard=board(looks, 0.0, keywords=["vivid"]), **fields)
-    assert (pictures(studio, nothing)[0] == before).all()
-    bent = pictures(studio, asked(0.8, -0.4, **fields))[0]
+    assert (drawn(nothing) == before).all()
+    bent = drawn(asked(0.8, -0.4, **fields))
     assert difference(bent, before) > 20
-    assert (pictures(studio, small_plan(**fields))[0] == before).all()
-    stop_after_a_step(studio, asked(1.0, **{**fields, "steps": 50}))
-    assert (pictures(studio, small_plan(**fields))[0] == before).all()
-    with monkeypatch.context() as patch:
-        patch.setattr(type(studio._drawing), "_after_step", lambda *args: 1 / 0)
-        assert "ZeroDivisionError" in failure(studio, asked(1.0, **fields)).message
-    assert (pictures(studio, small_plan(**fields))[0] == before).all()
-    assert (pictures(studio, asked(0.8, -0.4, **fields))[0] == bent).all()
+    assert (drawn(small_plan(**fields)) == before).all()
+    stop_after_a_step(studio, asked(1.0, **{**fields, "steps": 50}), files)
+    assert (drawn(small_plan(**fields)) == before).all()
+    break_after(studio, asked(1.0, **fields), 1, files)
+    assert (drawn(small_plan(**fields)) == before).all()
+    assert (drawn(asked(0.8, -0.4, **fields)) == bent).all()
 
 
 def test_with_every_other_control_at_once_nothing_stays_and_a_stop_within_a_capture_neither(
-    studio, asked, looks, monkeypatch
+    drawn, asked, looks, files
 ) -> None:
-    identity = "1" * 32
-    before = pictures(studio, small_plan())[0]
+    before = drawn(small_plan())
     everything = asked(
         0.8, 0.3, -0.2, 0.5,
         moodboard=board(looks, 0.5, keywords=["vivid colors"]),
-        styles=[{"name": "Woodcut", "weight": 0.7, "identity": identity}],
+        styles=[{"name": "Woodcut", "weight": 0.7, "identity": WOODCUT[0]}],
         intensity=40, complexity=-20, movement=30,
     )  # fmt: skip
-    everything = replace(everything, styles={identity: WOODCUT})
-    bent = pictures(studio, everything)[0]
+    bent = drawn(everything)
     assert difference(bent, before) > 20
-    assert (pictures(studio, small_plan())[0] == before).all()
-    studio._drawing.references.forget()
-    capture = _ReferenceAttention._capture
-
-    def stopped(self: _ReferenceAttention, *args: Any) -> None:
-        self._check = lambda: 1 / 0 if self._levels[1:] else None
-        return capture(self, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(_ReferenceAttention, "_capture", stopped)
-        assert "ZeroDivisionError" in failure(studio, everything).message
-    assert (pictures(studio, small_plan())[0] == before).all()
-    assert (pictures(studio, everything)[0] == bent).all()
+    assert (drawn(small_plan()) == before).all()
+    other = LocalEngine(Settings(previews=False))  # it has captured nothing yet
+    break_after(other, everything, 0, files, checks=3)
+    assert (pictures(other, small_plan())[0] == before).all()
+    assert (pictures(other, everything, files)[0] == bent).all()
 
 
-def test_nothing_stays_on_the_transformer(studio, asked) -> None:
-    pictures(studio, small_plan())
-    (loaded,) = studio._drawing.manager._loaded.values()
+def test_nothing_stays_on_the_transformer(asked, files) -> None:
+    drawing, checkpoint = Drawing(Settings(previews=False)), resolve(Settings().checkpoint_for("turbo"))
+    loaded = drawing.manager.get(checkpoint, drawing.precision, drawing.device, lambda event: None, lambda: None)
     transformer = loaded.pipeline.transformer
     before = dict(transformer.attn_processors)
-    pictures(studio, asked(1.0, 0.5))
+    drawing.draw(checkpoint, asked(1.0, 0.5), lambda event: None, lambda: None, files)
     assert transformer.attn_processors == before
     assert not transformer._forward_pre_hooks
 
 
-def test_the_order_of_references_does_not_matter(studio, asked) -> None:
-    forth = pictures(studio, asked(0.6, 0.3, -0.2, 0.5))[0]
-    back = pictures(studio, asked(0.6, 0.3, -0.2, 0.5, order=lambda references: references[::-1]))[0]
+def test_the_order_of_references_does_not_matter(drawn, asked) -> None:
+    forth = drawn(asked(0.6, 0.3, -0.2, 0.5))
+    back = drawn(asked(0.6, 0.3, -0.2, 0.5, order=lambda references: references[::-1]))
     assert (forth == back).all()
 
 
-def test_one_reference_twice_is_one_with_both_strengths(studio, asked) -> None:
+def test_one_reference_twice_is_one_with_both_strengths(drawn, asked) -> None:
     twice = asked(0.5, order=lambda references: references * 2)
-    assert (pictures(studio, twice)[0] == pictures(studio, asked(1.0))[0]).all()
+    assert (drawn(twice) == drawn(asked(1.0))).all()
     against = asked(0.5, order=lambda r: [r[0], {**r[0], "strength": -0.5}])
-    assert (pictures(studio, against)[0] == pictures(studio, small_plan())[0]).all()
+    assert (drawn(against) == drawn(small_plan())).all()
 
 
 @pytest.mark.parametrize("fields", [{}, {"variant": "medium", "steps": 2}])
-def test_a_board_that_fades_leaves_what_the_references_do(studio, asked, looks, fields) -> None:
-    alone = pictures(studio, asked(0.8, **fields))[0]
+def test_a_board_that_fades_leaves_what_the_references_do(drawn, asked, looks, fields) -> None:
+    alone = drawn(asked(0.8, **fields))
     for words in ({}, {"keywords": ["vivid colors"]}):
-        faded = pictures(studio, asked(0.8, moodboard=board(looks, 1e-4, **words), **fields))[0]
+        faded = drawn(asked(0.8, moodboard=board(looks, 1e-4, **words), **fields))
         assert difference(alone, faded) <= 2
 
 
-def test_strengths_are_bounded_together(studio, asked) -> None:
-    assert (pictures(studio, asked(2.0, 2.0))[0] == pictures(studio, asked(1.0, 1.0))[0]).all()
+def test_strengths_are_bounded_together(drawn, asked) -> None:
+    assert (drawn(asked(2.0, 2.0)) == drawn(asked(1.0, 1.0))).all()
 
 
-def test_a_picture_depends_neither_on_the_cache_nor_on_the_batch(asked) -> None:
+def test_a_picture_depends_neither_on_the_cache_nor_on_the_batch(asked, files) -> None:
     kept, none = (LocalEngine(Settings(previews=False, reference_cache_gb=gb)) for gb in (1.0, 0.0))
-    first = pictures(kept, asked(0.7, 0.2, batch=2, seed=7))
-    assert (pictures(kept, asked(0.7, 0.2, seed=7))[0] == first[0]).all()
-    assert (
-        pictures(none, replace(asked(0.7, 0.2), seed=8, shots=asked(0.7, 0.2, batch=2).shots[1:]))[0] == first[1]
-    ).all()
+    first = pictures(kept, asked(0.7, 0.2, batch=2, seed=7), files)
+    assert (pictures(kept, asked(0.7, 0.2, seed=7), files)[0] == first[0]).all()
+    second = replace(asked(0.7, 0.2), seed=8, shots=asked(0.7, 0.2, batch=2).shots[1:])
+    assert (pictures(none, second, files)[0] == first[1]).all()
     assert kept.status().reference_bytes > 0 == none.status().reference_bytes
 
 
-def test_the_second_run_captures_nothing(studio, asked) -> None:
-    pictures(studio, asked(0.7, 0.2))
+def test_the_second_run_captures_nothing_and_asks_for_no_file(studio, asked, files) -> None:
+    pictures(studio, asked(0.7, 0.2), files)
     cold = studio.status().reference_seconds
     kept = studio.status().reference_bytes
     pictures(studio, asked(-0.3, 1.0, seed=9, intensity=50))
@@ -167,20 +169,20 @@ def test_the_second_run_captures_nothing(studio, asked) -> None:
     assert studio.status().reference_bytes == kept
 
 
-def test_a_run_tells_by_what_it_worked(studio, asked) -> None:
+def test_a_run_tells_by_what_it_worked(studio, asked, files) -> None:
     for plan, mechanism in ((asked(0.5), MECHANISM), (asked(0.0), None)):
-        (told,) = ready(studio, plan)
+        (told,) = ready(studio, plan, files)
         assert told.recipe.reference_mechanism == mechanism
 
 
-def test_a_moodboard_works_by_its_pictures_and_its_words(studio, looks) -> None:
-    def drawn(strength: float, **content: Any) -> np.ndarray:
-        asked = small_plan(moodboard=board(looks, strength, **content), variant="medium", steps=2)
-        return pictures(studio, replace(asked, pictures=looks))[0]
+def test_a_moodboard_works_by_its_pictures_and_its_words(drawn, looks) -> None:
+    def with_board(strength: float, **content: Any) -> np.ndarray:
+        return drawn(small_plan(moodboard=board(looks, strength, **content), variant="medium", steps=2))
 
-    plain, words, avoids = drawn(0.35), drawn(0.35, keywords=["sunset colors"]), drawn(0.35, avoids=["forest colors"])
+    plain, other = with_board(0.35), with_board(-0.35)
+    words, avoids = with_board(0.35, keywords=["sunset colors"]), with_board(0.35, avoids=["forest colors"])
     assert difference(plain, words) > 5 and difference(plain, avoids) > 5
-    assert difference(drawn(-0.35), plain) > 5
+    assert difference(other, plain) > 5
 
 
 class TestMerging:
@@ -199,7 +201,7 @@ class TestMerging:
                 query, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), attn_mask=read
             )
             assert out.allclose(expected, atol=1e-5)
-            other, other_lse = _by_products(query, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), read)
+            other, other_lse = by_products(query, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), read)
             assert other.allclose(expected, atol=1e-5) and other_lse.allclose(lse, atol=1e-5)
 
     @pytest.fixture

@@ -12,11 +12,13 @@ from krea_studio.direction.sliders import SLIDER_LORA, TEXT_DIRECTION
 from krea_studio.engine.checkpoints.table import resolve
 from krea_studio.engine.controls import adapters
 from krea_studio.engine.controls.slider_files import find, path_in, read
+from krea_studio.engine.local.drawing import Drawing
 from krea_studio.engine.local.engine import LocalEngine
+from krea_studio.engine.pipeline.prompts import PromptEmbedding
 from krea_studio.errors import Unavailable
 from krea_studio.recipe.request import SLIDERS
 from krea_studio.settings import Settings
-from tests.engine.conftest import failure, pictures, ready, small_plan, stop_after_a_step
+from tests.engine.conftest import break_after, failure, pictures, ready, small_plan, stop_after_a_step
 
 LAYERS = ("attn.to_q", "attn.to_out.0")
 
@@ -43,18 +45,28 @@ def write(folder: Path, name: str, tensors: dict[str, torch.Tensor], **said: str
 
 
 @pytest.fixture(params=[SLIDER_LORA, TEXT_DIRECTION])
-def studio(request: pytest.FixtureRequest, tmp_path: Path, load: Callable[[str], Any]) -> LocalEngine:
-    """An engine whose sliders work by one mechanism or the other."""
+def mechanism(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def settings(mechanism: str, tmp_path: Path, load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings with which sliders work by one mechanism or the other."""
     settings = Settings(sliders=tmp_path / "sliders", cache=tmp_path / "cache", previews=False)
-    if request.param == SLIDER_LORA:
+    if mechanism == SLIDER_LORA:
         for seed, slider in enumerate(SLIDERS):
             write(settings.sliders, slider, lora(load("turbo").pipeline.transformer, seed))
-    engine = LocalEngine(settings)
-    engine._models().sliders._only = request.param
-    return engine
+    else:
+        monkeypatch.setattr("krea_studio.engine.controls.slider_files.SHIPPED", tmp_path / "none")
+    return settings
 
 
-def test_zero_is_nothing_also_after_a_run_a_stop_and_a_failure(studio: LocalEngine, engine, monkeypatch) -> None:
+@pytest.fixture
+def studio(settings: Settings) -> LocalEngine:
+    return LocalEngine(settings)
+
+
+def test_zero_is_nothing_also_after_a_run_a_stop_and_a_failure(studio: LocalEngine, engine) -> None:
     before = pictures(engine, small_plan())[0]
     assert (pictures(studio, small_plan())[0] == before).all()
     bent = pictures(studio, small_plan(intensity=80, movement=-50))[0]
@@ -62,24 +74,22 @@ def test_zero_is_nothing_also_after_a_run_a_stop_and_a_failure(studio: LocalEngi
     assert (pictures(studio, small_plan())[0] == before).all()
     stop_after_a_step(studio, small_plan(complexity=100, steps=50))
     assert (pictures(studio, small_plan())[0] == before).all()
-    with monkeypatch.context() as patch:
-        patch.setattr(type(studio._drawing), "_after_step", lambda *args: 1 / 0)
-        assert "ZeroDivisionError" in failure(studio, small_plan(intensity=-100)).message
+    break_after(studio, small_plan(intensity=-100), 1)
     assert (pictures(studio, small_plan())[0] == before).all()
     assert (pictures(studio, small_plan(intensity=80, movement=-50))[0] == bent).all()
 
 
-def test_a_value_has_a_sign_and_a_size(studio: LocalEngine) -> None:
-    drawing = studio._models()
+def test_a_value_has_a_sign_and_a_size(settings: Settings) -> None:
+    drawing = Drawing(settings)
     loaded = drawing.manager.get(resolve("mini-turbo"), torch.float32, "cpu", lambda event: None, lambda: None)
     drawing.sliders.prepare(loaded, ("intensity",), lambda event: None, lambda: None)
-    transformer = loaded.pipeline.transformer
+    transformer, plain = loaded.pipeline.transformer, PromptEmbedding(*loaded.pipeline.get_text_hidden_states("a fox"))
     x = torch.randn(1, 16, transformer.config.in_channels, generator=torch.Generator().manual_seed(0))
 
     @torch.no_grad()
     def predicted(value: int) -> torch.Tensor:
         values = {"intensity": value} if value else {}
-        text = drawing.sliders.shifted(loaded, drawing._embedding(loaded, "a fox"), values)
+        text = drawing.sliders.shifted(loaded, plain, values)
         positions = loaded.pipeline.prepare_position_ids(text.values.shape[1], 4, 4, "cpu")
         with adapters.weighted(loaded.pipeline.transformer, drawing.sliders.weights(loaded, values)):
             answer = transformer(x, text.values, torch.tensor([0.5]), positions, text.mask, return_dict=False)
@@ -99,10 +109,9 @@ def test_sliders_work_together_and_with_guidance(studio: LocalEngine) -> None:
     assert (plain != bent).any()
 
 
-def test_a_picture_tells_by_what_its_sliders_worked(studio: LocalEngine) -> None:
+def test_a_picture_tells_by_what_its_sliders_worked(studio: LocalEngine, mechanism: str) -> None:
     (told,) = ready(studio, small_plan(intensity=5, movement=-5))
     assert told.recipe.slider_mechanisms.keys() == {"intensity", "movement"}
-    mechanism = studio._drawing.sliders._only
     assert all(words.startswith(f"{mechanism} ") for words in told.recipe.slider_mechanisms.values())
 
 
@@ -110,7 +119,7 @@ def test_values_change_without_reading_anything_again(studio: LocalEngine, monke
     pictures(studio, small_plan(**dict.fromkeys(SLIDERS, 10)))
     for reader in ("lora.reading.load", "controls.text_directions.load_file"):
         monkeypatch.setattr(f"krea_studio.engine.{reader}", lambda *args: 1 / 0)
-    monkeypatch.setattr("krea_studio.engine.controls.text_directions._mean_states", lambda *args: 1 / 0)
+    monkeypatch.setattr("krea_studio.engine.controls.text_directions.mean_states", lambda *args: 1 / 0)
     pictures(studio, small_plan(intensity=90, complexity=-90, movement=1))
 
 
@@ -191,14 +200,13 @@ class TestDirections:
         (kept,) = (settings.cache / "text-directions").iterdir()
         assert load_file(kept)["unit"].norm(dim=-1).allclose(torch.ones(3))
         with monkeypatch.context() as patch:
-            patch.setattr("krea_studio.engine.controls.text_directions._mean_states", lambda *args: 1 / 0)
+            patch.setattr("krea_studio.engine.controls.text_directions.mean_states", lambda *args: 1 / 0)
             assert (pictures(LocalEngine(settings), small_plan(complexity=60))[0] == first).all()
         kept.write_bytes(b"half")
         assert (pictures(LocalEngine(settings), small_plan(complexity=60))[0] == first).all()
 
     def test_only_rows_that_are_read_are_moved(self) -> None:
         from krea_studio.engine.controls.text_directions import Direction, shifted
-        from krea_studio.engine.pipeline.prompts import PromptEmbedding
 
         values = torch.randn(1, 6, 3, 8, generator=torch.Generator().manual_seed(0))
         mask = torch.tensor([[True, True, True, False, False, True]])

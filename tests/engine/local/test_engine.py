@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from krea_studio.engine.base import ImageReady, Loading, Step
+from krea_studio.engine.checkpoints.manager import PipelineManager
+from krea_studio.engine.local.drawing import Drawing
 from krea_studio.engine.local.engine import LocalEngine
+from krea_studio.engine.pipeline.prompts import PromptCache
 from krea_studio.errors import InvalidRequest, Stopped, StudioError, Unavailable
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import Settings
-from tests.engine.conftest import events_of, failure, pictures, small_plan, stop_after_a_step, until
+from tests.engine.conftest import NO_FILES, events_of, failure, pictures, small_plan, stop_after_a_step, until
 
 
 def ignored(event):
@@ -70,18 +73,17 @@ def test_previews_can_be_off_and_change_nothing(engine):
 def test_the_next_picture_is_the_same_after_a_stop_a_failure_and_an_exception(engine, monkeypatch):
     for variant in ("turbo", "medium"):
         before = pictures(engine, small_plan(variant=variant, steps=2))[0]
-        drawing = engine._drawing
         # stopped in the middle
         stop_after_a_step(engine, small_plan(variant=variant, seed=99, steps=50))
         assert (pictures(engine, small_plan(variant=variant, steps=2))[0] == before).all()
         with pytest.raises(KeyboardInterrupt):
-            engine.run(small_plan(variant=variant, seed=99, steps=50), ignored, interrupted)
+            engine.run(small_plan(variant=variant, seed=99, steps=50), ignored, interrupted, NO_FILES)
         assert not engine.status().busy
         assert (pictures(engine, small_plan(variant=variant, steps=2))[0] == before).all()
         # refused
         failure(engine, small_plan(variant=variant, width=100))
         # a defect inside a step, and one in the decoder
-        for owner, name in ((drawing.manager, "get"), (drawing, "picture")):
+        for owner, name in ((PipelineManager, "get"), (Drawing, "picture")):
             with monkeypatch.context() as patch:
                 patch.setattr(owner, name, lambda *args, **kwargs: 1 / 0)
                 assert "ZeroDivisionError" in failure(engine, small_plan(variant=variant)).message
@@ -115,7 +117,7 @@ def test_two_at_once_are_both_right_and_one_that_stops_does_not_disturb_the_othe
     with ThreadPoolExecutor() as pool:
         found = {seed: pool.submit(pictures, engine, small_plan(seed, steps=4)) for seed in alone}
         with pytest.raises(Stopped):
-            engine.run(small_plan(3, steps=60), ignored, stopped)
+            engine.run(small_plan(3, steps=60), ignored, stopped, NO_FILES)
     assert all((found[seed].result()[0] == alone[seed]).all() for seed in alone)
 
 
@@ -133,7 +135,7 @@ def test_runs_stand_in_line_and_who_waits_can_leave(engine):
 
     def begin(name, check):
         waiting = engine.status().waiting + engine.status().busy
-        run = pool.submit(engine.run, small_plan(steps=1), lambda event: told.append((name, event)), check)
+        run = pool.submit(engine.run, small_plan(steps=1), lambda event: told.append((name, event)), check, NO_FILES)
         until(lambda: engine.status().busy and engine.status().waiting == waiting)
         return run
 
@@ -162,7 +164,7 @@ def test_a_run_that_is_stopped_keeps_what_is_finished(engine):
             raise Stopped("too slow — ask for less")
 
     with pytest.raises(Stopped, match="ask for less"):
-        engine.run(small_plan(batch=3, steps=2), events.append, check)
+        engine.run(small_plan(batch=3, steps=2), events.append, check, NO_FILES)
     assert [type(event) for event in events[-2:]] == [ImageReady, Step] and events[-1] == Step(1, 0, 2)
 
 
@@ -189,7 +191,7 @@ def test_running_out_of_memory_is_told_with_advice(engine, monkeypatch):
         RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(engine._drawing, "picture", lambda *args, error=error: (_ for _ in ()).throw(error))
+            patch.setattr(Drawing, "picture", lambda *args, error=error: (_ for _ in ()).throw(error))
             found = failure(engine, small_plan())
         assert isinstance(found, Unavailable) and "ran out of memory — choose a smaller size" in found.message
 
@@ -222,12 +224,12 @@ def test_status_and_abilities(engine):
 
 def test_numbers_that_are_none_are_told_instead_of_shown(engine, monkeypatch):
     pictures(engine, small_plan())
-    original = type(engine._drawing)._embedding
+    original = PromptCache.embedding
 
-    def broken(drawing, loaded, text, *words):
-        embedding = original(drawing, loaded, text, *words)
+    def broken(*asked):
+        embedding = original(*asked)
         return replace(embedding, values=embedding.values * float("nan"))
 
-    monkeypatch.setattr(type(engine._drawing), "_embedding", broken)
+    monkeypatch.setattr(PromptCache, "embedding", broken)
     error = failure(engine, small_plan())
     assert isinstance(error, Unavailable) and "KREA_STUDIO_PRECISION" in error.message

@@ -40,7 +40,7 @@ def stock(loaded, shot):
 
 def drawn(loaded, shot, savings):
     drawing = Drawing(Settings(), savings)
-    return np.asarray(drawing.picture(loaded, shot), np.int16)
+    return np.asarray(drawing.picture(loaded, shot, {}.__getitem__), np.int16)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

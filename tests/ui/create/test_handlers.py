@@ -675,15 +675,23 @@ def test_a_starting_point_sets_the_sliders(
 def test_beside_each_slider_stands_by_what_it_works_or_why_not(
     handlers: CreateHandlers, visitor: SimpleNamespace, engine: PageEngine
 ) -> None:
-    engine.controls = {"intensity": Ability(by="slider LoRA"), "movement": Ability(reason="Its file is <damaged>.")}
+    narrow = Ability(by="text direction", bounds=(-50, 50))
+    engine.controls = {
+        "intensity": Ability(by="slider LoRA"),
+        "complexity": narrow,
+        "movement": Ability(reason="Its file is <damaged>."),
+    }
     update = handlers.variant_chosen("turbo")
     assert update["intensity_mechanism"] == "<p>Slider LoRA</p>"
-    assert update["complexity_mechanism"] == ""
+    assert update["complexity_mechanism"] == "<p>Text direction, from −50 to 50</p>"
     assert update["movement_mechanism"] == fragments.reason(["Its file is <damaged>."])
     assert "Movement does not work here. Its file" in stages(run(handlers, visitor, movement=5))[-1]
+    assert "Complexity is 60, and works from −50 to 50 here" in stages(run(handlers, visitor, complexity=60))[-1]
     assert engine.plans == []
     run(handlers, visitor, intensity=5)
     assert len(engine.plans) == 1
+    engine.controls = {}
+    assert handlers.variant_chosen("turbo")["complexity_mechanism"] == ""
 
 
 def look_of(library: Library, colour: str) -> str:
