@@ -130,7 +130,7 @@ class Runs:
             entry = self._of(run_id, person)
             entry.stop.set()
             if entry.state is State.WAITING or (entry.generation and not entry.busy):
-                self._end(entry, State.STOPPED, STOPPED)
+                self._end(entry, State.STOPPED, _stopped(entry))
 
     def resume(self) -> None:
         """Go on with what a server left that was killed: each run from its first picture that is not in the library.
@@ -415,7 +415,7 @@ class Runs:
 
     def _require_wanted(self, entry: Entry) -> None:
         if entry.stop.is_set():
-            raise Stopped(STOPPED)
+            raise Stopped(_stopped(entry))
         limit = self.unwatched_seconds
         if limit is not None and entry.unwatched_for() > limit:
             raise Stopped(
@@ -426,6 +426,10 @@ class Runs:
         if entry is not None:
             entry.version += 1
         self._changed.notify_all()
+
+
+def _stopped(entry: Entry) -> str:
+    return STOPPED if entry.generation else "Stopped."
 
 
 def _let_others_go_first() -> None:

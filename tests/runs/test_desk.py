@@ -5,7 +5,7 @@ import pytest
 from krea_studio.errors import DEFECT, InvalidRequest, Unavailable
 from krea_studio.people import Person
 from krea_studio.runs.run import Kind, Progress, State
-from krea_studio.runs.runs import STOPPED, Check, Report, Runs
+from krea_studio.runs.runs import Check, Report, Runs
 from tests.runs.conftest import Stage, ended, request_of
 
 ADA = Person("ada")
@@ -56,7 +56,7 @@ def test_it_ends_where_it_checks(stage: Stage, runs: Runs) -> None:
     assert not runs.watch(run_id).state.ended
     gate.open()
     run = ended(runs, run_id)
-    assert (run.state, run.failure, run.result) == (State.STOPPED, STOPPED, None)
+    assert (run.state, run.failure, run.result) == (State.STOPPED, "Stopped.", None)
 
 
 def test_one_that_waits_is_never_begun(stage: Stage, runs: Runs) -> None:
