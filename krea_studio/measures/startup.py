@@ -2,7 +2,8 @@
 
 Whole processes of this checkout and, in interleaved pairs (A B, B A, …), of another one, in the same Python. Files are
 in the machine's cache, as after a first use. On a machine with other work to do, the time of the processor says more
-than that of the clock, and the ratio of a pair more than either.
+than that of the clock, and the ratio of a pair more than either. There OMP_WAIT_POLICY=passive keeps the wait of torch's
+threads for one another, which is not part of a start, out of both.
 """
 
 import json
