@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from krea_studio.cli.main import MEASURES, TRAINING
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "krea_studio"
 
@@ -135,6 +137,25 @@ def test_what_opens_at_once_does_not_load_the_model_code(statement: str, absent:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert not set(done.stdout.split()) & absent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("generate", "inspect", "moodboard", "styles", "inspect-style", "serve"),
+        *TRAINING,
+        *(f"measure {name}" for name in MEASURES),
+    ],
+)
+def test_help_loads_neither_models_nor_page_nor_pictures(command: str) -> None:
+    code = (
+        "import sys, contextlib\nfrom krea_studio.cli.main import main\n"
+        f"with contextlib.suppress(SystemExit): main({[*command.split(), '--help']})\n"
+        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.startswith("usage: "), done.stderr
+    assert not set(done.stderr.split()) & {*MODEL_LIBRARIES, *PAGE_LIBRARIES, "numpy", "PIL", "httpx"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)

@@ -4,20 +4,24 @@ Pictures and looks (clusters in JSON) are called by their numbers from 1, as `sh
 board as a whole or not at all. Standard output has the boards alone: text for people, or JSON.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from krea_studio.cli.parts import add_library_option, as_json, opened, plain, tell
 from krea_studio.direction.moodboards import Analysis, Moodboard, edited, phrases
 from krea_studio.errors import InvalidRequest, StudioError
-from krea_studio.library.moodboards import Moodboards
-from krea_studio.library.references import References
 from krea_studio.recipe.request import MoodboardChoice, help_text
 from krea_studio.validation import shown
+
+if TYPE_CHECKING:
+    from krea_studio.library.moodboards import Moodboards
+    from krea_studio.library.references import References
 
 # Field of an analysis → flag.
 EDIT_FLAGS = {

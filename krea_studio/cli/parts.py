@@ -4,20 +4,21 @@ Standard output has results alone: text for people, or JSON. A terminal that is 
 stranger reaches it with control characters.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from krea_studio.engine.base import Loading, Step
-from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.request import clean_text
-from krea_studio.services import Services, build_services
 from krea_studio.settings import Settings, environment_variable, load_settings
-from krea_studio.studio import Expanding, Started
+
+if TYPE_CHECKING:
+    from krea_studio.services import Services
 
 
 def add_library_option(parser: argparse.ArgumentParser, default: object = None) -> None:
@@ -37,6 +38,8 @@ def opened(options: argparse.Namespace) -> Iterator[Services]:
     """The studio over the library that the options choose."""
     chosen = {} if options.library is None else {"library": options.library}
     settings = load_settings(chosen, name=lambda field: "--library" if field in chosen else environment_variable(field))
+    from krea_studio.services import build_services  # heavy, and help needs none of it
+
     services = build_services(settings)
     with closing(services.library):
         yield services
@@ -66,45 +69,3 @@ def as_json(value: dict[str, Any], indent: int | None = None) -> str:
     """An object as JSON that standard output can show; escapes read back as the same text."""
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     return json.dumps(value, ensure_ascii=ascii_only, indent=indent)
-
-
-class Progress:
-    """A bar on stderr over all steps of a run, when that is a terminal; otherwise nothing."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> "Progress":
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(unit="step", leave=False, dynamic_ncols=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def pause(self) -> None:
-        """Take the bar off the screen so that a line can be printed; the next `show` draws it again."""
-        if self._bar is not None:
-            self._bar.clear()
-
-    def show(self, event: Started | Expanding | Loading | Step) -> None:
-        """Bring the bar up to date with an event."""
-        if self._bar is None:
-            return
-        if isinstance(event, Started):
-            self._bar.total = _total_steps(event.plan)
-        elif isinstance(event, Expanding):
-            self._bar.set_description(f"expanding prompt {event.shot + 1}")
-        elif isinstance(event, Loading):
-            self._bar.set_description(f"loading {event.what}")
-        else:
-            self._bar.set_description(f"picture {event.shot + 1}", refresh=False)
-            self._bar.update(event.shot * event.steps + event.step - self._bar.n)
-        self._bar.refresh()
-
-
-def _total_steps(plan: GenerationPlan) -> int:
-    return sum(shot.steps for shot in plan.shots)

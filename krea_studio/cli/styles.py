@@ -4,24 +4,26 @@ What is printed first is a style as the list has it. Style files that lie in the
 anything is listed; those that were refused are told on standard error. Looking into a file is the doctor's part.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from krea_studio.cli.parts import add_library_option, as_json, opened, plain, tell, with_number
 from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, found, matches, not_here, size_words
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.hub import WEIGHTS_SUFFIX
 from krea_studio.library.names import folded
-from krea_studio.library.store import library_styles
-from krea_studio.library.styles import Styles
 from krea_studio.recipe.request import StyleChoice, bounds, default, help_text
-from krea_studio.services import Services
-from krea_studio.style_intake import Report
 
-STYLE_FLAG = "--style"
+if TYPE_CHECKING:
+    from krea_studio.library.styles import Styles
+    from krea_studio.services import Services
+    from krea_studio.style_intake import Report
+
 ADD = "python -m krea_studio styles add"
 
 LEAST_WEIGHT, MOST_WEIGHT = bounds("weight", StyleChoice)
@@ -74,6 +76,8 @@ def chosen_styles(texts: Iterable[str], library: Path) -> list[dict[str, Any]]:
 
     A text that is a style's name as a whole is that name, also where it ends in a number. Only looks, makes nothing.
     """
+    from krea_studio.library.store import library_styles
+
     chosen = []
     for text in texts:
         name, weight = with_number(text)

@@ -18,11 +18,11 @@ from krea_studio.engine.local.drawing import Drawing
 from krea_studio.engine.pipeline.prompts import count_tokens, token_limit
 from krea_studio.expansion.creativity import LEVELS, RAW, expand
 from krea_studio.expansion.phrasebook import Phrasebook
+from krea_studio.measures.options import DRAWN, parsed
 from krea_studio.measures.pictures import (
     Check,
     Painter,
     Table,
-    arguments,
     at_least,
     checks_table,
     figure,
@@ -46,7 +46,7 @@ PROMPTS = (
     ("a whale, ocean colors, calm", {"subject": "whale", "palette": "ocean"}),
     ("a house in the sun", {"subject": "house", "sky": "sun"}),
 )
-SEEDS = 16
+SEEDS = DRAWN["creativity"].seeds
 COLUMNS = (
     "checkpoint", "prompt", "level", "seed", "named", "survived", "added", "found",
     *(f"seen_{number}" for number in range(sum(map(len, judges.ATTRIBUTES.values())))),
@@ -60,7 +60,7 @@ SURVIVAL = 0.98
 class Scope:
     """What is measured: variants, how many prompts and seeds."""
 
-    variants: tuple[str, ...] = ("turbo",)
+    variants: tuple[str, ...] = DRAWN["creativity"].variants
     prompts: int = len(PROMPTS)
     seeds: int = SEEDS
 
@@ -235,7 +235,7 @@ def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Measure what is asked for, then write the report. Raises StudioError when it cannot."""
-    chosen = arguments(COMMAND, __doc__.splitlines()[0], argv, "creativity-pictures.csv", Scope.variants, SEEDS)
+    chosen = parsed("creativity", argv)
     settings = load_settings()
     scope = Scope(tuple(chosen.variants), seeds=chosen.seeds)
     draw_and_measure(scope, settings, chosen.pictures, lambda text: print(text, flush=True))

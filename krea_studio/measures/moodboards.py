@@ -19,12 +19,12 @@ from krea_studio.direction.looks import palette_distance, texture_distance
 from krea_studio.direction.moodboards import Moodboard
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.library.references import Reference
+from krea_studio.measures.options import DRAWN, parsed
 from krea_studio.measures.pictures import (
     Check,
     Judge,
     Painter,
     Table,
-    arguments,
     at_least,
     checks_table,
     figure,
@@ -40,7 +40,7 @@ from krea_studio.training.renderer import render
 from krea_studio.training.world import random_scene
 
 COMMAND = "python -m krea_studio measure moodboards"
-SEEDS = 8
+SEEDS = DRAWN["moodboards"].seeds
 CHOOSING_SEEDS = 1
 STRENGTHS = (-0.5, 0.35, 0.7, 1.0)
 FULL = 1.0
@@ -64,7 +64,7 @@ NONE, WHOLE, ONE = "none", "board", "one"
 class Scope:
     """What is measured: variants, strengths of whole boards, which boards, how many prompts and seeds."""
 
-    variants: tuple[str, ...] = ("turbo", "medium")
+    variants: tuple[str, ...] = DRAWN["moodboards"].variants
     strengths: tuple[float, ...] = STRENGTHS
     boards: tuple[str, ...] = tuple(BOARDS)
     prompts: int = len(PROMPTS)
@@ -294,7 +294,7 @@ def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Measure what is asked for, then write the report. Raises StudioError when it cannot."""
-    chosen = arguments(COMMAND, __doc__.splitlines()[0], argv, "moodboard-pictures.csv", Scope.variants, SEEDS)
+    chosen = parsed("moodboards", argv)
     settings = load_settings()
     scope = Scope(tuple(chosen.variants), seeds=chosen.seeds)
     draw_and_measure(scope, settings, chosen.pictures, lambda text: print(text, flush=True))

@@ -4,7 +4,6 @@ A picture's measures are written down as soon as it is drawn, under a key that s
 not drawn again. Reports are made from the table alone.
 """
 
-import argparse
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +19,8 @@ from krea_studio.engine.local.drawing import Drawing
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import GenerationRequest
-from krea_studio.recipe.variants import VARIANTS
 from krea_studio.training import judge as judges
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "measurements"
 SIDE = "512"
 
 
@@ -132,22 +129,6 @@ def tell(found: Mapping[str, Sequence[Check]], report: Path) -> None:
         for check in checks:
             print(checkpoint, check.what, f"{check.measured:.3g}", check.target, "" if check.holds else "DOES NOT HOLD")
     print(f"written: {report}")
-
-
-def arguments(
-    command: str, description: str, argv: Sequence[str], pictures: str, variants: Sequence[str], seeds: int
-) -> argparse.Namespace:
-    """`--variants`, `--seeds`, `--pictures` and `--folder` of a measuring command; the folder is made."""
-    parser = argparse.ArgumentParser(prog=command, description=description)
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(variants))
-    parser.add_argument("--seeds", type=int, default=seeds, help="seeds a prompt (%(default)s)")
-    parser.add_argument("--pictures", type=Path, default=Path(pictures), help="measures so far (%(default)s)")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the report goes (%(default)s)")
-    chosen = parser.parse_args(argv)
-    if chosen.seeds < 1:
-        raise InvalidRequest(f"--seeds is {chosen.seeds} — give a whole number above 0")
-    chosen.folder.mkdir(parents=True, exist_ok=True)
-    return chosen
 
 
 def figure(width: float, height: float) -> Any:

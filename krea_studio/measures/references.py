@@ -19,12 +19,12 @@ from krea_studio.direction.looks import content_correlation, palette_distance, t
 from krea_studio.engine.controls.reference_attention import Preset
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.library.references import Reference
+from krea_studio.measures.options import DRAWN, parsed
 from krea_studio.measures.pictures import (
     Check,
     Judge,
     Painter,
     Table,
-    arguments,
     at_least,
     at_most,
     checks_table,
@@ -47,7 +47,7 @@ PROMPTS = (
     ("balloon", "a hot air balloon over rolling hills"),
     ("tree", "a tree on a wide plain"),
 )
-SEEDS = 8
+SEEDS = DRAWN["references"].seeds
 STRENGTHS = (-0.5, 0.0, 0.25, 0.5, 0.75, 1.0)
 MIX_SHARES = (0.25, 0.5, 0.75)
 # Rendering style, palette, subject, density and vividness of each reference.
@@ -86,7 +86,7 @@ COST_PAIRS = 5
 class Scope:
     """What is measured: variants, strengths, pairs that are mixed, how many prompts and seeds."""
 
-    variants: tuple[str, ...] = ("turbo", "medium")
+    variants: tuple[str, ...] = DRAWN["references"].variants
     strengths: tuple[float, ...] = STRENGTHS
     mixes: tuple[tuple[int, int], ...] = MIXES
     prompts: int = len(PROMPTS)
@@ -355,7 +355,7 @@ def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Measure what is asked for, then write the report. Raises StudioError when it cannot."""
-    chosen = arguments(COMMAND, __doc__.splitlines()[0], argv, "reference-pictures.csv", Scope.variants, SEEDS)
+    chosen = parsed("references", argv)
     settings = load_settings()
     scope = Scope(tuple(chosen.variants), seeds=chosen.seeds)
     draw_and_measure(scope, settings, chosen.pictures, lambda text: print(text, flush=True))

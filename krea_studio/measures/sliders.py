@@ -5,7 +5,6 @@ mechanism. A picture's measures are written down as soon as it is drawn, so an i
 stopped; the report is made from what is written down. Thresholds are those that the sliders promise.
 """
 
-import argparse
 import csv
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -19,9 +18,8 @@ import numpy as np
 from krea_studio.direction.measures import MEASURES, SECONDARY, layout_correlation
 from krea_studio.direction.sliders import MECHANISMS, SLIDER_LORA
 from krea_studio.engine.local.drawing import Drawing
-from krea_studio.errors import InvalidRequest
+from krea_studio.measures.options import DRAWN, parsed
 from krea_studio.measures.pictures import (
-    FOLDER,
     Check,
     Judge,
     Painter,
@@ -35,7 +33,6 @@ from krea_studio.measures.pictures import (
     sheet,
 )
 from krea_studio.recipe.request import SLIDERS
-from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import Settings, load_settings
 
 COMMAND = "python -m krea_studio measure sliders"
@@ -51,7 +48,7 @@ PROMPTS = (
     ("rocket", "papercut of a rocket in the mountains, candy colors"),
     ("sailboat", "watercolor painting of a sailboat on the waves, sunset colors"),
 )
-SEEDS = 8
+SEEDS = DRAWN["sliders"].seeds
 FEWEST_RISING = 0.97  # Spearman's rank correlation of value and mean measure
 SWING = {"intensity": 1.8, "complexity": 1.8, "movement": 1.5}  # mean at 100 / mean at −100
 MOST_CROSSTALK = 0.4  # effect on another slider's measure, in that slider's own swing
@@ -69,7 +66,7 @@ KEY_COLUMNS = 6  # those that say how a picture was made
 class Scope:
     """What is measured: variants, mechanisms, sliders, values, how many prompts and seeds."""
 
-    variants: tuple[str, ...] = ("medium", "turbo")
+    variants: tuple[str, ...] = DRAWN["sliders"].variants
     mechanisms: tuple[str, ...] = MECHANISMS
     sliders: tuple[str, ...] = SLIDERS
     values: tuple[int, ...] = VALUES
@@ -257,28 +254,13 @@ def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Measure what is asked for, then write the report. Raises StudioError when it cannot."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(Scope.variants))
-    parser.add_argument("--mechanisms", nargs="+", choices=MECHANISMS, default=list(MECHANISMS))
-    parser.add_argument("--sliders", nargs="+", choices=SLIDERS, default=list(SLIDERS))
-    parser.add_argument("--prompts", type=int, default=len(PROMPTS), help="how many of the prompts (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds a prompt (%(default)s)")
-    parser.add_argument(
-        "--pictures", type=Path, default=Path("slider-pictures.csv"), help="measures so far (%(default)s)"
-    )
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the report goes (%(default)s)")
-    chosen = parser.parse_args(argv)
-    if not (1 <= chosen.prompts <= len(PROMPTS) and chosen.seeds >= 1):
-        raise InvalidRequest(
-            f"--prompts {chosen.prompts} --seeds {chosen.seeds} — give 1 to {len(PROMPTS)} prompts and 1 or more seeds"
-        )
+    chosen = parsed("sliders", argv)
     scope = Scope(
         tuple(chosen.variants), tuple(chosen.mechanisms), tuple(chosen.sliders), VALUES, chosen.prompts, chosen.seeds
     )
     settings = load_settings()
     draw_and_measure(scope, settings, chosen.pictures, lambda line: print(line, flush=True))
     found = curves(chosen.pictures)
-    chosen.folder.mkdir(parents=True, exist_ok=True)
     write_report(found, chosen.folder)
     contact_sheet(settings, chosen.variants[-1], chosen.folder / "sliders.jpg")
     for key, promises in all_checks(found).items():

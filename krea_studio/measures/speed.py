@@ -5,14 +5,12 @@ Times on a shared machine wander by a factor, so what is compared runs in one pr
 prompt of its own, so that every one encodes it.
 """
 
-import argparse
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import count
-from pathlib import Path
 from statistics import median
 from types import MappingProxyType
 from typing import Any
@@ -26,14 +24,13 @@ from krea_studio.engine.checkpoints.manager import LoadedPipeline
 from krea_studio.engine.checkpoints.table import resolve
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.engine.pipeline.savings import Savings
+from krea_studio.measures.options import parsed
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import Shot
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, parse_request
 from krea_studio.settings import load_settings
 
-REPORT = Path(__file__).resolve().parents[2] / "docs" / "measurements" / "speed.md"
 COMMAND = "python -m krea_studio measure speed"
-PAIRS = 7
 WARM_RUNS = 5
 SLIDER_PAIRS = 20
 # Enough to weigh a step against the decoder as a real run does, without taking half an hour.
@@ -192,13 +189,7 @@ def _machine() -> str:
 
 def main(argv: Sequence[str]) -> int:
     """`[--pairs N] [--report FILE]`: measure, print, and write the report. Raises StudioError when it cannot."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="pairs per comparison (%(default)s)")
-    parser.add_argument("--report", type=Path, default=REPORT, help="Markdown file to write (%(default)s)")
-    arguments = parser.parse_args(argv)
-    if arguments.pairs < 1:
-        parser.error(f"--pairs is {arguments.pairs} — give a whole number above 0")
-
+    arguments = parsed("speed", argv)
     lines = [
         "# Speed of the local engine",
         "",
@@ -217,7 +208,6 @@ def main(argv: Sequence[str]) -> int:
         print(line, flush=True)
 
     measure_speed(arguments.pairs, told)
-    arguments.report.parent.mkdir(parents=True, exist_ok=True)
     arguments.report.write_text("\n".join(lines) + "\n", "utf-8")
     print(f"written: {arguments.report}")
     return 0

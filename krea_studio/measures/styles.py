@@ -20,11 +20,11 @@ from safetensors import safe_open
 from krea_studio.engine.checkpoints.table import ASSETS
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.library.style_files import weights_identity
+from krea_studio.measures.options import DRAWN, parsed
 from krea_studio.measures.pictures import (
     Check,
     Painter,
     Table,
-    arguments,
     at_least,
     at_most,
     checks_table,
@@ -48,7 +48,7 @@ PROMPTS = (
     ("tree", "a tree on a wide plain, forest colors"),
     ("rocket", "a rocket in the mountains, midnight colors"),
 )
-SEEDS = 8
+SEEDS = DRAWN["styles"].seeds
 WEIGHTS = (-0.5, 0.0, 0.25, 0.5, 0.75, 1.0)
 COLUMNS = ("checkpoint", "style", "kind", "weight", "prompt", "seed", "found", "probability", "subject_right", "change")
 KEYS = 6
@@ -100,7 +100,7 @@ class Styled:
 class Scope:
     """What is measured: variants, weights, how many prompts and seeds."""
 
-    variants: tuple[str, ...] = ("turbo",)
+    variants: tuple[str, ...] = DRAWN["styles"].variants
     weights: tuple[float, ...] = WEIGHTS
     prompts: int = len(PROMPTS)
     seeds: int = SEEDS
@@ -271,7 +271,7 @@ def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Measure what is asked for, then write the report. Raises StudioError when it cannot."""
-    chosen = arguments(COMMAND, __doc__.splitlines()[0], argv, "style-pictures.csv", Scope.variants, SEEDS)
+    chosen = parsed("styles", argv)
     settings = load_settings()
     scope = Scope(tuple(chosen.variants), seeds=chosen.seeds)
     draw_and_measure(scope, settings, chosen.pictures, lambda text: print(text, flush=True))

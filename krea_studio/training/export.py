@@ -14,6 +14,8 @@ import torch
 from diffusers import AutoencoderKLQwenImage, Krea2Pipeline, Krea2Transformer2DModel
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
+from krea_studio.engine.pipeline import preview
+from krea_studio.engine.pipeline.single_frame import SingleFrameDecoder
 from krea_studio.training import architecture
 from krea_studio.training.captions import vocabulary
 
@@ -56,8 +58,15 @@ def base(
     content = configuration.read_text(encoding="utf-8").replace('"float16"', '"float32"')
     configuration.write_text(content, encoding="utf-8")
     _forget_origin(folder)
+    map_for_previews(folder)
     words = json.dumps(vocabulary(), indent=1)
     (folder.parent / "vocabulary.json").write_text(words + "\n", encoding="utf-8")
+
+
+def map_for_previews(folder: Path) -> None:
+    """Write the map for previews beside the VAE, fitted to its weights as they are read, so that no run has to."""
+    pipeline = Krea2Pipeline.from_pretrained(folder, dtype=torch.float32)
+    preview.save(preview.fit(pipeline, SingleFrameDecoder(pipeline.vae)), folder / "vae")
 
 
 def derived(folder: Path, transformer: Krea2Transformer2DModel, medium: Path, distilled: bool) -> None:

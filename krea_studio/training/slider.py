@@ -10,7 +10,6 @@ Afterwards pictures are drawn at rising weights, and the weight at value 100 is 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import math
 import random
@@ -36,6 +35,7 @@ from krea_studio.settings import load_settings
 from krea_studio.training import loop
 from krea_studio.training.adapter import encoded, learning, load, prompt_length, tensors_of, write
 from krea_studio.training.denoiser import Grid, velocity
+from krea_studio.training.options import CALIBRATION_WEIGHTS, parsed
 
 COMMAND = "python -m krea_studio train-slider"
 ADAPTER = "slider"
@@ -43,7 +43,6 @@ LAYERS = r"transformer_blocks\.\d+\.attn\.(to_q|to_k|to_v|to_out\.0)"
 STATE_STEPS = 12
 STATE_GUIDANCE = 2.5
 BATCH = 6
-CALIBRATION_WEIGHTS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 CALIBRATION_PROMPTS = 6
 CALIBRATION_STEPS = 12
 
@@ -264,34 +263,7 @@ def _share(text: str, slider: str) -> tuple[str, float]:
 def main(argv: Sequence[str]) -> int:
     """`SLIDER [--checkpoint NAME] [--out FILE] …`: train, calibrate, write. Raises StudioError when it cannot."""
     settings = load_settings()
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
-    parser.add_argument("slider", choices=SLIDERS)
-    parser.add_argument(
-        "--checkpoint", default="mini-medium", help="row of the table, folder or repository (%(default)s)"
-    )
-    parser.add_argument("--out", type=Path, help="file to write (default: where the studio finds it)")
-    parser.add_argument("--work", type=Path, default=Path("slider-work"), help="folder for states (%(default)s)")
-    parser.add_argument("--steps", type=int, default=300, help="training steps (%(default)s)")
-    parser.add_argument("--rank", type=int, default=8, help="rank of the adapter (%(default)s)")
-    parser.add_argument(
-        "--strength", type=float, default=1.0, help="distance to learn, 1 is pole to pole (%(default)s)"
-    )
-    parser.add_argument("--side", type=int, default=512, help="side of the pictures in pixels (%(default)s)")
-    parser.add_argument("--trajectories", type=int, default=48, help="scenes to learn on (%(default)s)")
-    parser.add_argument(
-        "--against", action="append", default=[], metavar="SLIDER=SHARE",
-        help="share of another slider's contrast to take out, where its look comes along; once for each slider",
-    )  # fmt: skip
-    parser.add_argument(
-        "--keep-layout", type=float, default=0.5, metavar="CORRELATION",
-        help="what the pictures at the ends keep of the layout, 0 to 1 (%(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--most-weight", type=float, default=CALIBRATION_WEIGHTS[-1], metavar="WEIGHT",
-        help=f"largest adapter weight for value 100, {CALIBRATION_WEIGHTS[0]} or more (%(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args(argv)
+    chosen = parsed("slider", argv)
     for name in ("steps", "rank", "strength", "side", "trajectories"):
         if not getattr(chosen, name) > 0:
             raise InvalidRequest(f"--{name} is {getattr(chosen, name)} — give a number above 0")

@@ -35,18 +35,15 @@ from krea_studio.training import logbook, loop
 from krea_studio.training.adapter import encoded, learning, load, prompt_length, require_writable, tensors_of, write
 from krea_studio.training.captioned import Captioned, cut, identity, read_folder, size_for, with_trigger
 from krea_studio.training.denoiser import Grid, noise_times, velocity
+from krea_studio.training.options import RATE, SMALL_WORLD_RATE, TARGETS, parsed
 from krea_studio.validation import shown
 
 COMMAND = "python -m krea_studio train-style"
 ADAPTER = "style"
 BLOCKS = "transformer_blocks."
-TARGETS = (
-    "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_gate", "attn.to_out.0", "ff.gate", "ff.up", "ff.down",
-)  # fmt: skip
 WITHOUT_CAPTION = 0.1  # share of pictures that are learned without words, which guidance needs
 LEAN = 0.0
 SAMPLES = 4
-SMALL_WORLD_RATE, RATE = 2e-3, 2e-4
 MOST = {
     "steps": 1_000_000,
     "rank": 256,
@@ -319,46 +316,7 @@ def _task(chosen: argparse.Namespace, checkpoint: Checkpoint) -> Task:
 
 def main(argv: Sequence[str]) -> int:
     """`FOLDER --name NAME --trigger WORDS …`: train and write the file. Raises StudioError when it cannot."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "folder", type=Path, help="pictures (PNG, JPEG, WebP), each with its caption in a .txt beside it"
-    )
-    parser.add_argument("--name", required=True, help="what the style is called")
-    parser.add_argument("--trigger", required=True, metavar="WORDS", help="words that call the style in a prompt")
-    parser.add_argument(
-        "--checkpoint", default="mini-medium", help="row of the table, folder or repository (%(default)s)"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help="file to write (default: NAME.safetensors in the settings' folder of styles)",
-    )
-    parser.add_argument("--work", type=Path, default=Path("style-work"), help="folder for states (%(default)s)")
-    parser.add_argument("--steps", type=int, default=1000, help="training steps (%(default)s)")
-    parser.add_argument(
-        "--strength", type=float, default=1.0,
-        help="how much of what was learned weight 1 of the file is; less where a style drowns the subject (%(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--prompt", metavar="TEXT", help="prompt to suggest (default: one of the captions)")
-    parser.add_argument("--rank", type=int, default=16, help="rank of the adapter (%(default)s)")
-    parser.add_argument("--alpha", type=float, help="scale of the adapter, times its rank (default: the rank)")
-    parser.add_argument(
-        "--learning-rate", type=float, metavar="RATE",
-        help=f"peak (default: {SMALL_WORLD_RATE:g} on an embedded checkpoint, {RATE:g} on others)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--targets", nargs="+", default=list(TARGETS), metavar="LAYER",
-        help=f"ends of the names of layers in the blocks, or whole names (default: {' '.join(TARGETS)})",
-    )  # fmt: skip
-    parser.add_argument("--size", type=int, default=512, help="root of the pictures' area in pixels (%(default)s)")
-    parser.add_argument("--batch", type=int, default=4, help="pictures a step (%(default)s)")
-    parser.add_argument(
-        "--sample-every", type=int, default=250, metavar="STEPS", help="draw samples, 0 for never (%(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--even-distilled", action="store_true", help="train even on a distilled checkpoint")
-    chosen = parser.parse_args(argv)
+    chosen = parsed("style", argv)
     checkpoint = resolve(chosen.checkpoint)
     task = _task(chosen, checkpoint)
     if checkpoint.adapters_of:

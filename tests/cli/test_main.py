@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from krea_studio.cli import generate
 from krea_studio.cli import main as cli
 from krea_studio.engine.base import Step
 from krea_studio.engine.local.engine import LocalEngine
@@ -34,7 +35,7 @@ def use(monkeypatch: pytest.MonkeyPatch, engine: LocalEngine | ScriptedEngine) -
     def build_services(settings: Settings, pictures: Path | None = None) -> Services:
         return services_over(settings, Library(pictures or settings.library, settings.library), engine, engine)
 
-    monkeypatch.setattr(cli, "build_services", build_services)
+    monkeypatch.setattr(generate, "build_services", build_services)
 
 
 @pytest.fixture
@@ -444,10 +445,13 @@ def test_help_is_made_from_the_fields(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("line", "module", "own"),
     [
-        ("measure speed --repeat 3", "measures.speed", ["--repeat", "3"]),
+        ("measure speed --pairs 3", "measures.speed", ["--pairs", "3"]),
         ("train-slider intensity --steps 3", "training.slider", ["intensity", "--steps", "3"]),
-        ("train-style --name Ink pictures", "training.style", ["--name", "Ink", "pictures"]),
-        ("train-style --help", "training.style", ["--help"]),
+        (
+            "train-style --name Ink --trigger ink pictures",
+            "training.style",
+            ["--name", "Ink", "--trigger", "ink", "pictures"],
+        ),
     ],
 )
 def test_commands_with_options_of_their_own_get_them(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from krea_studio.cli import generate
 from krea_studio.cli import main as cli
 from krea_studio.direction.styles import OFFICIAL
 from krea_studio.library import store
@@ -189,7 +190,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         services.studio.generate = generate
         return services
 
-    monkeypatch.setattr(cli, "build_services", build_services)
+    monkeypatch.setattr(generate, "build_services", build_services)
     return asked
 
 

@@ -138,7 +138,8 @@ class PipelineManager:
                 )
             for key in {*decision.evict, *alone}:
                 del self._loaded[key]
-        gc.collect()  # modules and hooks refer to one another in circles
+        if present:
+            gc.collect()  # modules and hooks refer to one another in circles
         if device.startswith("cuda"):
             torch.cuda.empty_cache()
         return decision

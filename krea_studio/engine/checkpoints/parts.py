@@ -24,7 +24,15 @@ from transformers import AutoTokenizer, Qwen3VLModel
 
 from krea_studio.engine.base import Loading
 from krea_studio.engine.checkpoints.identity import joined, part_weights
-from krea_studio.engine.checkpoints.table import INDEX_FILE, PARTS, WEIGHTED_PARTS, Checkpoint, missing, supplier
+from krea_studio.engine.checkpoints.table import (
+    INDEX_FILE,
+    PARTS,
+    PREVIEW_FILE,
+    WEIGHTED_PARTS,
+    Checkpoint,
+    missing,
+    supplier,
+)
 from krea_studio.errors import Unavailable
 
 MODEL_CLASSES = {"vae": AutoencoderKLQwenImage, "text_encoder": Qwen3VLModel, "transformer": Krea2Transformer2DModel}
@@ -226,7 +234,7 @@ def _checked_bytes(part: str, folder: Path, precision: torch.dtype) -> int:
     found = config.get("_class_name") or next(iter(config.get("architectures") or ()), config.get("model_type"))
     if found not in CLASS_NAMES[part]:
         raise Unavailable(f"{folder} holds a {found}, not a {CLASS_NAMES[part][0]} — give a Krea 2 checkpoint")
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(path for path in folder.glob("*.safetensors") if path.name != PREVIEW_FILE)
     if not files:
         raise Unavailable(f"{folder} has no *.safetensors file — copy or download the checkpoint again")
     return sum(_tensor_count(file) for file in files) * precision.itemsize

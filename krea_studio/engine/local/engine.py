@@ -22,6 +22,7 @@ from krea_studio.engine.local.line import Line, turn
 from krea_studio.errors import StudioError, Unavailable
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.settings import Settings
+from krea_studio.startup import uncollected
 
 if TYPE_CHECKING:
     from krea_studio.engine.local.drawing import Drawing
@@ -140,7 +141,8 @@ class LocalEngine:
         with self._building:
             if self._drawing is None:
                 try:
-                    from krea_studio.engine.local.drawing import Drawing
+                    with uncollected():
+                        from krea_studio.engine.local.drawing import Drawing
                 except ImportError as error:
                     raise Unavailable(f"The model code is not installed ({error}) — install requirements.txt") from None
                 self._drawing = Drawing(self._settings)

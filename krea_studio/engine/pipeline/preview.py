@@ -3,7 +3,8 @@
 Shown is the predicted clean picture, not the noisy latents: Euler steps of flow matching go from x at noise level s to
 x' at s' along v = (x' − x) / (s' − s), and the clean picture lies at x' − s'·v. A linear map, fitted by least squares
 to the checkpoint's own VAE, turns each token of it into a block of pixels. The map comes from a small file beside the
-VAE where there is one, or is fitted when the VAE is loaded, which takes less than a second for the embedded one.
+VAE where there is one, as with the embedded checkpoints, or is fitted when the VAE is loaded. That takes a second or
+two and, for the embedded one, more memory than drawing does.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from diffusers import Krea2Pipeline
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 
 from krea_studio.engine.checkpoints.table import PREVIEW_FILE
 from krea_studio.engine.pipeline.single_frame import SingleFrameDecoder
@@ -75,8 +77,9 @@ def load_or_fit(pipeline: Krea2Pipeline, decoder: SingleFrameDecoder, vae_folder
 
 
 def save(preview: PreviewMap, vae_folder: Path) -> None:
-    """Write the map beside the VAE that it was fitted to."""
-    save_file({"weight": preview.weight.cpu().contiguous()}, vae_folder / PREVIEW_FILE)
+    """Write the map beside the VAE that it was fitted to, for whoever may read that."""
+    path = vae_folder / PREVIEW_FILE
+    path.write_bytes(serialized({"weight": preview.weight.cpu().contiguous()}))
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
 from krea_studio.library.store import RECORDS_FILE
 from krea_studio.services import Services, build_services
 from krea_studio.settings import Settings
+from krea_studio.startup import uncollected
 from krea_studio.ui import theme
 from krea_studio.ui.page import build_page
 from krea_studio.ui.server import standing
@@ -44,7 +45,8 @@ def build_demo(services: Services) -> gr.Blocks:
     host, _ = address(services.settings)
     shared = not is_loopback(host)
     services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
-    page = build_page(services, shared)
+    with uncollected():
+        page = build_page(services, shared)
     return page.queue(max_size=services.settings.queue_size)
 
 

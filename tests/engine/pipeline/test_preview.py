@@ -3,8 +3,10 @@ from io import BytesIO
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from krea_studio.engine.base import ImageReady, Step
+from krea_studio.engine.checkpoints.table import ASSETS, PREVIEW_FILE
 from krea_studio.engine.pipeline import preview
 from tests.engine.conftest import events_of, small_plan
 
@@ -50,3 +52,9 @@ def test_fitting_is_the_same_every_time(load):
     loaded = load("turbo")
     again = preview.fit(loaded.pipeline, loaded.decoder)
     assert torch.equal(again.weight, preview.fit(loaded.pipeline, loaded.decoder).weight)
+
+
+def test_the_embedded_checkpoints_come_with_the_map_that_would_be_fitted(load):
+    loaded = load("turbo")
+    shipped = load_file(ASSETS / "mini-medium" / "vae" / PREVIEW_FILE)["weight"]
+    assert torch.allclose(shipped, preview.fit(loaded.pipeline, loaded.decoder).weight, atol=1e-3)

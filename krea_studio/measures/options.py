@@ -1,0 +1,87 @@
+"""The options of every measurement: free of torch, so that help and refusals come at once.
+
+`parsed` is asked twice, by the command line before it imports a measurement, and by the measurement.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from krea_studio.direction.sliders import MECHANISMS
+from krea_studio.errors import InvalidRequest
+from krea_studio.recipe.request import SLIDERS
+from krea_studio.recipe.variants import VARIANTS
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "measurements"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A measurement of pictures: what it is about, its table of measures so far, and its scope unless told otherwise."""
+
+    about: str
+    pictures: str
+    variants: tuple[str, ...]
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A measurement in interleaved pairs: what it is about, and how many pairs unless told otherwise."""
+
+    about: str
+    pairs: int
+
+
+DRAWN = {
+    "sliders": Drawn("What the generative sliders do", "slider-pictures.csv", ("medium", "turbo"), 8),
+    "references": Drawn("What style references do", "reference-pictures.csv", ("turbo", "medium"), 8),
+    "moodboards": Drawn("What moodboards do", "moodboard-pictures.csv", ("turbo", "medium"), 8),
+    "creativity": Drawn("What creativity does on a small world", "creativity-pictures.csv", ("turbo",), 16),
+    "styles": Drawn("What the shipped styles do", "style-pictures.csv", ("turbo",), 8),
+}
+PAIRED = {
+    "speed": Paired("What the engine's savings are worth, measured on this machine", 7),
+    "startup": Paired("How long a start takes, whole processes of this checkout and of another", 5),
+}
+SLIDER_PROMPTS = 8
+
+
+def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
+    """The options of a measurement; a folder for its report is made. Raises InvalidRequest for numbers of nothing."""
+    about = DRAWN[name].about + ", measured picture by picture" if name in DRAWN else PAIRED[name].about
+    parser = argparse.ArgumentParser(prog=f"python -m krea_studio measure {name}", description=about + ".")
+    if name in PAIRED:
+        _add_pairs(parser, name)
+    else:
+        _add_scope(parser, name)
+    chosen = parser.parse_args(argv)
+    for number in ("pairs", "seeds", "prompts"):
+        if getattr(chosen, number, 1) < 1:
+            raise InvalidRequest(f"--{number} is {getattr(chosen, number)} — give a whole number above 0")
+    if getattr(chosen, "prompts", 1) > SLIDER_PROMPTS:
+        raise InvalidRequest(f"--prompts is {chosen.prompts} — give 1 to {SLIDER_PROMPTS}")
+    (chosen.folder if name in DRAWN else chosen.report.parent).mkdir(parents=True, exist_ok=True)
+    return chosen
+
+
+def _add_pairs(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument("--pairs", type=int, default=PAIRED[name].pairs, help="pairs per comparison (%(default)s)")
+    parser.add_argument(
+        "--report", type=Path, default=FOLDER / f"{name}.md", help="Markdown file to write (%(default)s)"
+    )
+    if name == "startup":
+        parser.add_argument("--against", type=Path, metavar="FOLDER", help="another checkout, to compare this one with")
+
+
+def _add_scope(parser: argparse.ArgumentParser, name: str) -> None:
+    scope = DRAWN[name]
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(scope.variants))
+    if name == "sliders":
+        parser.add_argument("--mechanisms", nargs="+", choices=MECHANISMS, default=list(MECHANISMS))
+        parser.add_argument("--sliders", nargs="+", choices=SLIDERS, default=list(SLIDERS))
+        parser.add_argument("--prompts", type=int, default=SLIDER_PROMPTS, help="how many of the prompts (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=scope.seeds, help="seeds a prompt (%(default)s)")
+    parser.add_argument("--pictures", type=Path, default=Path(scope.pictures), help="measures so far (%(default)s)")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the report goes (%(default)s)")

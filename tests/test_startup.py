@@ -1,0 +1,44 @@
+"""Imports without the garbage collector: what it is afterwards, whoever switched it off before."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from krea_studio.startup import uncollected
+
+
+@pytest.fixture(autouse=True)
+def enabled() -> Iterator[None]:
+    gc.enable()
+    yield
+    gc.enable()
+
+
+def test_the_collector_rests_and_goes_on_also_after_an_error() -> None:
+    with pytest.raises(ImportError), uncollected():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled() and not gc.get_freeze_count()
+
+
+def test_who_switched_the_collector_off_keeps_it_off() -> None:
+    gc.disable()
+    with uncollected():
+        pass
+    assert not gc.isenabled()
+
+
+def test_what_was_made_meanwhile_is_collected_later() -> None:
+    class Knot:
+        pass
+
+    with uncollected():
+        knot = Knot()
+        knot.self = knot  # type: ignore[attr-defined]
+        seen = weakref.ref(knot)
+        del knot
+    assert seen() is not None
+    gc.collect()
+    assert seen() is None
