@@ -8,6 +8,7 @@ itself is in `drawing` and `writing`, the line of those who wait in `line`.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -140,6 +141,9 @@ class LocalEngine:
         """The torch side, imported and built on first use."""
         with self._building:
             if self._drawing is None:
+                # Threads of torch's that wait for one another burn the cores meanwhile, which page and browser share:
+                # on two busy ones four pictures then took 39 s instead of 10 s. Read when torch is imported.
+                os.environ.setdefault("OMP_WAIT_POLICY", "passive")
                 try:
                     with uncollected():
                         from krea_studio.engine.local.drawing import Drawing
