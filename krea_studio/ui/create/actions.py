@@ -17,7 +17,7 @@ from krea_studio.ui.create import moodboard, references
 from krea_studio.ui.create.moodboard import MoodboardPanel
 from krea_studio.ui.create.recall import RecallPanel
 from krea_studio.ui.create.references import ReferencesPanel
-from krea_studio.ui.create.results import LOOKED_AT, looked_at
+from krea_studio.ui.create.results import LOOKED_AT, picture_at
 from krea_studio.ui.create.seed import SEED, seed_values
 from krea_studio.ui.create.sliders import RANDOM, slider_values
 from krea_studio.ui.notices import guarded
@@ -82,7 +82,7 @@ class ActionsPanel:
     def pin(self, shown_ids: list[str], selected: int) -> Update:
         """Write the looked-at picture's slider values and seed into the controls, and end random mode."""
 
-        def pinned() -> Update:
+        def write() -> Update:
             recipe = self._record(shown_ids, selected).recipe
             note = f"Pinned: {values_text(recipe) or 'all sliders at 0'}, seed {recipe.seed}."
             return {
@@ -91,7 +91,7 @@ class ActionsPanel:
                 "stage": shown(fragments.notice(note, "quiet")),
             }
 
-        return guarded(pinned)
+        return guarded(write)
 
     def draw_around(self, shown_ids: list[str], selected: int) -> Update:
         """Set random mode to draw near the looked-at picture's values. Fails without it, so that no run follows."""
@@ -111,4 +111,4 @@ class ActionsPanel:
         return guarded(lambda: self._moodboard.add(person, [self._record(shown_ids, selected).path], **chosen))
 
     def _record(self, shown_ids: list[str], selected: int) -> Record:
-        return looked_at(self._library, shown_ids, selected)
+        return picture_at(self._library, shown_ids, selected)

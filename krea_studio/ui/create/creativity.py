@@ -143,7 +143,7 @@ class CreativityPanel:
         `values` are those of the panels beside, such as moodboard and styles, whose words need room.
         """
 
-        def begun() -> Update:
+        def begin() -> Update:
             beside = fields_of(self._beside, {"prompt": prompt, **values})
             request = parse_request({**beside, "creativity": creativity})
             number = draw_seed() if request.seed is None else request.seed
@@ -152,9 +152,9 @@ class CreativityPanel:
                 return Written(self._studio.expand(request, number, check), prompt, creativity)
 
             person = self._visitors.person(visitor, browser)
-            return {**self._expansions.begin(visitor, person, request.prompt, work), **_working(True)}
+            return {**self._expansions.begin(visitor, person, request.prompt, work), **_button(True)}
 
-        return guarded(begun)
+        return guarded(begin)
 
     def follow_expansions(
         self, visitor: gr.Request, browser: str, expansions_shown: list[str], prompt: str, creativity: str
@@ -173,17 +173,17 @@ class CreativityPanel:
                 continue
             update |= _box(written.expansion, written.prompt, written.creativity)
         going_on = any(not run.state.ended for run in runs)
-        return {**update, **_working(going_on), **self._expansions.looked(runs, expansions_shown)}
+        return {**update, **_button(going_on), **self._expansions.looked(runs, expansions_shown)}
 
     def find_again(self, visitor: gr.Request, browser: str) -> Update:
         """The page was opened: what its visitor expands on another one, or did before, is watched here too."""
         going_on = self._expansions.going_on(self._visitors.person(visitor, browser))
         if not going_on:
             return {"expand": gr.skip()}
-        return {**self._expansions.watch(visitor, [run.id for run in going_on]), **_working(True)}
+        return {**self._expansions.watch(visitor, [run.id for run in going_on]), **_button(True)}
 
 
-def _working(working: bool) -> Update:
+def _button(working: bool) -> Update:
     return {"expand": gr.update(value="Expanding…" if working else EXPAND, interactive=not working)}
 
 

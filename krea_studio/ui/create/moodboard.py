@@ -48,7 +48,7 @@ def choices_of(names: list[str]) -> list[tuple[str, str]]:
     return [NONE, *((name, name) for name in names)]
 
 
-def recorded(name: str, recalled: dict[str, Any] | None) -> dict[str, Any] | None:
+def recorded_content(name: str, recalled: dict[str, Any] | None) -> dict[str, Any] | None:
     """The content that a recalled recipe gave the board of this name; None where the board steers as it is now."""
     return recalled["content"] if recalled and recalled["name"] == name else None
 
@@ -119,7 +119,7 @@ class MoodboardPanel:
         name, strength, recalled = (values[part] for part in CHOICE)
         if not name:
             return {"moodboard": None}
-        content = recorded(name, recalled)
+        content = recorded_content(name, recalled)
         return {"moodboard": {"name": name, "strength": strength_of(strength), "content": content}}
 
     def names(self) -> list[str]:
@@ -138,8 +138,8 @@ class MoodboardPanel:
         steers = {"moodboard_steers": gr.update(visible=bool(moodboard))}
         if not moodboard:
             return {"moodboard_text": "", **steers}
-        content = recorded(moodboard, moodboard_content)
-        told = self._told_of_recorded(content, variant) if content else self._told(moodboard, variant)
+        content = recorded_content(moodboard, moodboard_content)
+        told = self._recorded_text(content, variant) if content else self._text(moodboard, variant)
         return {"moodboard_text": fragments.reason([told]), **steers}
 
     def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
@@ -174,7 +174,7 @@ class MoodboardPanel:
         note = f"«{board.name}» has {pictures(len(board.images))} now; analyze it again to let them steer."
         return {"stage": shown(fragments.notice(note, "quiet")), **self.describe(moodboard, **described)}
 
-    def _told(self, name: str, variant: str) -> str:
+    def _text(self, name: str, variant: str) -> str:
         try:
             board = self._moodboards.get(name)
             content = board.content()
@@ -185,7 +185,7 @@ class MoodboardPanel:
         written = "measured" if writer == MEASURED else f"written by {writer}"
         return ", ".join(told) + f"; {written}." + (" Changed since it was analyzed." if board.changed else "")
 
-    def _told_of_recorded(self, content: dict[str, Any], variant: str) -> str:
+    def _recorded_text(self, content: dict[str, Any], variant: str) -> str:
         found = MoodboardContent.model_validate(content)
         told = [f"As recorded in the picture: {len(found.representatives)} pictures steer"]
         return ", ".join([*told, *self._words(found, variant)]) + ". Choose a moodboard to steer by it as it is now."

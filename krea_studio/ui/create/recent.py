@@ -8,7 +8,7 @@ from krea_studio.engine.base import Engine
 from krea_studio.library.store import Library
 from krea_studio.people import Person
 from krea_studio.ui import fragments
-from krea_studio.ui.create.results import RESULTS, looked_at
+from krea_studio.ui.create.results import RESULTS, picture_at
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, pictures_of
 from krea_studio.ui.visitors import Visitors, is_browser
@@ -51,7 +51,7 @@ class RecentPanel:
         """A recent picture was clicked: show it in the place of the results."""
         return guarded(
             lambda: {
-                **pictures_of([looked_at(self._library, recent_ids, choice.index)]),
+                **pictures_of([picture_at(self._library, recent_ids, choice.index)]),
                 "stage": gr.update(value="", visible=False),
             }
         )

@@ -43,7 +43,7 @@ def kept_picture(references: References, image: str) -> str | Image.Image:
         return Image.new("RGB", (64, 64), "grey")
 
 
-def gone(place: int) -> str:
+def loss(place: int) -> str:
     """What to tell of a place, from 1, whose picture is not kept any more."""
     return f"Reference {place} is not in the library any more — remove it or add the picture again"
 
@@ -71,7 +71,12 @@ class ReferencesPanel:
         for place in range(PLACES):
             with gr.Row(visible=False, elem_classes="reference-card") as parts[CARDS[place]]:
                 cards.build_card(
-                    *(parts, "reference", place, "strength", USUAL_RANGE, USUAL_STRENGTH),
+                    parts,
+                    "reference",
+                    place,
+                    "strength",
+                    USUAL_RANGE,
+                    USUAL_STRENGTH,
                     height=64,
                     elem_classes="reference-picture",
                 )
@@ -115,8 +120,8 @@ class ReferencesPanel:
             {"image": image, "strength": strength_of(strength)}
             for image, strength in zip(values["references"], _strengths(values), strict=False)
         ]
-        for place in self._lost((each["image"], each["strength"]) for each in chosen):
-            raise InvalidRequest(gone(place))
+        for place in self._lost_places((each["image"], each["strength"]) for each in chosen):
+            raise InvalidRequest(loss(place))
         return {"style_references": chosen}
 
     def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
@@ -124,9 +129,9 @@ class ReferencesPanel:
         chosen = request.style_references
         strengths = [percent(each.strength) for each in chosen]
         wide = not all(USUAL_RANGE[0] <= strength <= USUAL_RANGE[1] for strength in strengths)
-        lost = self._lost((each.image, each.strength) for each in chosen)
+        lost = self._lost_places((each.image, each.strength) for each in chosen)
         filled = self._fill([each.image for each in chosen], strengths, wide)
-        return {**filled, "wide_strengths": wide}, [f"{gone(place)}." for place in lost]
+        return {**filled, "wide_strengths": wide}, [f"{loss(place)}." for place in lost]
 
     def add(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Update:
         """Pictures were dropped, pasted or chosen: they take the next free places."""
@@ -172,7 +177,7 @@ class ReferencesPanel:
             }
         return update
 
-    def _lost(self, chosen: Iterable[tuple[str, float]]) -> list[int]:
+    def _lost_places(self, chosen: Iterable[tuple[str, float]]) -> list[int]:
         """The places, from 1, of those pictures that would steer at their strength and are not kept any more."""
         return [
             place

@@ -10,7 +10,7 @@ from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update
 from krea_studio.ui.wiring import Parts, Wiring
 
-# What shows other pictures writes to, and what `looked_at` is given.
+# What shows other pictures writes to, and what `picture_at` is given.
 RESULTS = ("stage", "gallery", "shown_ids", "selected", "details", "picture_actions")
 LOOKED_AT = ("shown_ids", "selected")
 
@@ -53,13 +53,13 @@ class ResultsPanel:
         """A picture of the results was clicked: describe it, and let Reuse settings mean it."""
         return guarded(
             lambda: {
-                "details": fragments.details(looked_at(self._library, shown_ids, choice.index)),
+                "details": fragments.details(picture_at(self._library, shown_ids, choice.index)),
                 "selected": choice.index,
             }
         )
 
 
-def looked_at(library: Library, ids: list[str], index: int) -> Record:
+def picture_at(library: Library, ids: list[str], index: int) -> Record:
     """The picture at a place of the ids that a page keeps. Raises StorageError where it is gone."""
     record = library.get(ids[index]) if 0 <= index < len(ids) else None
     if record is None:

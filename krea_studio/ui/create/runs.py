@@ -59,7 +59,7 @@ class RunsPanel:
     def __init__(
         self, services: Services, visitors: Visitors, panels: Sequence[ControlPanel], recent: RecentPanel
     ) -> None:
-        """`panels` say what a run is made from."""
+        """A run is made from `panels`."""
         self._engine, self._shown = services.engine, ShownRuns(services.runs)
         self._visitors, self._panels, self._recent = visitors, panels, recent
 
@@ -79,12 +79,12 @@ class RunsPanel:
     def wire(self, wiring: Wiring) -> None:
         """Connect the buttons, Enter in every box of one line, and what the browser asks for."""
         parts, at_once = wiring.parts, wiring.at_once
-        wished = reads_of(self._panels)
-        boxes = (parts[name] for name in wished if isinstance(parts[name], gr.Textbox) and parts[name].lines == 1)
+        settings = reads_of(self._panels)
+        boxes = (parts[name] for name in settings if isinstance(parts[name], gr.Textbox) and parts[name].lines == 1)
         at_once(
             any_of(parts["generate"].click, *(box.submit for box in boxes)),
             self.begin,
-            reads=("browser", "watched", *wished),
+            reads=("browser", "watched", *settings),
             writes=(*RESULTS, *PARTS, "seed"),
             trigger_mode="once",
         )
@@ -103,11 +103,11 @@ class RunsPanel:
     def begin(self, visitor: gr.Request, browser: str, watched: Watched, **values: Any) -> Update:
         """Begin a run of what the controls say; what becomes of it `news` shows."""
 
-        def begun() -> Update:
+        def submit() -> Update:
             request = parse_request(fields_of(self._panels, values))
             return self._shown.begin(request, self._visitors.person(visitor, browser), watched)
 
-        return guarded(begun, lambda message: self._shown.refuse(message, watched))
+        return guarded(submit, lambda message: self._shown.refuse(message, watched))
 
     def news(self, visitor: gr.Request, browser: str, variant: str, watched: Watched, drawn: Drawn) -> Update:
         """What there is beyond the stage; where a run has begun or ended, recent pictures and the status line too."""
@@ -148,7 +148,7 @@ class ShownRuns:
         watched.adopted = True
         watched.runs.append(run_id)
         seed = {"seed": str(run.shots[0].seed)}
-        return seed if watched.runs[0] != run_id else {**seed, **pictures_of([]), **self._written(run, person, {})}
+        return seed if watched.runs[0] != run_id else {**seed, **pictures_of([]), **self._draw(run, person, {})}
 
     def refuse(self, message: str, watched: Watched) -> Update:
         """What was wrong with a request, where it is seen: beside a run that is shown, or in its place."""
@@ -165,7 +165,7 @@ class ShownRuns:
         pictures = {}
         if run.finished and (run.id, len(run.finished)) != (drawn["run"], drawn["pictures"]):
             pictures = pictures_of(run.finished)
-        return {**pictures, **self._written(run, person, drawn)}
+        return {**pictures, **self._draw(run, person, drawn)}
 
     def stop(self, person: Person, watched: Watched) -> Update:
         """Stop was pressed: say so until the run has really ended."""
@@ -195,7 +195,7 @@ class ShownRuns:
             del watched.runs[0]
         return None
 
-    def _written(self, run: Run, person: Person, drawn: Drawn) -> Update:
+    def _draw(self, run: Run, person: Person, drawn: Drawn) -> Update:
         """Stage, buttons and queue as they are to be, and what the page then shows."""
         queue = "" if run.state.ended else fragments.queue(waiting_beside(run, self._runs))
         now = {"run": run.id, "pictures": len(run.finished), "ended": run.state.ended, "queue": queue}

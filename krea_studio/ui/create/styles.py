@@ -157,7 +157,7 @@ class StylesPanel:
         return {
             name: self._note(cards.get(chosen_styles[place]["identity"]), places[WEIGHTS[place]], variant)
             if place < len(chosen_styles)
-            else _telling([])
+            else _remark([])
             for place, name in enumerate(NOTES)
         }
 
@@ -172,12 +172,12 @@ class StylesPanel:
         for each in request.styles:
             card = chosen_card(each, cards)
             if card is None:
-                told.append(_missing(each, cards))
+                told.append(_absence(each, cards))
                 continue
             if card.name != each.name:
                 told.append(f"Style «{each.name}» is called «{card.name}» here.")
             own = each.trigger in (None, "", card.trigger)
-            chosen.append({**_chosen(card), "own": own} | ({} if own else {"words": each.trigger}))
+            chosen.append({**_place_of(card), "own": own} | ({} if own else {"words": each.trigger}))
             values.append((percent(each.weight), each.trigger != "" or not card.trigger))
         return self._fill(chosen, values, request.variant), told
 
@@ -193,7 +193,7 @@ class StylesPanel:
                     WEIGHTS[place]: gr.update(value=USUAL_WEIGHT, label=f"Style {place + 1}, weight in %"),
                     TRIGGERS[place]: gr.update(value=True, visible=False),
                     PROMPTS[place]: gr.update(visible=False),
-                    NOTES[place]: _telling([]),
+                    NOTES[place]: _remark([]),
                 }
                 continue
             name, words = chosen[place]["name"], chosen[place]["words"]
@@ -215,7 +215,7 @@ class StylesPanel:
         if len(chosen) == PLACES:
             raise InvalidRequest(f"{PLACES} styles are chosen, which is as many as there may be — remove one first")
         values = [*(_value(places, place) for place in range(len(chosen))), (USUAL_WEIGHT, True)]
-        return self._fill([*chosen, _chosen(card)], values, variant)
+        return self._fill([*chosen, _place_of(card)], values, variant)
 
     def _note(self, card: StyleCard | None, weight: float, variant: str) -> Any:
         told = []
@@ -225,7 +225,7 @@ class StylesPanel:
             told.append(other)
         elif card.trigger and weight <= 0:
             told.append("Its words are added only at weights above 0.")
-        return _telling(told)
+        return _remark(told)
 
     def _by_identity(self) -> dict[str, StyleCard]:
         return {card.identity: card for card in self._cards()}
@@ -237,11 +237,11 @@ class StylesPanel:
             return []
 
 
-def _telling(sentences: Sequence[str]) -> Any:
+def _remark(sentences: Sequence[str]) -> Any:
     return gr.update(value=fragments.reason(sentences) if sentences else "", visible=bool(sentences))
 
 
-def _chosen(card: StyleCard) -> Chosen:
+def _place_of(card: StyleCard) -> Chosen:
     return {"identity": card.identity, "name": card.name, "words": card.trigger, "own": True}
 
 
@@ -249,7 +249,7 @@ def _value(places: Mapping[str, Any], place: int) -> tuple[float, bool]:
     return places[WEIGHTS[place]], places[TRIGGERS[place]]
 
 
-def _missing(choice: StyleChoice, cards: Sequence[StyleCard]) -> str:
+def _absence(choice: StyleChoice, cards: Sequence[StyleCard]) -> str:
     if choice.name.casefold() in (card.name.casefold() for card in cards):
         return f"Style «{choice.name}» is another file here than the one that drew it, and is left out."
     return f"Style «{choice.name}» is not in the library any more, and is left out."
