@@ -12,8 +12,6 @@ import gradio as gr
 from krea_studio.recipe import request as fields
 from krea_studio.recipe.request import GenerationRequest
 
-OPTIONAL_NUMBERS = ("seed", "steps", "guidance_scale", "exploration_seed")
-
 
 def text(field: str, **options: Any) -> gr.Textbox:
     """A text box for a field; `options` go to Gradio."""

@@ -21,8 +21,8 @@ from krea_studio.settings import Settings
 from tests.browser.studio import PATIENCE_MS, ROOT, chromium, serving
 
 REPORT = ROOT / "docs" / "measurements" / "page.md"
-PAIRS = 3
-STOPS_SECONDS = (0.4, 2.3)
+PAIRS = 5
+STOPS_SECONDS = (0.4, 1.1, 2.3, 3.7, 5.2)
 PROMPT = "papercut of a fox in the mountains under the moon, in autumn colors"
 WATCH_LONG_TASKS = """
     window.longTasks = [];

@@ -11,7 +11,7 @@ import pytest
 from krea_studio.people import LOCAL, Person
 from krea_studio.runs.run import Kind, Run, State
 from krea_studio.services import Services
-from krea_studio.ui.create.creativity import ExpandHandlers
+from krea_studio.ui.create.creativity import CreativityPanel
 from krea_studio.ui.moodboards.handlers import MoodboardHandlers
 from krea_studio.ui.styles.handlers import StyleHandlers
 from krea_studio.ui.visitors import UNKNOWN
@@ -32,7 +32,7 @@ def ended(services: Services, run: Run) -> Run:
     return run
 
 
-@pytest.mark.parametrize("handlers", [MoodboardHandlers, StyleHandlers, ExpandHandlers])
+@pytest.mark.parametrize("handlers", [MoodboardHandlers, StyleHandlers, CreativityPanel])
 def test_no_event_streams(handlers: type) -> None:
     assert not [name for name, each in vars(handlers).items() if inspect.isgeneratorfunction(each)]
 

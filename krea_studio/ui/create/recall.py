@@ -4,45 +4,63 @@ What draws otherwise here than it did then, such as another checkpoint, is said 
 values. Recipes are read and checked by the library and the request.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import gradio as gr
 
 from krea_studio.engine.base import Engine
+from krea_studio.library.metadata import read_recipe
 from krea_studio.recipe.recipe import Recipe
-from krea_studio.recipe.request import SLIDERS, GenerationRequest
-from krea_studio.recipe.variants import VARIANTS
 from krea_studio.redrawing import differences
-from krea_studio.ui.controls import OPTIONAL_NUMBERS, lock_of, number_text
-from krea_studio.ui.create.references import gone
-
-# Controls of the page that are written from a request.
-RECALLED = (
-    "prompt", "negative_prompt", "variant", "aspect_ratio", "resolution", "creativity", *SLIDERS, "random_mode",
-    "spread", "exploration_seed", "seed", "batch", "steps", "guidance_scale",
-)  # fmt: skip
+from krea_studio.ui import fragments
+from krea_studio.ui.create.panel import ControlPanel, writes_of
+from krea_studio.ui.notices import guarded
+from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.wiring import Parts, Wiring
 
 
-def control_values(request: GenerationRequest) -> dict[str, Any]:
-    """The value of every control for this request; overrides that only repeat the variant's own stay empty."""
-    variant = VARIANTS[request.variant]
-    values = {field: getattr(request, field) for field in RECALLED}
-    if request.steps == variant.steps:
-        values["steps"] = None
-    if request.guidance_scale == variant.guidance_scale:
-        values["guidance_scale"] = None
-    texts = {field: number_text(value) for field, value in values.items() if field in OPTIONAL_NUMBERS}
-    locks = {lock_of(slider): slider in request.locked_sliders for slider in SLIDERS}
-    panel = gr.update(visible=request.random_mode)
-    return {**values, **texts, **locks, "random_panel": panel, "random_seed": request.seed is None}
+class RecallPanel:
+    """A recipe written into panels, and the place where a picture with one is dropped."""
 
+    def __init__(self, panels: Sequence[ControlPanel], engine: Engine) -> None:
+        self._panels, self._engine = panels, engine
+        self.writes = (*writes_of(panels), "stage")
 
-def remark(recipe: Recipe, engine: Engine, lost: Iterable[int] = ()) -> str:
-    """What the person should know before drawing again; the seed alone when all is as it was.
+    def build(self, parts: Parts) -> None:
+        """Lay out the place for a picture."""
+        parts["settings_file"] = gr.File(
+            label="Load settings from a picture",
+            file_types=[".png"],
+            height=92,
+            elem_id="settings-file",
+            elem_classes="drop-line",
+        )
 
-    `lost` are the places, from 1, of references that are not kept any more.
-    """
-    sentences = [f"Settings of seed {recipe.seed} are in the controls."]
-    sentences += [f"{gone(place)}." for place in lost]
-    return " ".join([*sentences, *differences(recipe, engine)])
+    def wire(self, wiring: Wiring) -> None:
+        """Let a dropped picture fill the controls."""
+        wiring.at_once(
+            wiring.parts["settings_file"].upload,
+            self.drop,
+            reads={"picture": "settings_file"},
+            writes=(*self.writes, "settings_file"),
+        )
+
+    def drop(self, picture: str | None) -> Update:
+        """Write the settings inside an uploaded PNG into the controls."""
+        if picture is None:
+            return {"settings_file": None}
+        return {**guarded(lambda: self.recall(read_recipe(Path(picture)))), "settings_file": None}
+
+    def recall(self, recipe: Recipe) -> Update:
+        """All controls as a recipe has them, and what to know before drawing again: the seed alone where all is as it
+        was."""
+        request = recipe.request()
+        update: Update = {}
+        told = [f"Settings of seed {recipe.seed} are in the controls."]
+        for panel in self._panels:
+            values, remarks = panel.recall(request)
+            update |= values
+            told += remarks
+        told += differences(recipe, self._engine)
+        return {**update, "stage": shown(fragments.notice(" ".join(told), "quiet"))}

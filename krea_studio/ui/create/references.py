@@ -4,7 +4,8 @@ Pictures come by drop, paste or choice of files, or from the results; all go thr
 holds only the ids that it gives out. Places are filled from the first on, so that a request lists them as they stand.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -13,81 +14,25 @@ from PIL import Image
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.loader import load_picture
 from krea_studio.library.references import Reference, References
-from krea_studio.recipe.request import StyleReference, bounds, default, help_text, label
-from krea_studio.services import Services
+from krea_studio.recipe.request import GenerationRequest, StyleReference, bounds, default, help_text, label
 from krea_studio.ui import fragments
 from krea_studio.ui.controls import percent, strength_of
+from krea_studio.ui.create import cards
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.wiring import Parts, Wiring
 
 PLACES = int(bounds("style_references")[1])
 USUAL_RANGE = (0, 100)
 WIDE_RANGE = tuple(round(percent(limit)) for limit in bounds("strength", StyleReference))
 USUAL_STRENGTH = percent(default("strength", StyleReference))
-STRENGTHS = tuple(f"reference_{place}_strength" for place in range(PLACES))
-CARDS = tuple(f"reference_{place}_card" for place in range(PLACES))
-PICTURES = tuple(f"reference_{place}_picture" for place in range(PLACES))
-REMOVES = tuple(f"reference_{place}_remove" for place in range(PLACES))
+CARDS, PICTURES, STRENGTHS, REMOVES = (
+    cards.names("reference", part, PLACES) for part in ("card", "picture", "strength", "remove")
+)
 NOTHING_CAME = "Nothing arrived — drop the picture again"
-# What handlers here write to, beside the stage.
+# What handlers here read, and write to beside the stage.
+PLACED = ("references", *STRENGTHS, "wide_strengths")
 REFERENCES = ("references", *STRENGTHS, *CARDS, *PICTURES)
-
-
-def build_references(parts: dict[str, Any]) -> None:
-    """Lay out the drop zone and the places, which show when they are filled."""
-    parts["references"] = gr.State([])
-    parts["reference_file"] = gr.File(
-        label=label("style_references"),
-        file_types=["image"],
-        file_count="multiple",
-        height=92,
-        elem_id="reference-file",
-        elem_classes="drop-line",
-    )
-    gr.HTML(fragments.hint(f"{help_text('style_references')}."), elem_classes="beneath")
-    for place in range(PLACES):
-        with gr.Row(visible=False, elem_classes="reference-card") as parts[CARDS[place]]:
-            parts[PICTURES[place]] = gr.Image(
-                label=f"Reference {place + 1}",
-                show_label=False,
-                interactive=False,
-                buttons=[],
-                height=64,
-                elem_classes="reference-picture",
-                min_width=0,
-                scale=0,
-            )
-            parts[STRENGTHS[place]] = gr.Slider(
-                *USUAL_RANGE,
-                value=USUAL_STRENGTH,
-                step=1,
-                label=f"Reference {place + 1}, strength in %",
-                buttons=[],
-                elem_id=f"reference-{place + 1}-strength",
-                min_width=0,
-            )
-            parts[REMOVES[place]] = gr.Button(
-                "Remove", size="sm", min_width=0, scale=0, elem_id=f"reference-{place + 1}-remove"
-            )
-
-
-def build_range_switch(parts: dict[str, Any]) -> None:
-    """The switch between the usual range of strengths and all of it."""
-    low, high = WIDE_RANGE
-    parts["wide_strengths"] = gr.Checkbox(
-        False,
-        label=f"Strengths of references from −{-low} to {high} %",
-        info=help_text("strength", StyleReference),
-        elem_id="wide-strengths",
-    )
-
-
-def wished(references: Sequence[str], strengths: Sequence[float]) -> list[dict[str, Any]]:
-    """The places as a request has them; strengths in %."""
-    return [
-        {"image": image, "strength": strength_of(strength)}
-        for image, strength in zip(references, strengths, strict=False)
-    ]
 
 
 def kept_picture(references: References, image: str) -> str | Image.Image:
@@ -98,37 +43,116 @@ def kept_picture(references: References, image: str) -> str | Image.Image:
         return Image.new("RGB", (64, 64), "grey")
 
 
-def gone(place: int) -> str:
+def loss(place: int) -> str:
     """What to tell of a place, from 1, whose picture is not kept any more."""
     return f"Reference {place} is not in the library any more — remove it or add the picture again"
 
 
-class ReferenceHandlers:
-    """The behaviour of the places, over one library."""
+class ReferencesPanel:
+    """The places, over one library's pictures."""
 
-    def __init__(self, services: Services) -> None:
-        self._references = services.library.references
+    reads, writes = ("references", *STRENGTHS), (*REFERENCES, "wide_strengths")
 
-    def added(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Update:
+    def __init__(self, references: References) -> None:
+        self._references = references
+
+    def build(self, parts: Parts) -> None:
+        """Lay out the drop zone and the places, which show when they are filled."""
+        parts["references"] = gr.State([])
+        parts["reference_file"] = gr.File(
+            label=label("style_references"),
+            file_types=["image"],
+            file_count="multiple",
+            height=92,
+            elem_id="reference-file",
+            elem_classes="drop-line",
+        )
+        gr.HTML(fragments.hint(f"{help_text('style_references')}."), elem_classes="beneath")
+        for place in range(PLACES):
+            with gr.Row(visible=False, elem_classes="reference-card") as parts[CARDS[place]]:
+                cards.build_card(
+                    parts,
+                    "reference",
+                    place,
+                    "strength",
+                    USUAL_RANGE,
+                    USUAL_STRENGTH,
+                    height=64,
+                    elem_classes="reference-picture",
+                )
+
+    def build_range_switch(self, parts: Parts) -> None:
+        """Lay out the switch between the usual range of strengths and all of it."""
+        low, high = WIDE_RANGE
+        parts["wide_strengths"] = gr.Checkbox(
+            False,
+            label=f"Strengths of references from −{-low} to {high} %",
+            info=help_text("strength", StyleReference),
+            elem_id="wide-strengths",
+        )
+
+    def wire(self, wiring: Wiring) -> None:
+        """Connect the drop zone, the buttons of the places and the switch."""
+        parts, at_once = wiring.parts, wiring.at_once
+        filled = (*REFERENCES, "stage")
+        # One after another, also where a second one is dropped while the first is read.
+        wiring.on(
+            parts["reference_file"].upload,
+            self.drop,
+            reads={"files": "reference_file", **{name: name for name in PLACED}},
+            writes=(*filled, "reference_file"),
+            trigger_mode="multiple",
+            concurrency_id="references",
+            concurrency_limit=1,
+        )
+        for place, name in enumerate(REMOVES):
+            at_once(parts[name].click, functools.partial(self.remove, place), reads=PLACED, writes=filled)
+        at_once(
+            parts["wide_strengths"].input,
+            self.switch_range,
+            reads=("wide_strengths", *STRENGTHS),
+            writes=STRENGTHS,
+        )
+
+    def fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The places as a request has them. Raises InvalidRequest for the first that would steer and is lost."""
+        chosen = [
+            {"image": image, "strength": strength_of(strength)}
+            for image, strength in zip(values["references"], _strengths(values), strict=False)
+        ]
+        for place in self._lost_places((each["image"], each["strength"]) for each in chosen):
+            raise InvalidRequest(loss(place))
+        return {"style_references": chosen}
+
+    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
+        """The places as a request has them, and which of their pictures are lost."""
+        chosen = request.style_references
+        strengths = [percent(each.strength) for each in chosen]
+        wide = not all(USUAL_RANGE[0] <= strength <= USUAL_RANGE[1] for strength in strengths)
+        lost = self._lost_places((each.image, each.strength) for each in chosen)
+        filled = self._fill([each.image for each in chosen], strengths, wide)
+        return {**filled, "wide_strengths": wide}, [f"{loss(place)}." for place in lost]
+
+    def add(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Update:
         """Pictures were dropped, pasted or chosen: they take the next free places."""
         files = [files] if isinstance(files, str) else list(files or ())
         return guarded(lambda: self._with(files, references, places))
 
-    def dropped(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Iterator[Update]:
-        """`added` for the drop zone, which is emptied first, and only then: what is dropped meanwhile stays."""
+    def drop(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Iterator[Update]:
+        """`add` for the drop zone, which is emptied first, and only then: what is dropped meanwhile stays."""
         yield {"reference_file": None}
         # The page can still empty it between a drop and its event.
-        yield self.added(files, references, **places) if files else {"stage": shown(fragments.notice(NOTHING_CAME))}
+        yield self.add(files, references, **places) if files else {"stage": shown(fragments.notice(NOTHING_CAME))}
 
-    def removed(self, place: int, references: list[str], **places: Any) -> Update:
+    def remove(self, place: int, references: list[str], **places: Any) -> Update:
         """A place was emptied: those after it move up."""
         kept = [other for other in range(len(references)) if other != place]
         strengths = _strengths(places)
         return guarded(
-            lambda: self.filled([references[k] for k in kept], [strengths[k] for k in kept], places["wide_strengths"])
+            lambda: self._fill([references[k] for k in kept], [strengths[k] for k in kept], places["wide_strengths"])
         )
 
-    def range_switched(self, wide_strengths: bool, **places: Any) -> Update:
+    def switch_range(self, wide_strengths: bool, **places: Any) -> Update:
         """The range of all strengths, with their values brought into it."""
         low, high = WIDE_RANGE if wide_strengths else USUAL_RANGE
         values = (min(max(value, low), high) for value in _strengths(places))
@@ -137,20 +161,7 @@ class ReferenceHandlers:
             for name, value in zip(STRENGTHS, values, strict=True)
         }
 
-    def lost(self, references: Sequence[StyleReference]) -> list[int]:
-        """The places, from 1, of those that would steer and are not kept any more."""
-        return [
-            place
-            for place, reference in enumerate(references, start=1)
-            if reference.strength and not isinstance(kept_picture(self._references, reference.image), str)
-        ]
-
-    def require(self, references: Sequence[StyleReference]) -> None:
-        """Raise InvalidRequest for the first of those that are lost, which it calls by its place."""
-        for place in self.lost(references):
-            raise InvalidRequest(gone(place))
-
-    def filled(self, references: Sequence[str], strengths: Sequence[float], wide: bool) -> Update:
+    def _fill(self, references: Sequence[str], strengths: Sequence[float], wide: bool) -> Update:
         """The places with these pictures and strengths in %; grey is one that is not kept any more."""
         pictures = [kept_picture(self._references, image) for image in references]
         wide = wide or any(not USUAL_RANGE[0] <= strength <= USUAL_RANGE[1] for strength in strengths)
@@ -165,6 +176,14 @@ class ReferenceHandlers:
                 STRENGTHS[place]: gr.update(minimum=low, maximum=high, value=value),
             }
         return update
+
+    def _lost_places(self, chosen: Iterable[tuple[str, float]]) -> list[int]:
+        """The places, from 1, of those pictures that would steer at their strength and are not kept any more."""
+        return [
+            place
+            for place, (image, strength) in enumerate(chosen, start=1)
+            if strength and not isinstance(kept_picture(self._references, image), str)
+        ]
 
     def _with(self, files: Sequence[str], references: list[str], places: dict[str, Any]) -> Update:
         free = PLACES - len(references)
@@ -181,8 +200,8 @@ class ReferenceHandlers:
             self._references.keep(reference)
         found = [reference.id for reference in read]
         strengths = [*_strengths(places)[: len(references)], *[USUAL_STRENGTH] * len(found)]
-        return self.filled([*references, *found], strengths, places["wide_strengths"])
+        return self._fill([*references, *found], strengths, places["wide_strengths"])
 
 
-def _strengths(places: dict[str, Any]) -> list[float]:
+def _strengths(places: Mapping[str, Any]) -> list[float]:
     return [places[name] for name in STRENGTHS]

@@ -7,6 +7,7 @@ hundred such questions. The page tells what it shows, and gets what it does not:
 """
 
 import html
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +16,18 @@ import gradio as gr
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.people import Person
-from krea_studio.recipe.request import GenerationRequest
+from krea_studio.recipe.request import GenerationRequest, parse_request
 from krea_studio.runs.run import Run, State
+from krea_studio.runs.runs import Runs
 from krea_studio.services import Services
 from krea_studio.ui import fragments
+from krea_studio.ui.create.panel import ControlPanel, fields_of, reads_of
+from krea_studio.ui.create.recent import RECENT, RecentPanel, status_of
+from krea_studio.ui.create.results import RESULTS
+from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, news_of, pictures_of, shown, stage_of, unfinished_of, waiting_beside
-from krea_studio.ui.visitors import UNKNOWN
+from krea_studio.ui.visitors import UNKNOWN, Visitors
+from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 # What handlers here write to, beside results.
 PARTS = ("stop", "queue", "drawn")
@@ -32,15 +39,6 @@ element.addEventListener("click", (event) => {
   if (button) trigger("click", { run: button.dataset.run });
 });
 """
-
-
-def build_queue(parts: dict[str, Any]) -> None:
-    """Lay out the list of a person's waiting runs, and what watches."""
-    parts["queue"] = gr.HTML(visible=False, elem_id="queue", js_on_load=CANCEL_SCRIPT)
-    parts["watched"] = gr.State(Watched())
-    # What the page shows; in the page, because only there it is known what has arrived.
-    parts["drawn"] = gr.JSON(NOTHING_DRAWN, visible=False)
-    parts["news"] = gr.Button("News", visible="hidden", elem_id="news")
 
 
 @dataclass
@@ -55,13 +53,93 @@ class Watched:
     adopted: bool = False  # whether the runs of before were looked for
 
 
-class RunHandlers:
-    """The behaviour of Generate, Stop and Cancel, and what there is new, over the studio's runs."""
+class RunsPanel:
+    """Generate, Stop, the queue, and what there is new, over the studio's runs."""
 
-    def __init__(self, services: Services) -> None:
-        self._runs = services.runs
+    def __init__(
+        self, services: Services, visitors: Visitors, panels: Sequence[ControlPanel], recent: RecentPanel
+    ) -> None:
+        """A run is made from `panels`."""
+        self._engine, self._shown = services.engine, ShownRuns(services.runs)
+        self._visitors, self._panels, self._recent = visitors, panels, recent
 
-    def begun(self, request: GenerationRequest, person: Person, watched: Watched) -> Update:
+    def build(self, parts: Parts) -> None:
+        """Lay out Generate and Stop."""
+        parts["generate"] = gr.Button("Generate", variant="primary", elem_id="generate")
+        parts["stop"] = gr.Button("Stop", variant="stop", visible=False, elem_id="stop")
+
+    def build_queue(self, parts: Parts) -> None:
+        """Lay out the list of a person's waiting runs, and what watches."""
+        parts["queue"] = gr.HTML(visible=False, elem_id="queue", js_on_load=CANCEL_SCRIPT)
+        parts["watched"] = gr.State(Watched())
+        # What the page shows; in the page, because only there it is known what has arrived.
+        parts["drawn"] = gr.JSON(NOTHING_DRAWN, visible=False)
+        parts["news"] = gr.Button("News", visible="hidden", elem_id="news")
+
+    def wire(self, wiring: Wiring) -> None:
+        """Connect the buttons, Enter in every box of one line, and what the browser asks for."""
+        parts, at_once = wiring.parts, wiring.at_once
+        settings = reads_of(self._panels)
+        boxes = (parts[name] for name in settings if isinstance(parts[name], gr.Textbox) and parts[name].lines == 1)
+        at_once(
+            any_of(parts["generate"].click, *(box.submit for box in boxes)),
+            self.begin,
+            reads=("browser", "watched", *settings),
+            writes=(*RESULTS, *PARTS, "seed"),
+            trigger_mode="once",
+        )
+        watching = ("browser", "watched", "drawn")
+        at_once(
+            parts["news"].click,
+            self.news,
+            reads=(*watching, "variant"),
+            writes=(*RESULTS, *RECENT, *PARTS, "status"),
+            trigger_mode="once",
+        )
+        at_once(parts["stop"].click, self.stop, reads=("browser", "watched"), writes=("stage", "stop"))
+        at_once(parts["queue"].click, self.cancel, reads=watching, writes=(*RESULTS, *PARTS))
+        at_once(gr.context.Context.root_block.load, self.open, reads=watching, writes=(*RECENT, *RESULTS, *PARTS))
+
+    def begin(self, visitor: gr.Request, browser: str, watched: Watched, **values: Any) -> Update:
+        """Begin a run of what the controls say; what becomes of it `news` shows."""
+
+        def submit() -> Update:
+            request = parse_request(fields_of(self._panels, values))
+            return self._shown.begin(request, self._visitors.person(visitor, browser), watched)
+
+        return guarded(submit, lambda message: self._shown.refuse(message, watched))
+
+    def news(self, visitor: gr.Request, browser: str, variant: str, watched: Watched, drawn: Drawn) -> Update:
+        """What there is beyond the stage; where a run has begun or ended, recent pictures and the status line too."""
+        update = guarded(lambda: self._shown.news(self._visitors.person(visitor, browser), watched, drawn))
+        now = update.get("drawn", drawn)
+        if (now["run"], now["ended"]) != (drawn["run"], drawn["ended"]):
+            return {**self._recent.strip(visitor, browser), **status_of(self._engine, variant), **update}
+        return update
+
+    def stop(self, visitor: gr.Request, browser: str, watched: Watched) -> Update:
+        """Stop was pressed: the run that is shown is to end."""
+        return guarded(lambda: self._shown.stop(self._visitors.person(visitor, browser), watched))
+
+    def cancel(self, choice: gr.EventData, visitor: gr.Request, browser: str, watched: Watched, drawn: Drawn) -> Update:
+        """Cancel was pressed beside a waiting run."""
+        person, run_id = self._visitors.person(visitor, browser), str(choice.run)
+        return guarded(lambda: self._shown.cancel(run_id, person, watched, drawn))
+
+    def open(self, visitor: gr.Request, browser: str, watched: Watched, drawn: Drawn) -> Update:
+        """The page was opened: recent pictures, and the runs of this person that go on."""
+        recent = self._recent.strip(visitor, browser)
+        person = self._visitors.person(visitor, recent["browser"])
+        return {**recent, **guarded(lambda: self._shown.news(person, watched, drawn))}
+
+
+class ShownRuns:
+    """The runs that tabs watch, and what there is to show of them."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+
+    def begin(self, request: GenerationRequest, person: Person, watched: Watched) -> Update:
         """Take on a request. Where the tab shows another run, the new one is among those that wait."""
         run_id = self._runs.submit(request, person)
         run = self._runs.watch(run_id, person)
@@ -70,9 +148,9 @@ class RunHandlers:
         watched.adopted = True
         watched.runs.append(run_id)
         seed = {"seed": str(run.shots[0].seed)}
-        return seed if watched.runs[0] != run_id else {**seed, **pictures_of([]), **self._written(run, person, {})}
+        return seed if watched.runs[0] != run_id else {**seed, **pictures_of([]), **self._draw(run, person, {})}
 
-    def refused(self, message: str, watched: Watched) -> Update:
+    def refuse(self, message: str, watched: Watched) -> Update:
         """What was wrong with a request, where it is seen: beside a run that is shown, or in its place."""
         if self._going_on(watched):
             gr.Warning(html.escape(message))
@@ -87,15 +165,15 @@ class RunHandlers:
         pictures = {}
         if run.finished and (run.id, len(run.finished)) != (drawn["run"], drawn["pictures"]):
             pictures = pictures_of(run.finished)
-        return {**pictures, **self._written(run, person, drawn)}
+        return {**pictures, **self._draw(run, person, drawn)}
 
-    def stopped(self, person: Person, watched: Watched) -> Update:
+    def stop(self, person: Person, watched: Watched) -> Update:
         """Stop was pressed: say so until the run has really ended."""
         if watched.runs:
             self._runs.stop(watched.runs[0], person)
         return {"stop": gr.update(value="Stopping…", interactive=False)}
 
-    def cancelled(self, run_id: str, person: Person, watched: Watched, drawn: Drawn) -> Update:
+    def cancel(self, run_id: str, person: Person, watched: Watched, drawn: Drawn) -> Update:
         """A waiting run was cancelled."""
         if run_id in watched.runs[1:]:
             watched.runs.remove(run_id)
@@ -117,7 +195,7 @@ class RunHandlers:
             del watched.runs[0]
         return None
 
-    def _written(self, run: Run, person: Person, drawn: Drawn) -> Update:
+    def _draw(self, run: Run, person: Person, drawn: Drawn) -> Update:
         """Stage, buttons and queue as they are to be, and what the page then shows."""
         queue = "" if run.state.ended else fragments.queue(waiting_beside(run, self._runs))
         now = {"run": run.id, "pictures": len(run.finished), "ended": run.state.ended, "queue": queue}

@@ -22,7 +22,7 @@ from krea_studio.recipe.variants import VARIANTS
 from krea_studio.runs.run import Kind, Run, State
 from krea_studio.runs.runs import Check, Report
 from krea_studio.services import Services
-from krea_studio.ui.create.style_choice import Chosen, StyleChoiceHandlers
+from krea_studio.ui.create.styles import Chosen, StylesPanel
 from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.styles import fragments as style_fragments
@@ -61,7 +61,7 @@ class StyleHandlers:
         self._styles = services.library.styles
         self._intake = services.intake
         self._engine = services.engine
-        self._choice = StyleChoiceHandlers(services)
+        self._choice = StylesPanel(services)
         self._visitors = visitors
         self._imports = Watch(services.runs, Kind.IMPORT, "imports")
 
@@ -101,7 +101,7 @@ class StyleHandlers:
 
         def used() -> Update:
             name = self._styles.of(open_style).name
-            added = self._choice.added(name, chosen_styles, variant, **places)
+            added = self._choice.add(name, chosen_styles, variant, **places)
             return {**added, "tabs": gr.update(selected="create")}
 
         return self._guarded(used)
@@ -139,7 +139,7 @@ class StyleHandlers:
 
         def renamed() -> Update:
             card = self._styles.rename(self._changeable(visitor, open_style).name, new_name)
-            follows = self._choice.refreshed(chosen_styles, variant, **places)
+            follows = self._choice.refresh(chosen_styles, variant, **places)
             return {**self._changed(visitor, card, search, show), **follows, "new_name": ""}
 
         return self._guarded(renamed)

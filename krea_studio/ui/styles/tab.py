@@ -10,7 +10,7 @@ import gradio as gr
 from krea_studio.direction.styles import StyleCard
 from krea_studio.recipe.request import bounds, help_text, label
 from krea_studio.services import Services
-from krea_studio.ui.create import style_choice
+from krea_studio.ui.create.styles import PLACED, STYLES
 from krea_studio.ui.styles import fragments as style_fragments
 from krea_studio.ui.styles.handlers import ALL, FILTERS, TEXTS, StyleHandlers
 from krea_studio.ui.visitors import Visitors
@@ -19,7 +19,6 @@ from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 # What handlers read and write, in groups that go together.
 LOOKING = ("search", "show")
-PLACES = (*style_choice.CHOICE, "variant")
 NOTICE = ("notice", "refusal")
 GRID = ("cards", "nothing")
 VIEW = (
@@ -29,7 +28,7 @@ VIEW = (
 RIGHTS = ("adding", "shared_note")
 OPENED = (*NOTICE, *GRID, *VIEW, *TEXTS, "save", *RIGHTS, "add_style")
 IMPORTING = (timer_of("imports"), "fetch", "download")
-FOLLOWED = (*OPENED, *style_choice.STYLES)
+FOLLOWED = (*OPENED, *STYLES)
 
 SHOW_QUESTION = "() => document.querySelector('#style-confirm')?.scrollIntoView({ block: 'nearest' })"
 
@@ -39,7 +38,7 @@ def build_styles_tab(services: Services, visitors: Visitors, tabs: gr.Tabs, crea
 
     `create` are the parts of the Create tab: "Use in Create" fills a place there, and its list follows the library.
     """
-    borrowed = ("add_style", *style_choice.STYLES, "variant", "stage", "shown_ids", "selected")
+    borrowed = ("add_style", *STYLES, "variant", "stage", "shown_ids", "selected")
     parts: Parts = {"tabs": tabs, **{name: create[name] for name in borrowed}}
     with gr.Tab("Styles", id="styles") as parts["tab"]:
         # In the page, not on the server: it comes with the texts that it belongs to, however late they come.
@@ -187,8 +186,8 @@ def _wire_looking(wiring: Wiring, handlers: StyleHandlers) -> None:
     at_once(
         parts["use"].click,
         handlers.used,
-        reads=("open_style", *PLACES),
-        writes=("tabs", "add_style", *style_choice.STYLES, "stage", *NOTICE),
+        reads=("open_style", *PLACED),
+        writes=("tabs", "add_style", *STYLES, "stage", *NOTICE),
     )
 
 
@@ -204,7 +203,7 @@ def _wire_changes(wiring: Wiring, handlers: StyleHandlers) -> None:
     at_once(
         any_of(parts["rename"].click, parts["new_name"].submit),
         handlers.renamed,
-        reads=("open_style", "new_name", *LOOKING, *PLACES),
+        reads=("open_style", "new_name", *LOOKING, *PLACED),
         writes=(*FOLLOWED, "new_name"),
     )
     at_once(

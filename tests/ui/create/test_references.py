@@ -7,16 +7,15 @@ import pytest
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.recipe.request import StyleReference
 from krea_studio.services import Services
-from krea_studio.ui.create.references import CARDS, PICTURES, STRENGTHS, USUAL_STRENGTH, ReferenceHandlers, wished
+from krea_studio.ui.create.references import CARDS, PICTURES, STRENGTHS, USUAL_STRENGTH, ReferencesPanel
 
 USUAL = {**dict.fromkeys(STRENGTHS, USUAL_STRENGTH), "wide_strengths": False}
 
 
 @pytest.fixture
-def handlers(services: Services) -> ReferenceHandlers:
-    return ReferenceHandlers(services)
+def panel(services: Services) -> ReferencesPanel:
+    return ReferencesPanel(services.library.references)
 
 
 @pytest.fixture
@@ -32,73 +31,76 @@ def visible(update: dict[str, Any]) -> list[bool]:
     return [update[card]["visible"] for card in CARDS]
 
 
-def test_pictures_fill_the_places_in_order(handlers: ReferenceHandlers, services: Services, files: list[str]) -> None:
-    first = handlers.added(files[:2], [], **USUAL)
+def test_pictures_fill_the_places_in_order(panel: ReferencesPanel, services: Services, files: list[str]) -> None:
+    first = panel.add(files[:2], [], **USUAL)
     assert visible(first) == [True, True, False, False]
     assert [Path(first[name]).is_file() for name in PICTURES[:2]] == [True, True]
     strengths = {**USUAL, STRENGTHS[0]: 80}
-    then = handlers.added(files[2], first["references"], **strengths)
+    then = panel.add(files[2], first["references"], **strengths)
     assert then["references"][:2] == first["references"] and visible(then) == [True, True, True, False]
     assert [then[name]["value"] for name in STRENGTHS] == [80, USUAL_STRENGTH, USUAL_STRENGTH, USUAL_STRENGTH]
     services.library.references.require(then["references"])
 
 
-def test_a_fifth_reference_is_refused_and_the_four_stay(handlers: ReferenceHandlers, files: list[str]) -> None:
-    four = handlers.added(files[:4], [], **USUAL)["references"]
-    refused = handlers.added(files[4:], four, **USUAL)
+def test_a_fifth_reference_is_refused_and_the_four_stay(panel: ReferencesPanel, files: list[str]) -> None:
+    four = panel.add(files[:4], [], **USUAL)["references"]
+    refused = panel.add(files[4:], four, **USUAL)
     assert "4 are taken" in refused["stage"]["value"] and "references" not in refused
 
 
-def test_the_drop_zone_is_emptied_first_and_only_then(handlers: ReferenceHandlers, files: list[str]) -> None:
-    emptied, added = handlers.dropped(files[:1], [], **USUAL)
+def test_the_drop_zone_is_emptied_first_and_only_then(panel: ReferencesPanel, files: list[str]) -> None:
+    emptied, added = panel.drop(files[:1], [], **USUAL)
     assert emptied == {"reference_file": None} and "reference_file" not in added and visible(added)[0]
-    _, told = handlers.dropped(None, [], **USUAL)
+    _, told = panel.drop(None, [], **USUAL)
     assert "Nothing arrived" in told["stage"]["value"]
 
 
-def test_five_at_once_are_told_the_most(handlers: ReferenceHandlers, files: list[str]) -> None:
-    refused = handlers.added(files, [], **USUAL)
+def test_five_at_once_are_told_the_most(panel: ReferencesPanel, files: list[str]) -> None:
+    refused = panel.add(files, [], **USUAL)
     assert "so 5 do not fit — give at most 4" in refused["stage"]["value"] and "references" not in refused
 
 
 def test_pictures_that_are_gone_keep_no_other_from_coming_or_going(
-    handlers: ReferenceHandlers, services: Services, files: list[str]
+    panel: ReferencesPanel, services: Services, files: list[str]
 ) -> None:
-    three = handlers.added(files[:3], [], **USUAL)["references"]
+    three = panel.add(files[:3], [], **USUAL)["references"]
     for lost in three[:2]:
         services.library.references.path(lost).unlink()
-    more = handlers.added(files[3:4], three, **USUAL)
+    more = panel.add(files[3:4], three, **USUAL)
     assert len(more["references"]) == 4 and visible(more) == [True] * 4
     assert [isinstance(more[name], Image.Image) for name in PICTURES] == [True, True, False, False]
-    left = handlers.removed(0, three, **USUAL)
+    left = panel.remove(0, three, **USUAL)
     assert left["references"] == three[1:] and visible(left) == [True, True, False, False]
 
-    wishes = [StyleReference(image=three[0], strength=0), StyleReference(image=three[1])]
+    steering = {"references": three[:2], **USUAL}
     with pytest.raises(InvalidRequest, match="^Reference 2 is not in the library any more — remove it or add"):
-        handlers.require(wishes)
-    handlers.require(wishes[:1])
+        panel.fields({**steering, STRENGTHS[0]: 0})
+    panel.fields({**steering, STRENGTHS[0]: 0, STRENGTHS[1]: 0})
 
 
-def test_text_renamed_to_png_is_a_notice(handlers: ReferenceHandlers, files: list[str]) -> None:
+def test_text_renamed_to_png_is_a_notice(panel: ReferencesPanel, files: list[str]) -> None:
     Path(files[1]).write_text("no picture")
-    refused = handlers.added(files[:2], [], **USUAL)
+    refused = panel.add(files[:2], [], **USUAL)
     assert "alert" in refused["stage"]["value"] and "references" not in refused
 
 
-def test_a_removed_reference_lets_the_others_move_up(handlers: ReferenceHandlers, files: list[str]) -> None:
-    three = handlers.added(files[:3], [], **USUAL)["references"]
+def test_a_removed_reference_lets_the_others_move_up(panel: ReferencesPanel, files: list[str]) -> None:
+    three = panel.add(files[:3], [], **USUAL)["references"]
     strengths = {**USUAL, STRENGTHS[0]: 10, STRENGTHS[1]: 20, STRENGTHS[2]: 30}
-    left = handlers.removed(0, three, **strengths)
+    left = panel.remove(0, three, **strengths)
     assert left["references"] == three[1:] and visible(left) == [True, True, False, False]
     assert [left[name]["value"] for name in STRENGTHS[:2]] == [20, 30]
 
 
-def test_the_wide_range_is_signed_and_comes_back(handlers: ReferenceHandlers) -> None:
-    wide = handlers.range_switched(True, **dict.fromkeys(STRENGTHS, 50))
+def test_the_wide_range_is_signed_and_comes_back(panel: ReferencesPanel) -> None:
+    wide = panel.switch_range(True, **dict.fromkeys(STRENGTHS, 50))
     assert {(each["minimum"], each["maximum"], each["value"]) for each in wide.values()} == {(-200, 200, 50)}
-    usual = handlers.range_switched(False, **{**dict.fromkeys(STRENGTHS, -80), STRENGTHS[0]: 150})
+    usual = panel.switch_range(False, **{**dict.fromkeys(STRENGTHS, -80), STRENGTHS[0]: 150})
     assert [usual[name]["value"] for name in STRENGTHS] == [100, 0, 0, 0]
 
 
-def test_a_request_has_the_places_as_they_stand() -> None:
-    assert wished(["a", "b"], [80, -50, 50, 50]) == [{"image": "a", "strength": 0.8}, {"image": "b", "strength": -0.5}]
+def test_a_request_has_the_places_as_they_stand(panel: ReferencesPanel, files: list[str]) -> None:
+    two = panel.add(files[:2], [], **USUAL)["references"]
+    strengths = dict(zip(STRENGTHS, (80, -50, 50, 50), strict=True))
+    chosen = panel.fields({"references": two, **strengths})["style_references"]
+    assert chosen == [{"image": two[0], "strength": 0.8}, {"image": two[1], "strength": -0.5}]

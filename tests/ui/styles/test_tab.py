@@ -23,17 +23,8 @@ from krea_studio.library.styles import Styles
 from krea_studio.recipe.request import GenerationRequest, StyleChoice, parse_request
 from krea_studio.runs.run import Kind
 from krea_studio.services import Services
-from krea_studio.ui.create import style_choice
-from krea_studio.ui.create.handlers import CreateHandlers
-from krea_studio.ui.create.style_choice import (
-    NOTES,
-    PLACES,
-    TRIGGERS,
-    USUAL_WEIGHT,
-    WEIGHTS,
-    StyleChoiceHandlers,
-    wished,
-)
+from krea_studio.ui.create.styles import CARDS, CHOICE, NOTES, PLACES, TRIGGERS, USUAL_WEIGHT, WEIGHTS, StylesPanel
+from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.styles import tab as styles
 from krea_studio.ui.styles.handlers import ALL, FAVOURITES, OFFICIAL_KEY, TO_DOWNLOAD, StyleHandlers
 from krea_studio.ui.styles.tab import build_styles_tab
@@ -41,7 +32,7 @@ from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import shown_of, timer_of
 from krea_studio.ui.wiring import Wiring
 from tests.style_files import style_file
-from tests.ui.create.test_handlers import run, stages
+from tests.ui.create.driving import run, stages
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 STRANGER, MEMBER = SimpleNamespace(username=None), SimpleNamespace(username="ana")
@@ -74,7 +65,7 @@ class Visitor:
     def __init__(self, services: Services, wired: Wired, shared: bool = False, who: Any = STRANGER) -> None:
         self.tab = StyleHandlers(services, Visitors(shared))
         who = SimpleNamespace(username=who.username, session_hash=secrets.token_hex(4))
-        self.services, self.choice = services, StyleChoiceHandlers(services)
+        self.services, self.choice = services, StylesPanel(services)
         self.wired, self.who = wired, who
         self.values: dict[str, Any] = {
             "chosen_styles": [], "variant": "turbo", "open_style": "", "search": "", "show": ALL,
@@ -111,7 +102,7 @@ class Visitor:
     def add(self, name: str) -> dict[str, Any]:
         """Pick a style from the list on the Create tab."""
         self.values["add_style"] = name
-        self.take(self.choice.added(**self.given("add_style")))
+        self.take(self.choice.add(**self.given("add_style")))
         return self.shown
 
     def given(self, *names: str) -> dict[str, Any]:
@@ -146,7 +137,7 @@ class Visitor:
     @property
     def wished(self) -> list[dict[str, Any]]:
         """The styles as a request has them, without which weights they are."""
-        asked = wished(self.values["chosen_styles"], self.values)
+        asked = self.choice.fields(self.values)["styles"]
         assert all(self.services.library.styles.of(each.pop("identity"), each["name"]) for each in asked)
         return asked
 
@@ -164,7 +155,7 @@ def wired(services: Services, monkeypatch: pytest.MonkeyPatch) -> Wired:
     monkeypatch.setattr(styles, "Wiring", Recording)
     with gr.Blocks():
         parts: dict[str, Any] = {name: gr.State() for name in ("variant", "stage", "shown_ids", "selected")}
-        style_choice.build_style_choice(parts, [])
+        StylesPanel(services).build(parts)
         with gr.Tabs() as tabs:
             build_styles_tab(services, Visitors(shared=False), tabs, parts)
     return found
@@ -180,14 +171,14 @@ def test_styles_fill_the_places_with_weight_words_and_prompt(page: Visitor) -> N
     page.add("Woodcut")
     page.add("Fresco")
     assert page.values["add_style"] is None
-    assert [page.shown[card]["visible"] for card in style_choice.CARDS[:3]] == [True, True, False]
+    assert [page.shown[card]["visible"] for card in CARDS[:3]] == [True, True, False]
     assert page.shown[TRIGGERS[0]]["label"] == "Woodcut words" and page.shown[TRIGGERS[0]]["visible"]
     assert not page.shown[TRIGGERS[1]]["visible"]
     assert page.wished == [
         {"name": "Woodcut", "weight": 1.0, "trigger": None},
         {"name": "Fresco", "weight": 1.0, "trigger": None},
     ]
-    assert page.choice.prompt_tried(0, page.values["chosen_styles"]) == {"prompt": "a ship, woodcut print"}
+    assert page.choice.try_prompt(0, page.values["chosen_styles"]) == {"prompt": "a ship, woodcut print"}
 
 
 def test_a_chip_that_is_off_leaves_the_words_out(page: Visitor) -> None:
@@ -216,9 +207,9 @@ def test_a_removed_style_lets_the_others_move_up(page: Visitor) -> None:
     page.add("Woodcut")
     page.add("Fresco")
     page.values |= {WEIGHTS[0]: 30.0, WEIGHTS[1]: -70.0}
-    page.take(page.choice.removed(0, **page.given()))
+    page.take(page.choice.remove(0, **page.given()))
     assert page.wished == [{"name": "Fresco", "weight": -0.7, "trigger": None}]
-    assert page.shown[style_choice.CARDS[1]]["visible"] is False
+    assert page.shown[CARDS[1]]["visible"] is False
 
 
 def test_a_style_for_another_checkpoint_says_so_before_a_run(page: Visitor) -> None:
@@ -226,13 +217,13 @@ def test_a_style_for_another_checkpoint_says_so_before_a_run(page: Visitor) -> N
     page.add("Fresco")
     assert not page.shown[NOTES[0]]["visible"]
     assert "Made for Krea 2 Turbo, not for Mini turbo" in page.shown[NOTES[1]]["value"]
-    page.take(page.choice.noted(**{**page.given(), "variant": "medium"}))
+    page.take(page.choice.note(**{**page.given(), "variant": "medium"}))
     assert "not for Mini medium" in page.shown[NOTES[0]]["value"]
 
 
 def test_words_of_a_style_that_is_turned_away_from_are_told_to_be_idle(page: Visitor) -> None:
     page.add("Woodcut")
-    page.take(page.choice.noted(**{**page.given(), WEIGHTS[0]: -50.0}))
+    page.take(page.choice.note(**{**page.given(), WEIGHTS[0]: -50.0}))
     assert "above 0" in page.shown[NOTES[0]]["value"]
 
 
@@ -241,14 +232,14 @@ def test_a_style_that_is_deleted_meanwhile_stays_in_its_place_and_says_so(
 ) -> None:
     page.add("Woodcut")
     library_of_styles.delete("Woodcut")
-    page.take(page.choice.refreshed(**page.given()))
+    page.take(page.choice.refresh(**page.given()))
     assert "Not in the library any more" in page.shown[NOTES[0]]["value"]
-    assert wished(page.values["chosen_styles"], page.values)[0]["name"] == "Woodcut"
+    assert page.choice.fields(page.values)["styles"][0]["name"] == "Woodcut"
 
 
 def test_reading_the_styles_again_sets_no_weight_and_no_chip(page: Visitor) -> None:
     page.add("Woodcut")
-    update = page.choice.refreshed(**page.given())
+    update = page.choice.refresh(**page.given())
     assert all("value" not in update[name] for name in (*WEIGHTS, *TRIGGERS))
 
 
@@ -257,15 +248,15 @@ def test_a_place_holds_the_weights_whatever_their_name_is_now(page: Visitor, lib
     chosen = library_of_styles.get("Woodcut").identity
     library_of_styles.rename("Woodcut", "Linocut")
     library_of_styles.rename("Fresco", "Woodcut")
-    page.take(page.choice.refreshed(**page.given()))
-    (asked,) = wished(page.values["chosen_styles"], page.values)
+    page.take(page.choice.refresh(**page.given()))
+    (asked,) = page.choice.fields(page.values)["styles"]
     assert (asked["name"], asked["identity"]) == ("Linocut", chosen)
 
 
 def test_a_run_with_styles_is_drawn_and_named(services: Services, library_of_styles: Styles, page: Visitor) -> None:
     page.add("Woodcut")
-    chosen = {name: page.values[name] for name in style_choice.CHOICE} | {WEIGHTS[0]: 80.0}
-    updates = run(CreateHandlers(services, Visitors(shared=False)), STRANGER, **chosen)
+    chosen = {name: page.values[name] for name in CHOICE} | {WEIGHTS[0]: 80.0}
+    updates = run(CreateTab(services, Visitors(shared=False)), STRANGER, **chosen)
     (record,) = services.library.recent(1)
     assert record.recipe.prompt == "a fox"
     assert record.recipe.as_json()["styles"] == [
@@ -283,16 +274,16 @@ def test_a_run_with_styles_is_drawn_and_named(services: Services, library_of_sty
 def test_a_run_with_a_style_that_is_gone_is_one_notice(services: Services, page: Visitor) -> None:
     page.add("Woodcut")
     services.library.styles.delete("Woodcut")
-    chosen = {name: page.values[name] for name in style_choice.CHOICE}
-    notices = stages(run(CreateHandlers(services, Visitors(shared=False)), STRANGER, **chosen))
+    chosen = {name: page.values[name] for name in CHOICE}
+    notices = stages(run(CreateTab(services, Visitors(shared=False)), STRANGER, **chosen))
     assert len(notices) == 1 and "not in the library any more" in notices[0] and "Woodcut" in notices[0]
 
 
 def recalled(page: Visitor, *choices: StyleChoice) -> str:
     request: GenerationRequest = parse_request({"prompt": "a fox", "styles": [each.model_dump() for each in choices]})
-    update, told = page.choice.recalled(request)
+    update, told = page.choice.recall(request)
     page.take(update)
-    return told
+    return " ".join(told)
 
 
 @pytest.mark.parametrize(("trigger", "sent"), [("Woodcut words", None), ("", ""), ("old words", "old words")])
@@ -407,7 +398,7 @@ def test_covers_come_from_a_file_and_from_the_result(
     Image.new("RGB", (90, 60), "teal").save(tmp_path / "teal.png")
     page.do("cover_uploaded", cover_file=str(tmp_path / "teal.png"))
     assert Path(page.shown["cover"]["value"]).is_file() and page.shown["cover"]["visible"]
-    run(CreateHandlers(services, Visitors(shared=False)), STRANGER)
+    run(CreateTab(services, Visitors(shared=False)), STRANGER)
     (record,) = services.library.recent(1)
     page.do("cover_from_result", shown_ids=[record.id])
     assert library_of_styles.cover(page.values["open_style"]).stat().st_size > 0 and not page.notice
@@ -571,7 +562,7 @@ def test_strangers_on_a_shared_page_use_styles_and_change_none(
     assert "signed in" in page.notice
     assert before == [path.read_bytes() for path in sorted(library_of_styles.folder.glob("*.json"))]
     page.do("used")
-    assert wished(page.values["chosen_styles"], page.values)[0]["name"] == "Woodcut"
+    assert page.choice.fields(page.values)["styles"][0]["name"] == "Woodcut"
 
 
 def test_who_is_signed_in_changes_styles_of_a_shared_page(

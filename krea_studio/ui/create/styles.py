@@ -4,6 +4,7 @@ Styles are taken in on the tab Styles. Places are filled from the first on. A st
 they are added to what the model reads; the prompt itself stays as it is. A style that will not work here says so.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,93 +16,106 @@ from krea_studio.recipe.request import GenerationRequest, StyleChoice, bounds, d
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.controls import percent, strength_of
-from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.create import cards
+from krea_studio.ui.notices import guarded
+from krea_studio.ui.presenter import Update
 from krea_studio.ui.styles.pictures import cover_or_tile
+from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 PLACES = int(bounds("styles")[1])
 RANGE = tuple(round(percent(limit)) for limit in bounds("weight", StyleChoice))
 USUAL_WEIGHT = percent(default("weight", StyleChoice))
-WEIGHTS = tuple(f"style_{place}_weight" for place in range(PLACES))
-TRIGGERS = tuple(f"style_{place}_trigger" for place in range(PLACES))
-CARDS = tuple(f"style_{place}_card" for place in range(PLACES))
-COVERS = tuple(f"style_{place}_cover" for place in range(PLACES))
-NOTES = tuple(f"style_{place}_note" for place in range(PLACES))
-PROMPTS = tuple(f"style_{place}_prompt" for place in range(PLACES))
-REMOVES = tuple(f"style_{place}_remove" for place in range(PLACES))
-# What a request is made from, and what handlers here write to beside the stage.
+CARDS, PICTURES, WEIGHTS, REMOVES, TRIGGERS, PROMPTS, NOTES = (
+    cards.names("style", part, PLACES) for part in ("card", "picture", "weight", "remove", "trigger", "prompt", "note")
+)
+# What a request is made from, what handlers here write to beside the stage, and what they read.
 CHOICE = ("chosen_styles", *WEIGHTS, *TRIGGERS)
-STYLES = (*CHOICE, *CARDS, *COVERS, *NOTES, *PROMPTS)
+STYLES = (*CHOICE, *CARDS, *PICTURES, *NOTES, *PROMPTS)
+PLACED = (*CHOICE, "variant")
 
 # A place's style: {"identity": …, "name": …, "words": what its chip says, "own": whether they are the style's own}.
 Chosen = dict[str, Any]
 
 
-def build_style_choice(parts: dict[str, Any], names: list[str]) -> None:
-    """Lay out the list of styles and the places, which show when they are filled."""
-    parts["chosen_styles"] = gr.State([])
-    parts["add_style"] = gr.Dropdown(
-        names, value=None, label="Add a style", interactive=True, elem_id="add-style", min_width=0
-    )
-    for place in range(PLACES):
-        number = place + 1
-        with gr.Row(visible=False, elem_classes="style-place", elem_id=f"style-{number}") as parts[CARDS[place]]:
-            parts[COVERS[place]] = gr.Image(
-                label=f"Style {number}",
-                show_label=False,
-                interactive=False,
-                buttons=[],
-                height=48,
-                elem_classes="style-cover",
-                min_width=0,
-                scale=0,
-            )
-            parts[WEIGHTS[place]] = gr.Slider(
-                *RANGE,
-                value=USUAL_WEIGHT,
-                step=1,
-                label=f"Style {number}, weight in %",
-                buttons=[],
-                elem_id=f"style-{number}-weight",
-                min_width=0,
-            )
-            parts[REMOVES[place]] = gr.Button(
-                "Remove", size="sm", min_width=0, scale=0, elem_id=f"style-{number}-remove"
-            )
-            with gr.Row(elem_classes="style-words"):
-                parts[TRIGGERS[place]] = gr.Checkbox(
-                    True,
-                    label="Trigger words",
-                    visible=False,
-                    interactive=True,
-                    elem_classes="chip",
-                    elem_id=f"style-{number}-trigger",
-                    min_width=0,
-                )
-                parts[PROMPTS[place]] = gr.Button(
-                    "Try its prompt", size="sm", min_width=0, visible=False, elem_id=f"style-{number}-prompt"
-                )
-                parts[NOTES[place]] = gr.HTML(visible=False, elem_id=f"style-{number}-note", elem_classes="style-note")
+class StylesPanel:
+    """List and places, over one library and one engine."""
 
-
-def wished(chosen: Sequence[Chosen], places: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The places as a request has them; `places` has the values of WEIGHTS, in %, and of TRIGGERS."""
-    return [
-        {
-            "name": each["name"],
-            "identity": each["identity"],
-            "weight": strength_of(places[weight]),
-            "trigger": "" if not places[trigger] else None if each["own"] else each["words"],
-        }
-        for each, weight, trigger in zip(chosen, WEIGHTS, TRIGGERS, strict=False)
-    ]
-
-
-class StyleChoiceHandlers:
-    """The behaviour of list and places, over one library and one engine."""
+    reads, writes = CHOICE, STYLES
 
     def __init__(self, services: Services) -> None:
         self._styles = services.library.styles
         self._engine = services.engine
+
+    def build(self, parts: Parts) -> None:
+        """Lay out the list of styles and the places, which show when they are filled."""
+        parts["chosen_styles"] = gr.State([])
+        parts["add_style"] = gr.Dropdown(
+            self.names(), value=None, label="Add a style", interactive=True, elem_id="add-style", min_width=0
+        )
+        for place in range(PLACES):
+            element = f"style-{place + 1}"
+            with gr.Row(visible=False, elem_classes="style-place", elem_id=element) as parts[CARDS[place]]:
+                cards.build_card(
+                    parts, "style", place, "weight", RANGE, USUAL_WEIGHT, height=48, elem_classes="style-cover"
+                )
+                with gr.Row(elem_classes="style-words"):
+                    parts[TRIGGERS[place]] = gr.Checkbox(
+                        True,
+                        label="Trigger words",
+                        visible=False,
+                        interactive=True,
+                        elem_classes="chip",
+                        elem_id=f"{element}-trigger",
+                        min_width=0,
+                    )
+                    parts[PROMPTS[place]] = gr.Button(
+                        "Try its prompt", size="sm", min_width=0, visible=False, elem_id=f"{element}-prompt"
+                    )
+                    parts[NOTES[place]] = gr.HTML(visible=False, elem_id=f"{element}-note", elem_classes="style-note")
+
+    def wire(self, wiring: Wiring) -> None:
+        """Connect the list and the places, and let what is told of a style follow variant, weight and library."""
+        parts, at_once = wiring.parts, wiring.at_once
+        at_once(
+            parts["add_style"].input,
+            self.add,
+            reads=("add_style", *PLACED),
+            writes=("add_style", *STYLES, "stage"),
+        )
+        for place in range(PLACES):
+            at_once(parts[REMOVES[place]].click, functools.partial(self.remove, place), reads=PLACED, writes=STYLES)
+            at_once(
+                parts[PROMPTS[place]].click,
+                functools.partial(self.try_prompt, place),
+                reads=("chosen_styles",),
+                writes=("prompt", "stage"),
+            )
+        at_once(
+            any_of(parts["variant"].change, *(parts[weight].release for weight in WEIGHTS)),
+            self.note,
+            reads=PLACED,
+            writes=NOTES,
+        )
+        # Another tab or page may have changed the library meanwhile.
+        at_once(
+            any_of(gr.context.Context.root_block.load, parts["tabs"].change),
+            self.refresh,
+            reads=PLACED,
+            writes=("add_style", *STYLES),
+        )
+
+    def fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The places as a request has them."""
+        chosen = [
+            {
+                "name": each["name"],
+                "identity": each["identity"],
+                "weight": strength_of(values[weight]),
+                "trigger": "" if not values[trigger] else None if each["own"] else each["words"],
+            }
+            for each, weight, trigger in zip(values["chosen_styles"], WEIGHTS, TRIGGERS, strict=False)
+        ]
+        return {"styles": chosen}
 
     def names(self) -> list[str]:
         """The styles that there are; none where they cannot be read, which the tab Styles then tells."""
@@ -110,24 +124,20 @@ class StyleChoiceHandlers:
         except StudioError:
             return []
 
-    def added(self, add_style: str | None, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
+    def add(self, add_style: str | None, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
         """A style was picked from the list: it takes the next free place, and the list is ready for another one."""
         ready = {"add_style": gr.update(choices=self.names(), value=None)}
         if not add_style:
             return ready
-        try:
-            filled = self._with(add_style, chosen_styles, variant, places)
-        except StudioError as error:
-            return {**ready, "stage": shown(fragments.notice(error.message))}
-        return {**ready, **filled}
+        return {**ready, **guarded(lambda: self._with(add_style, chosen_styles, variant, places))}
 
-    def removed(self, place: int, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
+    def remove(self, place: int, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
         """A place was emptied: those after it move up."""
         kept = [other for other in range(len(chosen_styles)) if other != place]
         values = [_value(places, k) for k in kept]
-        return self.filled([chosen_styles[k] for k in kept], values, variant)
+        return self._fill([chosen_styles[k] for k in kept], values, variant)
 
-    def refreshed(self, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
+    def refresh(self, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
         """List and places as the library has the styles now; weights and chips stay, also those set meanwhile."""
         cards = self._by_identity()
         chosen = []
@@ -136,45 +146,42 @@ class StyleChoiceHandlers:
             own = {"words": card.trigger} if card and each["own"] else {}
             chosen.append({**each, "name": card.name, **own} if card else each)
         values = [_value(places, place) for place in range(len(chosen))]
-        filled = self.filled(chosen, values, variant)
+        filled = self._fill(chosen, values, variant)
         for name in (*WEIGHTS, *TRIGGERS):
             filled[name].pop("value")
         return {"add_style": gr.update(choices=self.names()), **filled}
 
-    def noted(self, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
+    def note(self, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
         """What to know of each style before a run, with this variant and these weights."""
         cards = self._by_identity()
         return {
             name: self._note(cards.get(chosen_styles[place]["identity"]), places[WEIGHTS[place]], variant)
             if place < len(chosen_styles)
-            else _telling([])
+            else _remark([])
             for place, name in enumerate(NOTES)
         }
 
-    def prompt_tried(self, place: int, chosen_styles: list[Chosen]) -> Update:
+    def try_prompt(self, place: int, chosen_styles: list[Chosen]) -> Update:
         """A style's suggested prompt becomes the prompt."""
-        try:
-            return {"prompt": self._styles.of(chosen_styles[place]["identity"]).suggested_prompt}
-        except StudioError as error:
-            return {"stage": shown(fragments.notice(error.message))}
+        return guarded(lambda: {"prompt": self._styles.of(chosen_styles[place]["identity"]).suggested_prompt})
 
-    def recalled(self, request: GenerationRequest) -> tuple[Update, str]:
+    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
         """The places as a recipe has them, and what a person should know of styles that are not here as they were."""
         cards = self._cards()
         chosen, values, told = [], [], []
         for each in request.styles:
             card = chosen_card(each, cards)
             if card is None:
-                told.append(_missing(each, cards))
+                told.append(_absence(each, cards))
                 continue
             if card.name != each.name:
                 told.append(f"Style «{each.name}» is called «{card.name}» here.")
             own = each.trigger in (None, "", card.trigger)
-            chosen.append({**_chosen(card), "own": own} | ({} if own else {"words": each.trigger}))
+            chosen.append({**_place_of(card), "own": own} | ({} if own else {"words": each.trigger}))
             values.append((percent(each.weight), each.trigger != "" or not card.trigger))
-        return self.filled(chosen, values, request.variant), " ".join(told)
+        return self._fill(chosen, values, request.variant), told
 
-    def filled(self, chosen: Sequence[Chosen], values: Sequence[tuple[float, bool]], variant: str) -> Update:
+    def _fill(self, chosen: Sequence[Chosen], values: Sequence[tuple[float, bool]], variant: str) -> Update:
         """The places with these styles; each value is a weight in % and whether the chip is on."""
         cards = self._by_identity()
         update: Update = {"chosen_styles": list(chosen)}
@@ -182,18 +189,18 @@ class StyleChoiceHandlers:
             if place >= len(chosen):
                 update |= {
                     CARDS[place]: gr.update(visible=False),
-                    COVERS[place]: None,
+                    PICTURES[place]: None,
                     WEIGHTS[place]: gr.update(value=USUAL_WEIGHT, label=f"Style {place + 1}, weight in %"),
                     TRIGGERS[place]: gr.update(value=True, visible=False),
                     PROMPTS[place]: gr.update(visible=False),
-                    NOTES[place]: _telling([]),
+                    NOTES[place]: _remark([]),
                 }
                 continue
             name, words = chosen[place]["name"], chosen[place]["words"]
             (weight, on), card = values[place], cards.get(chosen[place]["identity"])
             update |= {
                 CARDS[place]: gr.update(visible=True),
-                COVERS[place]: cover_or_tile(self._styles.cover(card.identity) if card else None, name),
+                PICTURES[place]: cover_or_tile(self._styles.cover(card.identity) if card else None, name),
                 WEIGHTS[place]: gr.update(value=weight, label=f"{name}, weight in\u00a0%"),
                 TRIGGERS[place]: gr.update(value=on, label=words or "Trigger words", visible=bool(words)),
                 PROMPTS[place]: gr.update(visible=bool(card and card.suggested_prompt)),
@@ -208,7 +215,7 @@ class StyleChoiceHandlers:
         if len(chosen) == PLACES:
             raise InvalidRequest(f"{PLACES} styles are chosen, which is as many as there may be — remove one first")
         values = [*(_value(places, place) for place in range(len(chosen))), (USUAL_WEIGHT, True)]
-        return self.filled([*chosen, _chosen(card)], values, variant)
+        return self._fill([*chosen, _place_of(card)], values, variant)
 
     def _note(self, card: StyleCard | None, weight: float, variant: str) -> Any:
         told = []
@@ -218,7 +225,7 @@ class StyleChoiceHandlers:
             told.append(other)
         elif card.trigger and weight <= 0:
             told.append("Its words are added only at weights above 0.")
-        return _telling(told)
+        return _remark(told)
 
     def _by_identity(self) -> dict[str, StyleCard]:
         return {card.identity: card for card in self._cards()}
@@ -230,11 +237,11 @@ class StyleChoiceHandlers:
             return []
 
 
-def _telling(sentences: Sequence[str]) -> Any:
+def _remark(sentences: Sequence[str]) -> Any:
     return gr.update(value=fragments.reason(sentences) if sentences else "", visible=bool(sentences))
 
 
-def _chosen(card: StyleCard) -> Chosen:
+def _place_of(card: StyleCard) -> Chosen:
     return {"identity": card.identity, "name": card.name, "words": card.trigger, "own": True}
 
 
@@ -242,7 +249,7 @@ def _value(places: Mapping[str, Any], place: int) -> tuple[float, bool]:
     return places[WEIGHTS[place]], places[TRIGGERS[place]]
 
 
-def _missing(choice: StyleChoice, cards: Sequence[StyleCard]) -> str:
+def _absence(choice: StyleChoice, cards: Sequence[StyleCard]) -> str:
     if choice.name.casefold() in (card.name.casefold() for card in cards):
         return f"Style «{choice.name}» is another file here than the one that drew it, and is left out."
     return f"Style «{choice.name}» is not in the library any more, and is left out."

@@ -1,0 +1,114 @@
+"""What can be done with the looked-at picture: Reuse, Pin, Around this, Use as style reference, Add to moodboard.
+
+A panel that any tab can place which has the parts of LOOKED_AT, where its `picture_actions` show and hide with the
+picture, and those of the controls that an action writes to.
+"""
+
+from typing import Any
+
+import gradio as gr
+
+from krea_studio.direction.sliders import values_text
+from krea_studio.errors import StudioError
+from krea_studio.library.records import Record
+from krea_studio.library.store import Library
+from krea_studio.ui import fragments
+from krea_studio.ui.create import moodboard, references
+from krea_studio.ui.create.moodboard import MoodboardPanel
+from krea_studio.ui.create.recall import RecallPanel
+from krea_studio.ui.create.references import ReferencesPanel
+from krea_studio.ui.create.results import LOOKED_AT, picture_at
+from krea_studio.ui.create.seed import SEED, seed_values
+from krea_studio.ui.create.sliders import RANDOM, slider_values
+from krea_studio.ui.notices import guarded
+from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.wiring import Parts, Wiring
+
+NEAR_SPREAD = 25  # how far from a picture's slider values "Around this" draws
+PRESS_GENERATE = "() => document.querySelector('#generate')?.click()"
+
+
+class ActionsPanel:
+    """The actions of a picture, on the panels that they fill."""
+
+    def __init__(
+        self,
+        library: Library,
+        visitors: Visitors,
+        recall: RecallPanel,
+        references: ReferencesPanel,
+        moodboard: MoodboardPanel,
+    ) -> None:
+        self._library, self._visitors = library, visitors
+        self._recall, self._references, self._moodboard = recall, references, moodboard
+
+    def build(self, parts: Parts) -> None:
+        """Lay out the row of buttons, which shows where a picture is looked at."""
+        with gr.Row(visible=False, elem_id="picture-actions") as parts["picture_actions"]:
+            for name, label in {
+                "reuse": "Reuse settings",
+                "pin": "Pin",
+                "around": "Around this",
+                "as_reference": "Use as style reference",
+                "to_board": "Add to moodboard",
+            }.items():
+                parts[name] = gr.Button(label, size="sm", elem_id=name.replace("_", "-"), min_width=0)
+
+    def wire(self, wiring: Wiring) -> None:
+        """Connect the buttons."""
+        parts, at_once = wiring.parts, wiring.at_once
+        at_once(parts["reuse"].click, self.reuse, reads=LOOKED_AT, writes=self._recall.writes)
+        at_once(parts["pin"].click, self.pin, reads=LOOKED_AT, writes=(*RANDOM, *SEED, "stage"))
+        around = at_once(parts["around"].click, self.draw_around, reads=LOOKED_AT, writes=(*RANDOM, "spread"))
+        around.success(None, js=PRESS_GENERATE, api_visibility="private")
+        at_once(
+            parts["as_reference"].click,
+            self.use_as_reference,
+            reads=(*LOOKED_AT, *references.PLACED),
+            writes=(*references.REFERENCES, "stage"),
+        )
+        at_once(
+            parts["to_board"].click,
+            self.add_to_board,
+            reads=(*LOOKED_AT, *moodboard.CHOSEN),
+            writes=("stage", *moodboard.TOLD),
+        )
+
+    def reuse(self, shown_ids: list[str], selected: int) -> Update:
+        """Write the settings of the looked-at picture into the controls."""
+        return guarded(lambda: self._recall.recall(self._record(shown_ids, selected).recipe))
+
+    def pin(self, shown_ids: list[str], selected: int) -> Update:
+        """Write the looked-at picture's slider values and seed into the controls, and end random mode."""
+
+        def write() -> Update:
+            recipe = self._record(shown_ids, selected).recipe
+            note = f"Pinned: {values_text(recipe) or 'all sliders at 0'}, seed {recipe.seed}."
+            return {
+                **slider_values(recipe.slider_values, random_mode=False),
+                **seed_values(recipe.seed),
+                "stage": shown(fragments.notice(note, "quiet")),
+            }
+
+        return guarded(write)
+
+    def draw_around(self, shown_ids: list[str], selected: int) -> Update:
+        """Set random mode to draw near the looked-at picture's values. Fails without it, so that no run follows."""
+        try:
+            recipe = self._record(shown_ids, selected).recipe
+        except StudioError as error:
+            raise gr.Error(error.message, print_exception=False) from None
+        return {**slider_values(recipe.slider_values, random_mode=True), "spread": NEAR_SPREAD}
+
+    def use_as_reference(self, shown_ids: list[str], selected: int, **places: Any) -> Update:
+        """The looked-at picture becomes a style reference."""
+        return guarded(lambda: self._references.add([str(self._record(shown_ids, selected).path)], **places))
+
+    def add_to_board(self, visitor: gr.Request, shown_ids: list[str], selected: int, **chosen: Any) -> Update:
+        """The looked-at picture joins the chosen moodboard."""
+        person = self._visitors.person(visitor)
+        return guarded(lambda: self._moodboard.add(person, [self._record(shown_ids, selected).path], **chosen))
+
+    def _record(self, shown_ids: list[str], selected: int) -> Record:
+        return picture_at(self._library, shown_ids, selected)

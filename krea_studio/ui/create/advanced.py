@@ -1,0 +1,46 @@
+"""Negative prompt, steps and guidance on the Create tab."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from krea_studio.recipe.request import GenerationRequest
+from krea_studio.recipe.variants import VARIANTS
+from krea_studio.ui import controls
+from krea_studio.ui.controls import number_text, read_number
+from krea_studio.ui.presenter import Update
+from krea_studio.ui.wiring import Parts, Wiring
+
+OVERRIDES = ("steps", "guidance_scale")
+
+
+class AdvancedPanel:
+    """What steers away, and what overrides the variant's own numbers."""
+
+    reads = writes = ("negative_prompt", *OVERRIDES)
+
+    def build(self, parts: Parts) -> None:
+        """Lay out the three boxes, and the variant's own numbers."""
+        parts["negative_prompt"] = controls.text("negative_prompt", lines=2, max_lines=6)
+        for field in OVERRIDES:
+            parts[field] = controls.optional_number(field, placeholder="the variant's own")
+        parts["defaults"] = gr.HTML(elem_id="defaults", elem_classes="beneath")
+
+    def wire(self, wiring: Wiring) -> None:
+        """Nothing happens here before a run."""
+
+    def fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The three boxes; an empty number is the variant's own."""
+        numbers = {field: read_number(values[field]) for field in OVERRIDES}
+        return {"negative_prompt": values["negative_prompt"], **numbers}
+
+    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
+        """The boxes as a request has them; overrides that only repeat the variant's own stay empty."""
+        variant = VARIANTS[request.variant]
+        numbers = {field: getattr(request, field) for field in OVERRIDES}
+        texts = {
+            field: number_text(None if number == getattr(variant, field) else number)
+            for field, number in numbers.items()
+        }
+        return {"negative_prompt": request.negative_prompt, **texts}, []

@@ -1,0 +1,67 @@
+"""Results on the Create tab: the stage, the pictures, and which of them is looked at."""
+
+import gradio as gr
+
+from krea_studio.errors import StorageError
+from krea_studio.library.records import Record
+from krea_studio.library.store import Library
+from krea_studio.ui import fragments
+from krea_studio.ui.notices import guarded
+from krea_studio.ui.presenter import Update
+from krea_studio.ui.wiring import Parts, Wiring
+
+# What shows other pictures writes to, and what `picture_at` is given.
+RESULTS = ("stage", "gallery", "shown_ids", "selected", "details", "picture_actions")
+LOOKED_AT = ("shown_ids", "selected")
+
+
+class ResultsPanel:
+    """The pictures that are shown, over one library."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def build(self, parts: Parts) -> None:
+        """Lay out the stage and the pictures."""
+        parts["stage"] = gr.HTML(fragments.EMPTY_STAGE, elem_id="stage")
+        parts["gallery"] = gr.Gallery(
+            label="Results",
+            show_label=False,
+            visible=False,
+            interactive=False,
+            object_fit="contain",
+            buttons=["download", "fullscreen"],
+            elem_id="gallery",
+        )
+        # Only ids are kept on the server: the browser is never asked which files it shows.
+        parts["shown_ids"], parts["selected"] = gr.State([]), gr.State(0)
+
+    def build_details(self, parts: Parts) -> None:
+        """Lay out what is told of the looked-at picture."""
+        parts["details"] = gr.HTML(visible=False, elem_id="details")
+
+    def wire(self, wiring: Wiring) -> None:
+        """Let a click on a picture choose it."""
+        wiring.at_once(
+            wiring.parts["gallery"].select,
+            self.choose_picture,
+            reads=("shown_ids",),
+            writes=("stage", "details", "selected"),
+        )
+
+    def choose_picture(self, choice: gr.SelectData, shown_ids: list[str]) -> Update:
+        """A picture of the results was clicked: describe it, and let Reuse settings mean it."""
+        return guarded(
+            lambda: {
+                "details": fragments.details(picture_at(self._library, shown_ids, choice.index)),
+                "selected": choice.index,
+            }
+        )
+
+
+def picture_at(library: Library, ids: list[str], index: int) -> Record:
+    """The picture at a place of the ids that a page keeps. Raises StorageError where it is gone."""
+    record = library.get(ids[index]) if 0 <= index < len(ids) else None
+    if record is None:
+        raise StorageError("The picture is not in the library any more — reload the page")
+    return record
