@@ -46,13 +46,14 @@ def main() -> None:
             page.evaluate(WATCH_LONG_TASKS)
             library = Library(folder / "served" / "library")
             server, chromes = _processes(folder / "served")
-            _draw(page, 1)  # both are warm then
+            _fill(page, 4)
+            _draw(page)  # both are warm then
             alone.studio.generate(_request())
             page.evaluate("window.longTasks = []")
             paired, shares = [], []
             for _ in range(PAIRS):
                 before = _cpu_seconds([server]), _cpu_seconds(chromes())
-                _draw(page, 4)
+                _draw(page)
                 served, browsed = _cpu_seconds([server]) - before[0], _cpu_seconds(chromes()) - before[1]
                 shares.append(browsed / (served + browsed))
                 with_page = sum(record.seconds for record in library.recent(4))
@@ -82,11 +83,14 @@ def _request(pictures: int = 4):
     return parse_request({"prompt": PROMPT, "batch": pictures, "seed": 7})
 
 
-def _draw(page: Page, pictures: int) -> None:
+def _fill(page: Page, pictures: int) -> None:
     page.locator("#creativity").get_by_text("Raw", exact=True).click()
     page.locator("#batch").get_by_text(str(pictures), exact=True).click()
     page.get_by_role("textbox", name="Seed", exact=True).fill("7")
     page.get_by_role("textbox", name="Prompt", exact=True).fill(PROMPT)
+
+
+def _draw(page: Page) -> None:
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.locator("#stop")).to_be_visible()
     expect(page.locator("#stop")).to_be_hidden()

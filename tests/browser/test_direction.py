@@ -84,7 +84,7 @@ def test_references_are_dropped_weighed_and_dragged_from_the_results(visit: Visi
 
 def drop_before_it_is_read(page: Page, zone: str, path: Path) -> None:
     """Drop a file as soon as the zone is free, which it is while what was dropped before is being read."""
-    with page.expect_response(re.compile("/queue/join")):
+    with page.expect_response(re.compile("/queue/join|/run/")):
         drop(page, zone, path)
     page.wait_for_timeout(500)
 
