@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from krea_studio.engine.checkpoints.table import PREVIEW_FILE, WEIGHTED_PARTS, Checkpoint, part_folder, supplier
+from krea_studio.engine.checkpoints.table import WEIGHTED_PARTS, Checkpoint, part_folder, supplier
 
 BLOCK_BYTES = 2**18
 BLOCKS = 256
@@ -47,7 +47,7 @@ def joined(parts: Mapping[str, str]) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.safetensors") if path.name != PREVIEW_FILE)
+    return sorted(folder.glob("*.safetensors"))
 
 
 def _is_whole(folder: Path) -> bool:

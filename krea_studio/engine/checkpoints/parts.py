@@ -27,7 +27,6 @@ from krea_studio.engine.checkpoints.identity import joined, part_weights
 from krea_studio.engine.checkpoints.table import (
     INDEX_FILE,
     PARTS,
-    PREVIEW_FILE,
     WEIGHTED_PARTS,
     Checkpoint,
     missing,
@@ -234,7 +233,7 @@ def _checked_bytes(part: str, folder: Path, precision: torch.dtype) -> int:
     found = config.get("_class_name") or next(iter(config.get("architectures") or ()), config.get("model_type"))
     if found not in CLASS_NAMES[part]:
         raise Unavailable(f"{folder} holds a {found}, not a {CLASS_NAMES[part][0]} — give a Krea 2 checkpoint")
-    files = sorted(path for path in folder.glob("*.safetensors") if path.name != PREVIEW_FILE)
+    files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise Unavailable(f"{folder} has no *.safetensors file — copy or download the checkpoint again")
     return sum(_tensor_count(file) for file in files) * precision.itemsize

@@ -19,7 +19,7 @@ from krea_studio.weights import read_header
 
 ASSETS = Path(__file__).resolve().parents[3] / "assets" / "checkpoints"
 INDEX_FILE = "model_index.json"
-PREVIEW_FILE = "preview.safetensors"  # may lie beside the VAE; no picture depends on it
+PREVIEW_FILE = "preview.npy"  # may lie beside the VAE; no weights, since no picture depends on it
 
 # In the order in which they are loaded: what is quickly checked first, the largest last.
 PARTS = ("scheduler", "tokenizer", "vae", "text_encoder", "transformer")

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import Krea2Pipeline
 from PIL import Image
-from safetensors.torch import load_file
-from safetensors.torch import save as serialized
 
 from krea_studio.engine.checkpoints.table import PREVIEW_FILE
 from krea_studio.engine.pipeline.single_frame import SingleFrameDecoder
@@ -68,18 +67,18 @@ def predicted_clean(before: torch.Tensor, after: torch.Tensor, sigma: float, nex
 
 def load_or_fit(pipeline: Krea2Pipeline, decoder: SingleFrameDecoder, vae_folder: Path) -> PreviewMap:
     """The map beside the VAE when it was made for this patch size, otherwise a fitted one; on the decoder's device."""
-    path = vae_folder / PREVIEW_FILE
-    if path.is_file():
-        weight = load_file(path)["weight"]
-        if weight.shape == _weight_shape(pipeline):
-            return PreviewMap(weight.to(decoder.mean.device))
-    return fit(pipeline, decoder)
+    try:
+        weight = np.load(vae_folder / PREVIEW_FILE, allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # none, or something else of that name
+        return fit(pipeline, decoder)
+    if weight.dtype != np.float32 or weight.shape != _weight_shape(pipeline):
+        return fit(pipeline, decoder)
+    return PreviewMap(torch.from_numpy(weight).to(decoder.mean.device))
 
 
 def save(preview: PreviewMap, vae_folder: Path) -> None:
     """Write the map beside the VAE that it was fitted to, for whoever may read that."""
-    path = vae_folder / PREVIEW_FILE
-    path.write_bytes(serialized({"weight": preview.weight.cpu().contiguous()}))
+    np.save(vae_folder / PREVIEW_FILE, preview.weight.cpu().numpy(), allow_pickle=False)
 
 
 @torch.no_grad()

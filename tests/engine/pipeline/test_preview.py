@@ -3,7 +3,6 @@ from io import BytesIO
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from krea_studio.engine.base import ImageReady, Step
 from krea_studio.engine.checkpoints.table import ASSETS, PREVIEW_FILE
@@ -46,6 +45,8 @@ def test_a_map_beside_the_vae_is_used_when_it_fits(load, tmp_path):
     assert torch.equal(preview.load_or_fit(loaded.pipeline, loaded.decoder, tmp_path).weight, changed.weight)
     preview.save(preview.PreviewMap(torch.zeros(3, 12)), tmp_path)
     assert preview.load_or_fit(loaded.pipeline, loaded.decoder, tmp_path).weight.shape == fitted.weight.shape
+    (tmp_path / PREVIEW_FILE).write_bytes(b"something else")
+    assert preview.load_or_fit(loaded.pipeline, loaded.decoder, tmp_path).weight.equal(fitted.weight)
 
 
 def test_fitting_is_the_same_every_time(load):
@@ -56,5 +57,5 @@ def test_fitting_is_the_same_every_time(load):
 
 def test_the_embedded_checkpoints_come_with_the_map_that_would_be_fitted(load):
     loaded = load("turbo")
-    shipped = load_file(ASSETS / "mini-medium" / "vae" / PREVIEW_FILE)["weight"]
+    shipped = torch.from_numpy(np.load(ASSETS / "mini-medium" / "vae" / PREVIEW_FILE))
     assert torch.allclose(shipped, preview.fit(loaded.pipeline, loaded.decoder).weight, atol=1e-3)
