@@ -65,6 +65,7 @@ def test_owners_take_turns_and_who_left_gives_the_engine_back(browser: Browser, 
     with serving(tmp_path, **STRANGERS) as address:
         many, one = opened(browser, address), opened(browser, address)
         many.get_by_label("Steps").fill("100")
+        many.locator("#resolution").get_by_text("1K", exact=True).click()  # the first is drawn as long as more are made
         for number in range(10):
             generate(many, f"a cactus {number}", 4)
             expect(many.locator("#stage")).to_contain_text("step")
@@ -77,6 +78,7 @@ def test_owners_take_turns_and_who_left_gives_the_engine_back(browser: Browser, 
 
         leaver, stayer = opened(browser, address), one
         leaver.get_by_label("Steps").fill("100")
+        leaver.locator("#resolution").get_by_text("1K", exact=True).click()
         generate(leaver, "a mushroom", 4)
         expect(leaver.locator("#stage")).to_contain_text("step")
         leaver.context.close()
@@ -85,5 +87,5 @@ def test_owners_take_turns_and_who_left_gives_the_engine_back(browser: Browser, 
         expect(stayer.locator("#details")).to_contain_text("a bird")
         stayer.wait_for_timeout(10_000)
         prompts = [record.recipe.prompt for record in library.recent(99)]
-        assert prompts.count("a mushroom") < 4 and len([each for each in prompts if "cactus" in each]) < 12
+        assert prompts.count("a mushroom") < 4 and len([each for each in prompts if "cactus" in each]) < 8
         library.close()
