@@ -15,7 +15,7 @@ STRANGERS = {"GRADIO_SERVER_NAME": "0.0.0.0", "KREA_STUDIO_UNWATCHED_SECONDS": "
 
 
 def opened(browser: Browser, address: str) -> Page:
-    """The page of a new visitor, set to small pictures of thirty steps as they were written."""
+    """The page of a new visitor, set to small pictures of a hundred steps as they were written."""
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(address)
@@ -23,7 +23,7 @@ def opened(browser: Browser, address: str) -> Page:
     page.locator("#resolution").get_by_text("512 draft").click()
     page.locator("#creativity").get_by_text("Raw", exact=True).click()
     open_advanced(page)
-    page.get_by_label("Steps").fill("30")
+    page.get_by_label("Steps").fill("100")
     return page
 
 
@@ -43,7 +43,7 @@ def test_a_server_that_is_killed_goes_on(browser: Browser, tmp_path: Path) -> No
         expect(page.locator("#stop")).to_be_visible()
         generate(page, "a whale")
         expect(page.locator("#queue li")).to_have_count(1)
-        expect(page.locator("#stage")).to_contain_text(re.compile(r"Picture 2 of 3 · step [1-9]"))
+        expect(page.locator("#stage")).to_contain_text(re.compile(r"Picture [23] of 3 · step [1-9]"))
         server.kill()
         server.wait()
         server = start(tmp_path, port)
@@ -64,7 +64,7 @@ def test_a_server_that_is_killed_goes_on(browser: Browser, tmp_path: Path) -> No
 def test_owners_take_turns_and_who_left_gives_the_engine_back(browser: Browser, tmp_path: Path) -> None:
     with serving(tmp_path, **STRANGERS) as address:
         many, one = opened(browser, address), opened(browser, address)
-        many.get_by_label("Steps").fill("100")
+        one.get_by_label("Steps").fill("30")
         many.locator("#resolution").get_by_text("1K", exact=True).click()  # the first is drawn as long as more are made
         for number in range(10):
             generate(many, f"a cactus {number}", 4)
@@ -77,7 +77,6 @@ def test_owners_take_turns_and_who_left_gives_the_engine_back(browser: Browser, 
         many.context.close()
 
         leaver, stayer = opened(browser, address), one
-        leaver.get_by_label("Steps").fill("100")
         leaver.locator("#resolution").get_by_text("1K", exact=True).click()
         generate(leaver, "a mushroom", 4)
         expect(leaver.locator("#stage")).to_contain_text("step")
