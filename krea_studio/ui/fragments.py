@@ -15,7 +15,7 @@ from krea_studio.direction.styles import styles_text
 from krea_studio.engine.abilities import Ability
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
 from krea_studio.errors import DEFECT as DEFECT
-from krea_studio.library.records import Record
+from krea_studio.library.records import Record, seconds_text
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import Expansion
@@ -109,7 +109,7 @@ def _standing(run: Run) -> str:
 
 def _expected(seconds: float | None) -> str:
     """When a run will have ended, in steps of five seconds: it is a guess, and what changes draws the eye."""
-    return "" if seconds is None else f" · done in about {seconds_text(5.0 * max(1, round(seconds / 5)))}"
+    return "" if seconds is None else f" · done in about {seconds_text(5 * max(1, round(seconds / 5)))}"
 
 
 def notice(message: str, kind: str = "problem") -> str:
@@ -244,15 +244,6 @@ def status_text(status: EngineStatus, checkpoint: CheckpointInfo) -> str:
 def short_name(checkpoint: str) -> str:
     """The last part of a checkpoint's name, which may be a folder or a repository id."""
     return checkpoint.rstrip("/").rsplit("/", 1)[-1]
-
-
-def seconds_text(seconds: float) -> str:
-    """A duration as people read it: "0.8 s", "12 s", "2 min 5 s"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
 def bytes_text(count: int) -> str:

@@ -15,7 +15,7 @@ from tests.browser.conftest import Visit, expect_ready, open_advanced
 pytestmark = pytest.mark.browser
 
 SMALLEST_TARGET_PX = 40
-CAPTION = re.compile(r"^\d+ · [\d.]+ s$")
+CAPTION = re.compile(r"^\d+ · ([\d.]+ s|\d+ min.*)$")
 DRAWN = re.compile(
     r"^(?P<seed>\d+) · .* · intensity (?P<intensity>\S+), complexity (?P<complexity>\S+), movement (?P<movement>\S+)$"
 )
