@@ -157,7 +157,9 @@ class ShownRuns:
         watched.adopted = True
         watched.runs.append(run_id)
         seed = {"seed": str(run.shots[0].seed)}
-        return seed if watched.runs[0] != run_id else {**seed, **pictures_of([]), **self._draw(run, person, {})}
+        return (
+            seed if watched.runs[0] != run_id else {**seed, **pictures_of(run.finished), **self._draw(run, person, {})}
+        )
 
     def refuse(self, message: str, watched: Watched) -> Update:
         """What was wrong with a request, where it is seen: beside a run that is shown, or in its place."""
@@ -215,8 +217,10 @@ class ShownRuns:
 
     def _going_on(self, watched: Watched) -> bool:
         """Whether a run is shown that has not ended."""
-        with suppress(InvalidRequest):
-            return any(not self._runs.watch(run).state.ended for run in watched.runs)
+        for run_id in watched.runs:
+            with suppress(InvalidRequest):  # it ended so long ago that nothing is known of it
+                if not self._runs.watch(run_id).state.ended:
+                    return True
         return False
 
     def _own(self, person: Person) -> list[Run]:
