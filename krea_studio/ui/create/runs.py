@@ -157,9 +157,9 @@ class ShownRuns:
         watched.adopted = True
         watched.runs.append(run_id)
         seed = {"seed": str(run.shots[0].seed)}
-        return (
-            seed if watched.runs[0] != run_id else {**seed, **pictures_of(run.finished), **self._draw(run, person, {})}
-        )
+        if watched.runs[0] != run_id:
+            return seed
+        return {**seed, **pictures_of(run.finished), **self._draw(run, person, {})}
 
     def refuse(self, message: str, watched: Watched) -> Update:
         """What was wrong with a request, where it is seen: beside a run that is shown, or in its place."""
