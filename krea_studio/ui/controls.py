@@ -58,9 +58,15 @@ def slider(field: str, **options: Any) -> gr.Slider:
     return gr.Slider(low, high, step=1, precision=0, buttons=[], **_common(field, options))
 
 
-def mechanism_of(slider: str) -> str:
-    """The name of the line that tells by what a slider works."""
-    return f"{slider}_mechanism"
+def mechanism_of(field: str) -> str:
+    """The name of the line that tells by what a control works, or why it does not."""
+    return f"{field}_mechanism"
+
+
+def mechanism(field: str) -> gr.HTML:
+    """The line that tells by what a control works, or why it does not; shown where there is something to tell."""
+    element = f"{_element_id(field)}-mechanism"
+    return gr.HTML(visible=False, elem_id=element, elem_classes=["beneath", "mechanism"])
 
 
 def lock_of(slider: str) -> str:

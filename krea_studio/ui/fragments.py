@@ -25,6 +25,7 @@ from krea_studio.runs.run import Run, State
 UNOFFICIAL = "Unofficial project, not affiliated with Krea."
 LICENCE = "Krea 2 weights are used under the Krea 2 Community License; see NOTICE and LICENSE in the project's folder."
 PREVIEW = "Preview of the picture in the making"
+KEPT = "What is set here is kept, and not used."
 EXAMPLES = "examples"  # the key of a vocabulary that holds prompts instead of words
 
 HEADER = """
@@ -180,7 +181,7 @@ def written_by(expansion: Expansion) -> str:
 def mechanism(ability: Ability) -> str:
     """By what a control works here and in which range, or why it does not; empty where that is not known."""
     if ability.reason:
-        return reason([ability.reason])
+        return reason([ability.reason, KEPT])
     told = ", ".join(text for text in (ability.by, ability.range_text) if text)
     return f"<p>{escape(told[:1].upper() + told[1:])}</p>" if told else ""
 

@@ -7,7 +7,6 @@ hundred such questions. The page tells what it shows, and gets what it does not:
 """
 
 import html
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +20,7 @@ from krea_studio.runs.run import Run, State
 from krea_studio.runs.runs import Runs
 from krea_studio.services import Services
 from krea_studio.ui import fragments
-from krea_studio.ui.create.panel import ControlPanel, fields_of, reads_of
+from krea_studio.ui.create.abilities import AbilitiesPanel
 from krea_studio.ui.create.recent import RECENT, RecentPanel
 from krea_studio.ui.create.results import RESULTS
 from krea_studio.ui.notices import guarded
@@ -65,12 +64,10 @@ class Watched:
 class RunsPanel:
     """Generate, Stop, the queue, and what there is new, over the studio's runs."""
 
-    def __init__(
-        self, services: Services, visitors: Visitors, panels: Sequence[ControlPanel], recent: RecentPanel
-    ) -> None:
-        """A run is made from `panels`."""
+    def __init__(self, services: Services, visitors: Visitors, abilities: AbilitiesPanel, recent: RecentPanel) -> None:
+        """A run is made from the controls that `abilities` has."""
         self._engine, self._shown = services.engine, ShownRuns(services.runs)
-        self._visitors, self._panels, self._recent = visitors, panels, recent
+        self._visitors, self._abilities, self._recent = visitors, abilities, recent
 
     def build(self, parts: Parts) -> None:
         """Lay out Generate and Stop."""
@@ -88,7 +85,7 @@ class RunsPanel:
     def wire(self, wiring: Wiring) -> None:
         """Connect the buttons, Enter in every box of one line, and what the browser asks for."""
         parts, at_once = wiring.parts, wiring.at_once
-        settings = reads_of(self._panels)
+        settings = self._abilities.reads
         boxes = (parts[name] for name in settings if isinstance(parts[name], gr.Textbox) and parts[name].lines == 1)
         at_once(
             any_of(parts["generate"].click, *(box.submit for box in boxes)),
@@ -113,7 +110,7 @@ class RunsPanel:
         """Begin a run of what the controls say; what becomes of it `news` shows."""
 
         def submit() -> Update:
-            request = parse_request(fields_of(self._panels, values))
+            request = parse_request(self._abilities.fields(values))
             return self._shown.begin(request, self._visitors.person(visitor, browser), watched)
 
         return guarded(submit, lambda message: self._shown.refuse(message, watched))

@@ -25,8 +25,8 @@ from krea_studio.recipe.request import (
 )
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
-from krea_studio.ui import fragments
-from krea_studio.ui.controls import percent, strength_of
+from krea_studio.ui import controls, fragments
+from krea_studio.ui.controls import mechanism_of, percent, strength_of
 from krea_studio.ui.moodboards.fragments import pictures
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, shown
@@ -57,6 +57,7 @@ class MoodboardPanel:
     """The choice of a moodboard, over one library."""
 
     reads, writes = CHOICE, (*CHOICE, *TOLD)
+    parts_by_field: Mapping[str, tuple[str, ...]] = {"moodboard": ("moodboard", "moodboard_strength")}
 
     def __init__(self, services: Services, visitors: Visitors) -> None:
         self._library, self._moodboards = services.library, services.library.moodboards
@@ -73,6 +74,7 @@ class MoodboardPanel:
                 info=help_text("moodboard"),
                 elem_id="moodboard",
             )
+            parts[mechanism_of("moodboard")] = controls.mechanism("moodboard")
             parts["moodboard_text"] = gr.HTML(elem_id="moodboard-text", elem_classes="beneath")
             gr.HTML(
                 fragments.hint(SHARED),
