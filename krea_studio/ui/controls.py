@@ -63,10 +63,9 @@ def mechanism_of(field: str) -> str:
     return f"{field}_mechanism"
 
 
-def mechanism(field: str) -> gr.HTML:
+def mechanism(field: str, *classes: str) -> gr.HTML:
     """The line that tells by what a control works, or why it does not; shown where there is something to tell."""
-    element = f"{_element_id(field)}-mechanism"
-    return gr.HTML(visible=False, elem_id=element, elem_classes=["beneath", "mechanism"])
+    return gr.HTML(visible=False, elem_id=f"{_element_id(field)}-mechanism", elem_classes=["beneath", *classes])
 
 
 def lock_of(slider: str) -> str:

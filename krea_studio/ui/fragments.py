@@ -181,7 +181,7 @@ def written_by(expansion: Expansion) -> str:
 def mechanism(ability: Ability) -> str:
     """By what a control works here and in which range, or why it does not; empty where that is not known."""
     if ability.reason:
-        return reason([ability.reason, KEPT])
+        return reason([f"{ability.reason.removesuffix('.')}.", KEPT])
     told = ", ".join(text for text in (ability.by, ability.range_text) if text)
     return f"<p>{escape(told[:1].upper() + told[1:])}</p>" if told else ""
 

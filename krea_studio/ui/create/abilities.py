@@ -6,6 +6,7 @@ greyed is never left out: where it has ceased to work, the run is refused with t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -21,7 +22,7 @@ from krea_studio.ui.presenter import Update
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 NO_SLIDER = "No slider works here, so there is nothing to vary."
-NO_GUIDANCE = "It needs a guidance scale above 0, and that is 0 here."
+NO_GUIDANCE = "The guidance scale is 0 here, so a negative prompt has no effect."
 
 
 class AbilitiesPanel:
@@ -48,12 +49,13 @@ class AbilitiesPanel:
         )
 
     def describe(self, variant: str, guidance_scale: str | None) -> Update:
-        """Which controls can be used with a variant, by what they work, and why others do not. Changes no value."""
+        """Which controls can be used with a variant, how they work, and why others do not. Changes no value."""
         reasons, abilities = self._reasons(variant, read_number(guidance_scale)), self._engine.abilities(variant)
         update: Update = {"greyed": list(reasons)}
         for field, names in self._parts.items():
             ability = Ability(reason=reasons[field]) if field in reasons else abilities.of(field)
-            told = fragments.mechanism(ability)
+            # Sliders work in one way or another; what works in one way only need not tell by which.
+            told = fragments.mechanism(ability if field in SLIDERS else replace(ability, by=""))
             update[mechanism_of(field)] = gr.update(value=told, visible=bool(told))
             update |= {name: gr.update(interactive=field not in reasons) for name in names}
         return update

@@ -19,7 +19,7 @@ from krea_studio.ui.visitors import Visitors
 from tests.ui.conftest import PageEngine
 from tests.ui.create.driving import board, look_of, run, stages, values
 
-DAMAGED = Ability(reason="Its file is <damaged>.")
+DAMAGED = Ability(reason="Its file is <damaged>")
 
 
 def greyed(update: dict[str, Any]) -> set[str]:
@@ -39,11 +39,14 @@ def test_beside_each_slider_stands_by_what_it_works_or_why_not(create: CreateTab
         "intensity": Ability(by="slider LoRA"),
         "complexity": Ability(by="text direction", bounds=(-50, 50)),
         "movement": DAMAGED,
+        "moodboard": Ability(by="reference attention"),
+        "style_references": Ability(by="reference attention", bounds=(0, 2)),
     }
     update = create.abilities.describe("medium", "")
     assert told(update, "intensity") == "<p>Slider LoRA</p>"
     assert told(update, "complexity") == "<p>Text direction, from −50 to 50</p>"
-    assert told(update, "movement") == fragments.reason([DAMAGED.reason, fragments.KEPT])
+    assert told(update, "movement") == fragments.reason(["Its file is <damaged>.", fragments.KEPT])
+    assert (told(update, "moodboard"), told(update, "style_references")) == ("", "<p>From 0 to 2</p>")
     assert greyed(update) == {"movement", "lock_movement"}
     engine.controls = {}
     update = create.abilities.describe("medium", "")

@@ -35,7 +35,7 @@ class SlidersPanel:
                 parts[_button_of(point)] = gr.Button(point.label, size="sm", min_width=0, elem_classes="starting-point")
         for slider in SLIDERS:
             parts[slider] = controls.slider(slider)
-            parts[mechanism_of(slider)] = controls.mechanism(slider)
+            parts[mechanism_of(slider)] = controls.mechanism(slider, "mechanism")
         parts["random_mode"] = controls.toggle("random_mode")
         parts[mechanism_of("random_mode")] = controls.mechanism("random_mode")
         with gr.Column(visible=False, elem_id="random-panel") as parts["random_panel"]:
