@@ -11,6 +11,7 @@ import gradio as gr
 
 from krea_studio.recipe import request as fields
 from krea_studio.recipe.request import GenerationRequest
+from krea_studio.recipe.variants import VARIANTS
 
 
 def text(field: str, **options: Any) -> gr.Textbox:
@@ -40,6 +41,11 @@ def read_number(text: str | None) -> int | float | str | None:
 def number_text(number: int | float | None) -> str:
     """A number, or its absence, as the text of its box."""
     return "" if number is None else str(number)
+
+
+def guidance_of(variant: str, given: float | str | None) -> float | str:
+    """The guidance scale that a variant draws with when this is what `read_number` finds in its box."""
+    return VARIANTS[variant].guidance_scale if given is None else given
 
 
 def percent(strength: float) -> float:

@@ -16,7 +16,7 @@ from krea_studio.engine.base import Engine
 from krea_studio.recipe.request import SLIDERS, default
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.ui import fragments
-from krea_studio.ui.controls import mechanism_of, read_number
+from krea_studio.ui.controls import guidance_of, mechanism_of, read_number
 from krea_studio.ui.create.panel import ControlPanel, fields_of, reads_of
 from krea_studio.ui.presenter import Update
 from krea_studio.ui.wiring import Parts, Wiring, any_of
@@ -80,9 +80,7 @@ class AbilitiesPanel:
         reasons = {field: reason for field in self._parts if (reason := abilities.of(field).reason)}
         if all(slider in reasons for slider in SLIDERS):
             reasons["random_mode"] = NO_SLIDER
-        if guidance_scale is None or "guidance_scale" in reasons:
-            guidance_scale = VARIANTS[variant].guidance_scale
-        if guidance_scale == 0:
+        if guidance_of(variant, None if "guidance_scale" in reasons else guidance_scale) == 0:
             reasons.setdefault("negative_prompt", NO_GUIDANCE)
         return reasons
 
