@@ -5,7 +5,7 @@ was when they come back, and is not refused a picture for what the page says is 
 greyed is never left out: where it has ceased to work, the run is refused with the reason.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -65,14 +65,17 @@ class AbilitiesPanel:
 
         Raises what a panel's `fields` does.
         """
-        given = fields_of(self._panels, values)
-        if given["variant"] not in list(VARIANTS):  # whatever a browser sends; the request refuses it
-            return given
-        reasons = self._reasons(given["variant"], given["guidance_scale"])
+        variant = values["variant"]
+        if variant not in list(VARIANTS):  # whatever a browser sends; the request refuses it
+            return fields_of(self._panels, values)
+        reasons = self._reasons(variant, read_number(values["guidance_scale"]))
         # Guidance is on the page, which has told of it or is about to; what an engine can do may have changed since.
-        return _without(
-            given, [field for field in reasons if field in values["greyed"] or reasons[field] == NO_GUIDANCE]
-        )
+        greyed = {field for field in reasons if field in values["greyed"] or reasons[field] == NO_GUIDANCE}
+        used = [panel for panel in self._panels if not panel.parts_by_field or set(panel.parts_by_field) - greyed]
+        given = {**fields_of(used, values), **{field: default(field) for field in greyed}}
+        if given["random_mode"]:  # it leaves sliders alone that are greyed
+            given["locked_sliders"] = [slider for slider in SLIDERS if slider in {*given["locked_sliders"], *greyed}]
+        return given
 
     def _reasons(self, variant: str, guidance_scale: float | str | None) -> dict[str, str]:
         """By field that does not work with a variant and this guidance: why."""
@@ -83,11 +86,3 @@ class AbilitiesPanel:
         if guidance_of(variant, None if "guidance_scale" in reasons else guidance_scale) == 0:
             reasons.setdefault("negative_prompt", NO_GUIDANCE)
         return reasons
-
-
-def _without(given: Mapping[str, Any], greyed: Iterable[str]) -> dict[str, Any]:
-    """A request's fields with those that are greyed as nobody set them; random mode leaves their sliders alone."""
-    left = {**given, **{field: default(field) for field in greyed}}
-    if left["random_mode"]:
-        left["locked_sliders"] = [slider for slider in SLIDERS if slider in {*given["locked_sliders"], *greyed}]
-    return left

@@ -95,6 +95,7 @@ def test_what_is_greyed_is_left_out_of_the_run(
     services.studio.analyze("Dusk")
     engine.controls = dict.fromkeys(("intensity", "moodboard", "style_references", "negative_prompt", "steps"), DAMAGED)
     shown = create.abilities.describe("medium", "")["greyed"]
+    services.library.references.path(look).unlink()
     wished = {**WISHED, "references": [look], "moodboard": "Dusk", "steps": "many"}
     assert stages(run(create, visitor, **wished, greyed=shown))[-1] == ""
     shot = engine.plans[0].shots[0]
