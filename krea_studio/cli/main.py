@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from krea_studio import __version__
 from krea_studio.cli.flags import FLAGS, MOODBOARD_FLAG, REFERENCE_FLAG, STYLE_FLAG
 from krea_studio.cli.moodboards import add_moodboard_command
-from krea_studio.cli.parts import as_json, plain
+from krea_studio.cli.parts import as_json, remark
 from krea_studio.cli.style_doctor import add_inspect_style_command
 from krea_studio.cli.styles import add_styles_command
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
@@ -198,7 +198,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
     recipe = read_recipe(options.file)
     for note in differences(recipe, build_engine(load_settings())):
-        print(f"note: {plain(note)}", file=sys.stderr)
+        remark(note)
     print(as_json(recipe.as_json(), indent=2))
     return 0
 

@@ -16,10 +16,10 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.library.formats import MAX_JPEG_SCANS, WANTED
 from krea_studio.library.loader import (
     DECODED_AT_ONCE,
     MAX_FILE_BYTES,
-    MAX_JPEG_SCANS,
     load_picture,
     load_picture_bytes,
     plain_rgb,
@@ -195,14 +195,14 @@ def test_one_frame_is_no_animation() -> None:
 
 @pytest.mark.parametrize("format", ["GIF", "BMP", "TIFF", "PPM", "ICO"])
 def test_other_formats_are_refused_whatever_they_are_called(format: str) -> None:
-    assert "is not a PNG, JPEG or WebP picture" in refused(encoded(noise(), format))
+    assert f"is not {WANTED}" in refused(encoded(noise(), format))
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF-3.0\n"]
 )
 def test_what_is_no_picture_is_refused(content: bytes) -> None:
-    assert "is not a PNG, JPEG or WebP picture" in refused(content)
+    assert f"is not {WANTED}" in refused(content)
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +325,7 @@ def test_paths_that_hold_no_file_are_refused(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(InvalidRequest, match=words) as caught:
             load_picture(path)
-        assert "give a PNG, JPEG or WebP picture" in caught.value.message
+        assert f"give {WANTED}" in caught.value.message
         assert caught.value.message.isprintable()
     with pytest.raises(StorageError, match="cannot be read"):
         load_picture(tmp_path / "loop")

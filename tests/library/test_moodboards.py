@@ -579,7 +579,7 @@ def hostile_archives() -> dict[str, tuple[bytes, str]]:
         ),
         "a text as a picture": (
             zipped([("moodboard.json", board_json(id_of(0), id_of(1))), pictures[0], (pictures[1][0], b"hello")]),
-            "is not a PNG, JPEG or WebP picture",
+            "is not a PNG, JPEG, WebP, AVIF or HEIC picture",
         ),
         "a damaged picture": (
             zipped([("moodboard.json", board_json(id_of(0))), (pictures[0][0], pictures[0][1][:60])]),

@@ -88,7 +88,7 @@ def test_a_program_gives_a_style_reference(server: str, services: Services, tmp_
 def test_a_program_s_reference_is_a_picture_that_it_uploaded(server: str, services: Services, tmp_path: Path) -> None:
     client = Client(server, verbose=False)
     (tmp_path / "words.png").write_text("words")
-    with pytest.raises(Exception, match=r"words.png.* is not a PNG, JPEG or WebP picture"):
+    with pytest.raises(Exception, match=r"words.png.* is not a PNG, JPEG, WebP, AVIF or HEIC picture"):
         client.predict(handle_file(tmp_path / "words.png"), api_name="/add_reference")
     with pytest.raises(Exception, match="No picture was given"):
         client.predict(None, api_name="/add_reference")

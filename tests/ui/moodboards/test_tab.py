@@ -216,7 +216,7 @@ def test_one_bad_file_adds_nothing(tab: Tab, pictures: list[str], tmp_path: Path
     stranger.write_text("no picture")
     tab.do("create", board_name="Dusk")
     tab.add([*pictures, str(stranger)])
-    assert "is not a PNG, JPEG or WebP picture" in tab.notice
+    assert "is not a PNG, JPEG, WebP, AVIF or HEIC picture" in tab.notice
     assert HOSTILE[:4] not in tab.notice
     tab.do("refreshed")
     assert tab.values["image_ids"] == []
