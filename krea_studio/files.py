@@ -6,6 +6,7 @@ names may be anything: it is read only where it is a plain file, and only up to 
 """
 
 import errno
+import fnmatch
 import os
 import re
 import secrets
@@ -25,19 +26,19 @@ TEMPORARY_SUFFIX = ".part"
 # People and browsers call files of their own `.part` too: the digits tell which are the studio's.
 TEMPORARY_FILE = re.compile(r".+\.[0-9a-f]{8}\.part|probe-[0-9a-f]{16}\.part")
 TEMPORARY_FOLDER = re.compile(r"moodboards\.[0-9a-f]{8}\.part")
-CLUTTER = re.compile(
-    r"\._.*|\.DS_Store|\.AppleDouble|__MACOSX|\.localized|\.Spotlight-V100|\.Trashes|\.fseventsd|Icon\r?|"
-    r"(eh)?thumbs(_\w+)?\.db|desktop\.ini|\$RECYCLE\.BIN|System Volume Information|\.directory|@eaDir",
-    re.IGNORECASE | re.DOTALL,
+CLUTTER = (
+    *("._*", ".DS_Store", ".AppleDouble", ".localized", ".Spotlight-V100", ".Trashes", ".fseventsd", "__MACOSX"),
+    *("Thumbs.db", "ehthumbs*.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information", ".directory", "@eaDir"),
 )
-"""Names of what Macs, Windows and file servers put beside a person's files: doubles, settings and thumbnails."""
+"""What Macs, Windows and file servers put beside a person's files, in any case: doubles, settings, thumbnails."""
+_CLUTTER = re.compile("|".join(map(fnmatch.translate, CLUTTER)), re.IGNORECASE)
 LOCK_FILE = "lock.sqlite3"
 LOCK_TIMEOUT_SECONDS = 20.0
 
 
 def is_clutter(path: Path | str) -> bool:
     """Whether a file, or a folder that it is in, was put there by a system and not by a person."""
-    return any(CLUTTER.fullmatch(part) for part in PurePosixPath(path).parts)
+    return any(_CLUTTER.match(part) for part in PurePosixPath(path).parts)
 
 
 def without_clutter(paths: Iterable[Named]) -> list[Named]:
