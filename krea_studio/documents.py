@@ -47,12 +47,12 @@ def pictures() -> str:
     side = round(references.WORKING_PIXELS**0.5)
     return _section(
         "Pictures",
-        "For style references, moodboards, covers and the training of styles. What a file is, its content says, not its "
-        "name.",
+        "For style references, moodboards, covers and the training of styles. What a file is, its content says, not "
+        "its name.",
         _table(("format", "usual endings", "what of it"), rows),
         f"A file has at most {loader.MAX_FILE_BYTES // MEBIBYTE} MiB, a picture at most {loader.MAX_PIXELS:,} pixels "
-        f"and at least {loader.MIN_SIDE_PX} a side; this is checked before a pixel is decoded. Animations and sequences "
-        "are refused.",
+        f"and at least {loader.MIN_SIDE_PX} a side; this is checked before a pixel is decoded. Animations and "
+        "sequences are refused.",
         "What comes out is RGB in sRGB of 8 bits, upright by what the file says of its orientation, transparency on "
         "white, and nothing else of the file: no place, no time, no camera.",
         f"Up to {bounds('style_references')[1]:.0f} style references, and up to {MAX_IMAGES} pictures of a moodboard, "
@@ -68,9 +68,10 @@ def colours() -> str:
     return _section(
         "Colours",
         f"Converted to sRGB are ICC profiles ({profiles}) of up to {MAX_PROFILE_BYTES // MEBIBYTE} MiB, such as "
-        f"Display P3, Adobe RGB and ProPhoto, and the code points of ITU-T H.273 for primaries ({_numbers(colour.PRIMARIES)}) "
-        f"and curves ({_numbers(colour.CURVES)}): relative to the white points, with black kept black. Of high dynamic "
-        f"range, what is brighter than paper white, {colour.PAPER_WHITE_NITS} cd/m², becomes white.",
+        f"Display P3, Adobe RGB and ProPhoto, and the code points of ITU-T H.273 for primaries "
+        f"({_numbers(colour.PRIMARIES)}) and curves ({_numbers(colour.CURVES)}): relative to the white "
+        f"points, with black kept black. Of high dynamic range, what is brighter than paper white, "
+        f"{colour.PAPER_WHITE_NITS} cd/m², becomes white.",
         "A picture without any of these is taken as sRGB. So is one whose profile is damaged or does not fit it, and "
         "that is told.",
     )

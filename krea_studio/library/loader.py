@@ -18,6 +18,7 @@ from PIL.ImageFile import ImageFile
 
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.files import read_given
+from krea_studio.library import containers
 from krea_studio.library.colour import Source, to_srgb
 from krea_studio.library.formats import FORMATS, WANTED
 from krea_studio.validation import shown
@@ -93,7 +94,7 @@ def _opened(content: bytes, name: str) -> Iterator[tuple[ImageFile, list[Source]
         with _decoding:
             image, sources = found.open(content, name)
             with image:
-                _check_header(image, name)
+                _check_header(image, content, name)
                 yield image, sources
     except StudioError:
         raise
@@ -109,11 +110,16 @@ def _opened(content: bytes, name: str) -> Iterator[tuple[ImageFile, list[Source]
 
 def check_size(size: tuple[int, int], name: str) -> None:
     """Raise InvalidRequest for a picture of too many pixels or too short a side."""
+    _check_pixels(size, name)
+    width, height = size
+    if min(size) < MIN_SIDE_PX:
+        raise InvalidRequest(f"{shown(name)} has {width:,} × {height:,} pixels — give at least {MIN_SIDE_PX} a side")
+
+
+def _check_pixels(size: tuple[int, int], name: str) -> None:
     width, height = size
     if width * height > MAX_PIXELS:
         raise InvalidRequest(f"{shown(name)} has {width:,} × {height:,} pixels — give at most {MAX_PIXELS:,} in all")
-    if min(size) < MIN_SIDE_PX:
-        raise InvalidRequest(f"{shown(name)} has {width:,} × {height:,} pixels — give at least {MIN_SIDE_PX} a side")
 
 
 def plain_rgb(image: Image.Image, tell: Tell = logged) -> Image.Image:
@@ -151,8 +157,11 @@ def _parted(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     return image if image.mode in (kept, "CMYK", "LAB") else image.convert(kept), None
 
 
-def _check_header(image: ImageFile, name: str) -> None:
+def _check_header(image: ImageFile, content: bytes, name: str) -> None:
     check_size(image.size, name)
+    # An HEIC may show a small part of a large picture, all of which is decoded.
+    for size in containers.coded_sizes(content):
+        _check_pixels(size, name)
     frames = getattr(image, "n_frames", 1)
     # Several pictures in a HEIC are a collection with a main one; what moves has brands of its own.
     if frames > 1 and image.format != "HEIF":
