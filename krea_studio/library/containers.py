@@ -14,7 +14,7 @@ from typing import BinaryIO
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PNG_CHUNKS = 100_000
 MAX_TEXT_BYTES = 2**20
-"""Of a text or of EXIF data in a PNG, unpacked: what Pillow reads."""
+"""Of a text in a PNG, unpacked: what Pillow reads."""
 MAX_PROFILE_BYTES = 8 * 2**20
 """Of a colour profile, unpacked; those of printers have up to about 4 MiB."""
 

@@ -39,7 +39,7 @@ TURNS = {
 """What sets a picture upright, by its EXIF orientation; 1 is upright."""
 
 DECODED_AT_ONCE = 2
-"""The largest picture takes 700 MB while it is decoded, and any number may be sent at once: others wait."""
+"""The largest picture takes 800 MB while it is decoded, and any number may be sent at once: others wait."""
 
 Tell = Callable[[str], object]
 """Takes one line on what of a picture is not used."""
