@@ -70,7 +70,7 @@ def load_picture_bytes(content: bytes, name: str, tell: Tell = logged) -> Image.
     """
     with _opened(content, name) as (image, sources):
         image.load()
-        return _plain(image, sources, name, tell)
+        return _plain(image, sources, shown(name), tell)
 
 
 def picture_size(content: bytes, name: str) -> tuple[int, int]:
@@ -125,13 +125,13 @@ def _check_pixels(size: tuple[int, int], name: str) -> None:
 def plain_rgb(image: Image.Image, tell: Tell = logged) -> Image.Image:
     """A picture of any mode as RGB in sRGB: upright, transparency on white, 16 bits scaled to 8, and no metadata."""
     profile = image.info.get("icc_profile")
-    return _plain(image, [profile] if isinstance(profile, bytes) else [], "The picture", tell)
+    return _plain(image, [profile] if isinstance(profile, bytes) else [], "the picture", tell)
 
 
 def _plain(image: Image.Image, sources: Sequence[Source], name: str, tell: Tell) -> Image.Image:
     def unusable(why: str) -> None:
-        logger.info("The colour profile of %s is not used: %s", shown(name), why)
-        tell(f"The colours of {shown(name)} may be off, as its colour profile cannot be used — save it again as sRGB")
+        logger.info("The colour profile of %s is not used: %s", name, why)
+        tell(f"The colours of {name} may be off, as its colour profile cannot be used — save it again as sRGB")
 
     turn = TURNS.get(_orientation(image))
     opaque, alpha = _parted(image)
