@@ -6,24 +6,45 @@ names may be anything: it is read only where it is a plain file, and only up to 
 """
 
 import errno
+import fnmatch
 import os
 import re
 import secrets
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.validation import shown
+
+Named = TypeVar("Named", bound=Path | str)
 
 TEMPORARY_SUFFIX = ".part"
 # People and browsers call files of their own `.part` too: the digits tell which are the studio's.
 TEMPORARY_FILE = re.compile(r".+\.[0-9a-f]{8}\.part|probe-[0-9a-f]{16}\.part")
 TEMPORARY_FOLDER = re.compile(r"moodboards\.[0-9a-f]{8}\.part")
+CLUTTER = (
+    *("._*", ".DS_Store", ".AppleDouble", ".localized", ".Spotlight-V100", ".Trashes", ".fseventsd", "__MACOSX"),
+    *("Thumbs.db", "ehthumbs*.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information", ".directory", "@eaDir"),
+)
+"""What Macs, Windows and file servers put beside a person's files, in any case: doubles, settings, thumbnails."""
+_CLUTTER = re.compile("|".join(map(fnmatch.translate, CLUTTER)), re.IGNORECASE)
 LOCK_FILE = "lock.sqlite3"
 LOCK_TIMEOUT_SECONDS = 20.0
+
+
+def is_clutter(path: Path | str) -> bool:
+    """Whether a file, or a folder that it is in, was put there by a system and not by a person."""
+    return any(_CLUTTER.match(part) for part in PurePosixPath(path).parts)
+
+
+def without_clutter(paths: Iterable[Named]) -> list[Named]:
+    """These files but for those whose own names are of clutter, where there is anything else."""
+    paths = list(paths)
+    return [path for path in paths if not is_clutter(Path(path).name)] or paths
 
 
 @contextmanager

@@ -137,11 +137,17 @@ def _where(model: type[BaseModel], location: tuple[int | str, ...], name: Callab
 
 
 def _hint(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    owner, field = _owner(model, location), location[-1]
-    if field in owner.model_fields:
-        return allowed(owner, str(field))
-    items = field_schema(model, str(location[0])).get("items", {})
-    if "enum" in items or "maxLength" in items:
-        return _phrase(items)
-    nested = _nested(model.model_fields[str(location[0])].annotation)
+    field = str(location[0])
+    # Down to the field that what is wrong is in: a list or an object may be between it and the next model.
+    for part in location[1:]:
+        inner = _nested(model.model_fields[field].annotation)
+        if inner and part in inner.model_fields:
+            model, field = inner, str(part)
+    if location[-1] == field:
+        return allowed(model, field)
+    schema = field_schema(model, field)
+    members = schema.get("items") or schema.get("additionalProperties") or {}
+    if "$ref" not in members:
+        return _phrase(members)
+    nested = _nested(model.model_fields[field].annotation)
     return "give an object with " + " and ".join(nested.model_fields) if nested else "see its description"

@@ -90,6 +90,7 @@ def test_the_folder_is_taken_in_once(intake: StyleIntake, doctor: PlainDoctor, t
     bad = write_style(tmp_path / "styles" / "sdxl.safetensors", 3, prefix="lora_unet_")
     (tmp_path / "styles" / "notes.txt").write_text("no style")
     (tmp_path / "styles" / "folder.safetensors").mkdir()
+    (tmp_path / "styles" / "._ink.safetensors").write_bytes(b"Mac OS X")
     first = intake.import_folder()
     assert [card.name for card in first.taken] == ["copy", "good"], "the twin has the copy's weights"
     assert first.refused == {bad: "'sdxl.safetensors' is refused: it is made for SDXL; its keys match nothing — "

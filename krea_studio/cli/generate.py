@@ -2,21 +2,19 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from krea_studio.cli.flags import FLAGS, RANDOM_FLAGS, flag_of
-from krea_studio.cli.parts import as_json, plain, with_number
+from krea_studio.cli.parts import as_json, plain, remark, with_number
 from krea_studio.cli.progress import Progress
 from krea_studio.cli.styles import chosen_styles, take_in_folder
 from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import chosen_card, made_for_another, other_styles, styles_text
 from krea_studio.errors import InvalidRequest
-from krea_studio.library.loader import load_picture
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.records import Record, seconds_text
@@ -47,14 +45,14 @@ def generate(options: argparse.Namespace) -> int:
     for picture, _ in references:
         services.library.references.keep(picture)
     for note in _notes(recipe, request, services):
-        print(f"note: {plain(note)}", file=sys.stderr)
+        remark(note)
     with closing(services.library), Progress() as progress:
 
         def show(event: StudioEvent) -> None:
             if isinstance(event, Saved):
                 progress.pause()
                 if (expansion := event.record.recipe.expansion) and expansion.notice:
-                    print(f"note: {plain(expansion.notice)}", file=sys.stderr)
+                    remark(expansion.notice)
                 print(_json(event.record) if options.json else _line(event.record), flush=True)
             else:
                 progress.show(event)
@@ -90,7 +88,7 @@ def _references(options: argparse.Namespace) -> list[tuple[Reference, float | No
         path, strength = with_number(text)
         if strength is not None and not Path(path).exists() and Path(text).exists():
             path, strength = text, None
-        found.append((Reference.of(load_picture(path)), strength))
+        found.append((Reference.read(path, remark), strength))
     return found
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from krea_studio import __version__
 from krea_studio.cli.flags import FLAGS, MOODBOARD_FLAG, REFERENCE_FLAG, STYLE_FLAG
 from krea_studio.cli.moodboards import add_moodboard_command
-from krea_studio.cli.parts import as_json, plain
+from krea_studio.cli.parts import as_json, remark, tell
 from krea_studio.cli.style_doctor import add_inspect_style_command
 from krea_studio.cli.styles import add_styles_command
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
@@ -104,6 +104,14 @@ def _parser() -> argparse.ArgumentParser:
         option = Settings.model_fields[field]
         serve.add_argument(f"--{field}", help=f"{option.description} (default: {option.default})")
     serve.set_defaults(run=_serve, parser=serve)
+
+    document = commands.add_parser(
+        "document",
+        help="write the pages of the documentation that are made from the studio's own tables",
+        allow_abbrev=False,
+    )
+    document.add_argument("--folder", type=Path, metavar="DIR", help="where they go (default: the project's docs)")
+    document.set_defaults(run=_document, parser=document)
 
     for name, what in TRAINING.items():
         commands.add_parser(name, help=what)
@@ -198,7 +206,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
     recipe = read_recipe(options.file)
     for note in differences(recipe, build_engine(load_settings())):
-        print(f"note: {plain(note)}", file=sys.stderr)
+        remark(note)
     print(as_json(recipe.as_json(), indent=2))
     return 0
 
@@ -212,6 +220,14 @@ def _serve(options: argparse.Namespace) -> int:
         from krea_studio.ui.server.launch import serve
 
     serve(settings)
+    return 0
+
+
+def _document(options: argparse.Namespace) -> int:
+    from krea_studio.documents import FOLDER, write_pages
+
+    for path in write_pages(options.folder or FOLDER):
+        tell(str(path))
     return 0
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from krea_studio.cli.parts import add_library_option, as_json, opened, plain, tell
+from krea_studio.cli.parts import add_library_option, as_json, opened, plain, remark, tell
 from krea_studio.direction.moodboards import Analysis, Moodboard, edited, phrases
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.recipe.request import MoodboardChoice, help_text
@@ -30,6 +30,7 @@ EDIT_FLAGS = {
     "avoids": "--avoids",
     "clusters": "--looks",
 }
+PICTURE = "a picture file, such as a PNG, JPEG or HEIC"
 BOARD_NAME = help_text("name", MoodboardChoice)
 
 
@@ -46,10 +47,10 @@ def add_moodboard_command(commands: Any) -> None:
     show.add_argument("--json", action="store_true", help="print JSON")
 
     create = _action(actions, "create", _create, "make a moodboard; with a bad picture, none is made")
-    create.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="a PNG, JPEG or WebP file")
+    create.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help=PICTURE)
 
     add = _action(actions, "add", _add, "add pictures, all or none")
-    add.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a PNG, JPEG or WebP file")
+    add.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help=PICTURE)
 
     remove = _action(actions, "remove", _remove, "take pictures off a moodboard")
     remove.add_argument("numbers", nargs="+", metavar="NUMBER", help="number of a picture, as `show` prints it")
@@ -126,7 +127,7 @@ def _create(options: argparse.Namespace) -> int:
         board = boards.create(options.name)
         if options.pictures:
             try:
-                board = boards.add(board.name, options.pictures)
+                board = boards.add(board.name, options.pictures, remark)
             except BaseException:
                 with suppress(StudioError):
                     boards.delete(board.name)
@@ -137,7 +138,7 @@ def _create(options: argparse.Namespace) -> int:
 
 def _add(options: argparse.Namespace) -> int:
     with _boards(options) as boards:
-        tell(_line(boards.add(options.name, options.pictures)))
+        tell(_line(boards.add(options.name, options.pictures, remark)))
     return 0
 
 

@@ -60,6 +60,11 @@ def tell(text: str) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
+def remark(text: str) -> None:
+    """Print what is worth knowing beside the results, on standard error."""
+    print(f"note: {plain(text)}", file=sys.stderr)
+
+
 def plain(text: str) -> str:
     """A kept text as one line without control characters: a stranger's could take over the terminal."""
     return " ".join(str(clean_text(text)).split())

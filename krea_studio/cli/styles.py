@@ -7,12 +7,11 @@ anything is listed; those that were refused are told on standard error. Looking 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from krea_studio.cli.parts import add_library_option, as_json, opened, plain, tell, with_number
+from krea_studio.cli.parts import add_library_option, as_json, opened, plain, remark, tell, with_number
 from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, found, matches, not_here, size_words
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.hub import WEIGHTS_SUFFIX
@@ -68,7 +67,7 @@ def add_styles_command(commands: Any) -> None:
     favourite.add_argument("--off", action="store_true", help="no longer")
 
     cover = _action(actions, "cover", _cover, "show a style by a picture")
-    cover.add_argument("picture", type=Path, metavar="PICTURE", help="a PNG, JPEG or WebP file")
+    cover.add_argument("picture", type=Path, metavar="PICTURE", help="a picture file, such as a PNG, JPEG or HEIC")
 
 
 def chosen_styles(texts: Iterable[str], library: Path) -> list[dict[str, Any]]:
@@ -91,9 +90,9 @@ def take_in_folder(services: Services) -> None:
     """Take in what is new in the settings' folder of styles; what was refused or changed is told on standard error."""
     came = services.intake.import_folder()
     for card in came.renewed:
-        _note(f"{card.name} has new weights: its file has changed")
+        remark(f"{card.name} has new weights: its file has changed")
     for path, refusal in came.refused.items():
-        _note(f"{path} was left out: {refusal}")
+        remark(f"{path} was left out: {refusal}")
 
 
 def _action(
@@ -127,7 +126,7 @@ def _add(options: argparse.Namespace) -> int:
         card, report = _added(services, options.source, options.name)
         tell(_line(card))
         for note in report.notes:
-            _note(note)
+            remark(note)
     return 0
 
 
@@ -170,7 +169,7 @@ def _favourite(options: argparse.Namespace) -> int:
 
 
 def _cover(options: argparse.Namespace) -> int:
-    return _changed(options, lambda styles: styles.set_cover(options.name, options.picture))
+    return _changed(options, lambda styles: styles.set_cover(options.name, options.picture, remark))
 
 
 def _changed(options: argparse.Namespace, change: Callable[[Styles], StyleCard]) -> int:
@@ -221,7 +220,3 @@ def _described_official(style: OfficialStyle) -> dict[str, Any]:
 def _called(style: StyleCard | OfficialStyle) -> dict[str, Any]:
     weight = {"least": LEAST_WEIGHT, "most": MOST_WEIGHT, "default": default("weight", StyleChoice)}
     return {"name": style.name, "trigger": style.trigger, "weight": weight}
-
-
-def _note(text: str) -> None:
-    print(f"note: {plain(text)}", file=sys.stderr)

@@ -7,15 +7,15 @@ a file as hostile: it is never decoded as a picture, sizes are capped, and no pa
 
 import io
 import json
-import zlib
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from PIL.Image import Image
-from PIL.PngImagePlugin import PngImageFile, PngInfo
+from PIL.PngImagePlugin import PngInfo
 
 from krea_studio import __version__
 from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.library.containers import TEXT_CHUNKS, png_chunk_data, png_chunks, png_text
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.validation import shown
 
@@ -27,6 +27,7 @@ PNG_COMPRESSION_LEVEL = 1
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_RECIPE_CHARACTERS = 256 * 2**10
+MAX_RECIPE_BYTES = 4 * MAX_RECIPE_CHARACTERS  # the most that UTF-8 makes of them
 
 GENERATED_MEDIA_XMP = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
@@ -102,26 +103,42 @@ def _recipe_text(path: Path) -> str:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise InvalidRequest(f"{path} has {size:,} bytes — give a picture of at most {MAX_FILE_BYTES:,}")
-        # Opened as a PNG and nothing else, and only as far as its first pixels: no other decoder sees the file.
-        with path.open("rb") as file, PngImageFile(file) as picture:
-            text = picture.info.get(RECIPE_KEY)
+        with path.open("rb") as file:
+            text = _text_in(file)
     except (FileNotFoundError, NotADirectoryError):
         raise InvalidRequest(f"{path} does not exist — give a PNG that this studio made") from None
     except IsADirectoryError:
         raise InvalidRequest(f"{path} is a folder — give a PNG that this studio made") from None
     except OSError as error:
-        if error.errno is None:
-            raise InvalidRequest(f"{path} is damaged — use the original file") from None
         raise StorageError(f"{path} cannot be read ({error.strerror}) — check the file and its permissions") from None
-    except (SyntaxError, ValueError, zlib.error):
+    except ValueError:
         raise InvalidRequest(f"{path} is not a PNG, or a damaged one — give a PNG that this studio made") from None
-    if not isinstance(text, str):
+    if text is None:
         raise InvalidRequest(f"{path} holds no recipe — give a PNG that this studio made, unchanged by other tools")
     if len(text) > MAX_RECIPE_CHARACTERS:
         raise InvalidRequest(
             f"{path} holds a recipe of {len(text):,} characters — this studio reads at most {MAX_RECIPE_CHARACTERS:,}"
         )
     return text
+
+
+def _text_in(file: BinaryIO) -> str | None:
+    """The recipe's text in a PNG, wherever other tools moved it; None where there is none.
+
+    Other chunks are stepped over, whatever they hold. Raises ValueError for a file that is no PNG, or a damaged one.
+    """
+    key, last = RECIPE_KEY.encode() + b"\0", b""
+    for kind, place, length in png_chunks(file):
+        last = kind
+        if kind not in TEXT_CHUNKS or file.read(len(key)) != key:
+            continue
+        data = png_chunk_data(file, kind, place, length)
+        if data is None:
+            raise ValueError("a recipe with a wrong check sum")
+        return png_text(kind, data, MAX_RECIPE_BYTES)[1]
+    if last != b"IEND":
+        raise ValueError("a PNG without its end")
+    return None
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -3,7 +3,8 @@
 A zip may come from a stranger. It is read in memory and nothing in it is ever unpacked to a path; its directory is
 bounded before it is parsed, what is decompressed is counted while it is read, whatever the headers say, and pixels are
 counted before they are decoded. It holds one `moodboard.json` and exactly the pictures that it names, as
-`images/<id>.png`; anything else is refused.
+`images/<id>.png`, all of them in a folder where a Mac or Windows packed it again. What these put beside them is passed
+over, and anything else is refused.
 """
 
 import io
@@ -11,7 +12,7 @@ import logging
 import re
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from krea_studio.direction.moodboards import MAX_IMAGES, Moodboard
 from krea_studio.errors import InvalidRequest
+from krea_studio.files import is_clutter
 from krea_studio.library.loader import MAX_FILE_BYTES, load_picture_bytes, picture_size
 from krea_studio.library.names import plain_name
 from krea_studio.library.references import WORKING_PIXELS, Reference
@@ -93,10 +95,12 @@ class _Archive:
         with self._damage_told():
             self._zip = zipfile.ZipFile(io.BytesIO(content))
         self._members: dict[str, zipfile.ZipInfo] = {}
-        for member in self._zip.infolist():
-            # A folder's own entry is added by tools that pack a folder.
-            if member.orig_filename != IMAGE_FOLDER:
-                self._admit(member)
+        members = [(member.orig_filename.replace("\\", "/"), member) for member in self._zip.infolist()]
+        # A folder's own entry is added by tools that pack a folder.
+        members = [each for each in members if not is_clutter(each[0]) and (each[0][-1:] != "/" or each[1].file_size)]
+        around = _folder_around([path for path, _ in members])
+        for path, member in members:
+            self._admit(path.removeprefix(around), member)
 
     def _check_directory_size(self, content: bytes) -> None:
         """See to it that zipfile, which reads the whole directory before anyone can count, finds a small one.
@@ -110,10 +114,10 @@ class _Archive:
         if int.from_bytes(end[12:16], "little") > MAX_DIRECTORY_BYTES:
             raise InvalidRequest(f"{shown(self._name)} holds too many files — give a zip that this studio exported")
 
-    def _admit(self, member: zipfile.ZipInfo) -> None:
-        if not MEMBER.fullmatch(member.orig_filename) or stat.S_ISLNK(member.external_attr >> 16):
+    def _admit(self, path: str, member: zipfile.ZipInfo) -> None:
+        if not MEMBER.fullmatch(path) or stat.S_ISLNK(member.external_attr >> 16):
             self._refuse(f"holds {shown(member.orig_filename)}, which is no part of a moodboard")
-        if member.orig_filename in self._members:
+        if path in self._members:
             self._refuse(f"holds {shown(member.orig_filename)} twice")
         if member.flag_bits & 1:
             self._refuse("is encrypted")
@@ -122,7 +126,7 @@ class _Archive:
             self._refuse("is compressed by a method other than deflate")
         if len(self._members) > MAX_IMAGES:
             self._refuse(f"holds more than {MAX_IMAGES} pictures")
-        self._members[member.orig_filename] = member
+        self._members[path] = member
 
     def require(self, *members: str) -> None:
         """Raise InvalidRequest unless the zip holds these members and no other ones."""
@@ -171,6 +175,13 @@ def _board(data: Any) -> Moodboard:
         return Moodboard.model_validate(data)
     except ValidationError as error:
         raise refusal(error, Moodboard, lambda field: f"The moodboard's {field}", "a moodboard") from None
+
+
+def _folder_around(paths: Sequence[str]) -> str:
+    """The folder that the board and all else lies in, with a slash behind it; empty where there is none."""
+    folder = next((path.removesuffix(BOARD_MEMBER) for path in paths if path.endswith(f"/{BOARD_MEMBER}")), "")
+    plain = ":" not in folder and {"", ".", ".."}.isdisjoint(folder.split("/")[:-1])
+    return folder if plain and all(path.startswith(folder) for path in paths) else ""
 
 
 def _member(name: str) -> zipfile.ZipInfo:

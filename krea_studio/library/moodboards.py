@@ -17,8 +17,16 @@ from pathlib import Path
 
 from krea_studio.direction.moodboards import MAX_IMAGES, Analysis, Moodboard, renewed
 from krea_studio.errors import InvalidRequest, StorageError, StudioError
-from krea_studio.files import TEMPORARY_SUFFIX, one_change, read_error, read_given, write_error, write_whole
-from krea_studio.library.loader import load_picture
+from krea_studio.files import (
+    TEMPORARY_SUFFIX,
+    one_change,
+    read_error,
+    read_given,
+    without_clutter,
+    write_error,
+    write_whole,
+)
+from krea_studio.library.loader import Tell, logged
 from krea_studio.library.moodboard_files import (
     MAX_ARCHIVE_BYTES,
     archive_bytes,
@@ -99,14 +107,15 @@ class Moodboards:
             except FileNotFoundError:
                 raise self._missing(name) from None
 
-    def add(self, name: str, paths: Iterable[Path | str]) -> Moodboard:
+    def add(self, name: str, paths: Iterable[Path | str], tell: Tell = logged) -> Moodboard:
         """Add the pictures in these files, in their order, all or none; those that the board has are not repeated.
 
+        What systems put beside pictures is passed over; `tell` hears what else of them is not used.
         Raises what `load_picture` raises, and InvalidRequest where the board would have more than MAX_IMAGES.
         """
-        paths = list(paths)
+        paths = without_clutter(paths)
         _check_count(self.get(name), len(paths))
-        references = [Reference.of(load_picture(path)) for path in paths]
+        references = [Reference.read(path, tell) for path in paths]
         return self._extend(name, [reference.id for reference in references], references)
 
     def add_references(self, name: str, ids: Iterable[str]) -> Moodboard:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.files import write_error, write_whole
-from krea_studio.library.loader import check_size, load_picture, load_picture_bytes, plain_rgb
+from krea_studio.library.loader import Tell, check_size, load_picture, load_picture_bytes, logged, plain_rgb
 from krea_studio.validation import shown
 
 WORKING_PIXELS = 512 * 512
@@ -38,6 +38,21 @@ class Reference:
     content: bytes
 
     @classmethod
+    def read(cls, path: Path | str, tell: Tell = logged) -> Self:
+        """The reference that the picture in a file becomes; `tell` hears what of it is not used.
+
+        Raises what `load_picture` raises.
+        """
+        image = load_picture(path, tell)
+        width, height = image.size
+        if max(image.size) > WIDEST * min(image.size):
+            tell(
+                f"Of {shown(Path(path).name)}, {width:,} × {height:,} pixels, the middle is used, as it is longer than "
+                f"{WIDEST}:1 — crop it yourself to be steered by another part"
+            )
+        return cls.of(image)
+
+    @classmethod
     def of(cls, image: Image.Image) -> Self:
         """The reference that an RGB picture becomes."""
         image = working_picture(image)
@@ -52,12 +67,12 @@ class References:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def add(self, path: Path | str) -> str:
-        """Keep the picture in a PNG, JPEG or WebP file and return its id; one that is kept already stays as it is.
+    def add(self, path: Path | str, tell: Tell = logged) -> str:
+        """Keep the picture in a file and return its id; one that is kept already stays as it is.
 
         Raises what `load_picture` raises, and StorageError where it cannot be written.
         """
-        return self.keep(Reference.of(load_picture(path)))
+        return self.keep(Reference.read(path, tell))
 
     def add_picture(self, image: Image.Image) -> str:
         """`add` for a picture of any mode. Raises InvalidRequest for one that is too large or too small."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.errors import InvalidRequest
 from krea_studio.files import TEMPORARY_FILE, TEMPORARY_FOLDER, TEMPORARY_SUFFIX, write_error, write_whole
 from krea_studio.library.metadata import png_bytes, read_recipe
 from krea_studio.library.moodboards import Moodboards
@@ -179,7 +179,8 @@ class Library:
                 with Image.open(path, formats=("PNG",)) as image:
                     write_whole(thumbnail, _thumbnail_bytes(image.convert("RGB")))
             created_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        except (OSError, ValueError, SyntaxError, InvalidRequest, StorageError, Image.DecompressionBombError) as error:
+        except Exception as error:
+            # The folder is a person's, and whatever lies in it must not keep the studio from starting.
             logger.warning("A picture without a record is left out: %s", error)
             return None
         return Record(recipe, path, LOCAL.id, 0.0, created_at)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from krea_studio.files import one_change, read_error, write_whole
+from krea_studio.files import is_clutter, one_change, read_error, write_whole
 
 RECORD_FILE = "folder.json"
 
@@ -64,7 +64,7 @@ class StyleFolder:
         try:
             paths = sorted(self._folder.absolute().glob("*.safetensors"))
             for path in paths:
-                if path.is_file():
+                if path.is_file() and not is_clutter(path.name):
                     stat = path.stat()
                     yield path, f"{stat.st_size} {stat.st_mtime_ns}"
         except FileNotFoundError:

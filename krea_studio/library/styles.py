@@ -21,7 +21,7 @@ from PIL import Image
 from krea_studio.direction.styles import OFFICIAL, StyleCard, StyleFacts
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import TEMPORARY_SUFFIX, one_change, read_error, write_error, write_whole
-from krea_studio.library.loader import load_picture
+from krea_studio.library.loader import Tell, load_picture, logged
 from krea_studio.library.names import folded, free_name, missing
 from krea_studio.library.style_files import (
     card_bytes,
@@ -212,12 +212,12 @@ class Styles:
         with self._changing():
             return self._write(changed_card(self.get(name), **changes))
 
-    def set_cover(self, name: str, picture: Path | str | None) -> StyleCard:
-        """Show a style by the picture in a PNG, JPEG or WebP file; None takes its own cover away.
+    def set_cover(self, name: str, picture: Path | str | None, tell: Tell = logged) -> StyleCard:
+        """Show a style by the picture in a file; None takes its own cover away; `tell` hears what is not used.
 
         Raises what `load_picture` raises; then the old cover stays.
         """
-        content = None if picture is None else _cover_bytes(load_picture(picture))
+        content = None if picture is None else _cover_bytes(load_picture(picture, tell))
         with self._changing():
             card = self.get(name)
             file = self._file(card.identity, ".png")

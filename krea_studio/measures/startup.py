@@ -30,7 +30,17 @@ HERE = Path(__file__).resolve().parents[2]
 COMMAND = "python -m krea_studio measure startup"
 PICTURE = {"prompt": "a fox", "resolution": "512", "seed": 1}
 COLD = ["generate", PICTURE["prompt"], "--resolution", PICTURE["resolution"], "--seed", str(PICTURE["seed"])]
-HELPS = ("generate", "inspect", "moodboard", "styles", "inspect-style", "serve", "train-slider", "train-style")
+HELPS = (
+    "generate",
+    "inspect",
+    "moodboard",
+    "styles",
+    "inspect-style",
+    "serve",
+    "document",
+    "train-slider",
+    "train-style",
+)
 MEASURES = ("measure speed", "measure sliders", "measure styles")
 MEGABYTE = 2**20
 PAGE_SECONDS = 300

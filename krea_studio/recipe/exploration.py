@@ -9,15 +9,25 @@ import random
 from collections.abc import Mapping
 from itertools import combinations
 from math import dist
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from krea_studio.recipe.request import SEED_LIMIT, SLIDER_LIMIT, SLIDERS, Frozen
+from krea_studio.recipe.request import FULL_SPREAD, SEED_LIMIT, SLIDER_LIMIT, SLIDERS, Frozen
 
 BLOCK = 4
 _TRIES = 16
 
 Point = tuple[float, ...]
+
+
+def _of_every_slider(values: Mapping[str, int]) -> Mapping[str, int]:
+    if values.keys() != set(SLIDERS):
+        raise ValueError(f"give a value for each of {', '.join(SLIDERS)}")
+    return values
+
+
+SliderValue = Annotated[int, Field(ge=-SLIDER_LIMIT, le=SLIDER_LIMIT, strict=True)]
 
 
 class Exploration(Frozen):
@@ -27,10 +37,10 @@ class Exploration(Frozen):
     """
 
     seed: int = Field(ge=0, le=SEED_LIMIT - 1, strict=True)
-    number: int = Field(ge=0, strict=True)
-    spread: int = Field(ge=1, strict=True)
-    locked: tuple[str, ...] = Field(max_length=len(SLIDERS))
-    around: Mapping[str, int]
+    number: int = Field(ge=0, le=SEED_LIMIT - 1, strict=True)
+    spread: int = Field(ge=1, le=FULL_SPREAD, strict=True)
+    locked: tuple[Literal["intensity", "complexity", "movement"], ...] = Field(max_length=len(SLIDERS))
+    around: Annotated[Mapping[str, SliderValue], AfterValidator(_of_every_slider)]
 
     def values(self) -> dict[str, int]:
         """The slider values of this picture, each a whole number from −100 to 100."""

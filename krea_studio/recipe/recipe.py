@@ -7,9 +7,9 @@ UPGRADES bring an old schema to the present one, step by step. What a recipe say
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.aspect_ratios import size_of
@@ -106,6 +106,15 @@ class Shot(Wishes):
         return {slider: getattr(self, slider) for slider in SLIDERS}
 
 
+def _of_sliders(mechanisms: Mapping[str, str]) -> Mapping[str, str]:
+    if not mechanisms.keys() <= set(SLIDERS):
+        raise ValueError(f"name only {', '.join(SLIDERS)}")
+    return mechanisms
+
+
+Mechanism = Annotated[str, Field(max_length=200, strict=True)]
+
+
 class Recipe(Shot):
     """How a picture was drawn: all that is needed to draw it again, and by what its controls worked.
 
@@ -122,9 +131,11 @@ class Recipe(Shot):
         description="give 8 to 64 hexadecimal digits in lower case",
     )
     """The identity of the weights that drew it, by their content; None where that is not known."""
-    slider_mechanisms: Mapping[str, str] = Field(default_factory=dict, title="Slider mechanisms")
+    slider_mechanisms: Annotated[Mapping[str, Mechanism], AfterValidator(_of_sliders)] = Field(
+        default_factory=dict, title="Slider mechanisms"
+    )
     """By what each slider that was not at 0 worked, with the identity of its data."""
-    reference_mechanism: str | None = Field(default=None, strict=True, title="Reference mechanism")
+    reference_mechanism: Mechanism | None = Field(default=None, title="Reference mechanism")
     """By what references and moodboard worked; None where there were none."""
 
     @classmethod

@@ -1,7 +1,8 @@
 """A folder of pictures with captions: what a style is trained on.
 
-Each picture has its caption in a text file of the same name: `fox.png`, `fox.txt`. Everything is looked at before a
-model is loaded, so that a missing caption is told at once. Pictures are cut to the nearest of the studio's aspect
+Each picture has its caption in a text file of the same name: `fox.png`, `fox.txt`. They may lie in a folder within the
+folder, as a zip unpacks, among what Macs and Windows put beside them. Everything is looked at before a model is loaded,
+so that a missing caption is told at once. Pictures are cut to the nearest of the studio's aspect
 ratios, as little as possible. Knows nothing of models; latents are `style`'s part.
 """
 
@@ -16,11 +17,13 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.library.loader import load_picture
+from krea_studio.files import is_clutter
+from krea_studio.library.formats import ENDINGS
+from krea_studio.library.loader import Tell, load_picture, logged
+from krea_studio.library.names import folded
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS
 from krea_studio.validation import shown
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 CAPTION_CHARACTERS = 2000
 
 
@@ -34,30 +37,47 @@ class Captioned:
     digest: str
 
 
-def read_folder(folder: Path) -> list[Captioned]:
-    """Every picture of the folder, by name. Raises InvalidRequest naming the first file that is not as it should be."""
+def read_folder(folder: Path, tell: Tell = logged) -> list[Captioned]:
+    """Every picture of the folder, by name; `tell` hears what of them is not used.
+
+    Raises InvalidRequest naming the first file that is not as it should be.
+    """
     if not folder.is_dir():
         raise InvalidRequest(f"{shown(str(folder))} is not a folder — give one with pictures and their captions")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = _files(folder)
+    paths = [path for path in files if path.suffix.lower() in ENDINGS]
     if not paths:
         raise InvalidRequest(
-            f"{shown(str(folder))} has no pictures ({', '.join(SUFFIXES)}) — put the pictures of the style there, "
+            f"{shown(str(folder))} has no pictures ({', '.join(ENDINGS)}) — put the pictures of the style there, "
             "each with its caption in a .txt file of the same name"
         )
-    captions: dict[Path, Path] = {}
+    captioned: dict[str, Path] = {}
     for path in paths:
-        other = captions.setdefault(path.with_suffix(".txt"), path)
+        other = captioned.setdefault(_caption_name(path), path)
         if other is not path:
             raise InvalidRequest(f"{other.name} and {path.name} would share one caption — rename one of them")
-    texts = [_caption(path) for path in paths]
+    captions = {folded(path.name): path for path in files}
+    texts = [_caption(captions.get(_caption_name(path), path.with_suffix(".txt")), path) for path in paths]
     return [
-        Captioned(path, load_picture(path).size, text, hashlib.sha256(path.read_bytes()).hexdigest())
+        Captioned(path, load_picture(path, tell).size, text, hashlib.sha256(path.read_bytes()).hexdigest())
         for path, text in zip(paths, texts, strict=True)
     ]
 
 
-def _caption(picture: Path) -> str:
-    path = picture.with_suffix(".txt")
+def _files(folder: Path) -> list[Path]:
+    """What a person put into the folder, by name; where that is one folder alone, what they put into that."""
+    entries = sorted(path for path in folder.iterdir() if not is_clutter(path.name))
+    if len(entries) == 1 and entries[0].is_dir():
+        return _files(entries[0])
+    return [path for path in entries if path.is_file()]
+
+
+def _caption_name(picture: Path) -> str:
+    """The name of its caption, in which case and the way of writing accents make no difference between systems."""
+    return folded(f"{picture.stem}.txt")
+
+
+def _caption(path: Path, picture: Path) -> str:
     try:
         text = " ".join(path.read_text("utf-8-sig").split())
     except FileNotFoundError:

@@ -321,7 +321,7 @@ def main(argv: Sequence[str]) -> int:
     task = _task(chosen, checkpoint)
     if checkpoint.adapters_of:
         _refuse_distilled(checkpoint, chosen.even_distilled)
-    pictures = read_folder(chosen.folder)
+    pictures = read_folder(chosen.folder, print)
     settings = load_settings()
     out = chosen.out or settings.styles / f"{_file_name(task.name)}.safetensors"
     _require_own(out, task.name)

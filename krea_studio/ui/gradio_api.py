@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from krea_studio.errors import InvalidRequest, StudioError, Unavailable
+from krea_studio.library.formats import KINDS
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.recipe.request import GenerationRequest, default, help_text, parse_request
@@ -55,14 +56,14 @@ def reference_function(services: Services) -> Callable[[str], str]:
         """Keep a picture, and return the id by which `style_references` of `/generate` name it.
 
         Parameters:
-            image: a PNG, JPEG or WebP file.
+            image: a PNG, JPEG, WebP, AVIF or HEIC file.
 
         Returns:
             The picture's id, the same for the same picture.
         """
         with _told():
             if image is None:
-                raise InvalidRequest("No picture was given — upload a PNG, JPEG or WebP file")
+                raise InvalidRequest(f"No picture was given — upload a {KINDS} file")
             return services.library.references.add(image)
 
     return add_reference

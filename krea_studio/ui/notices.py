@@ -5,7 +5,7 @@ defect of the studio, logged and said to be one.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -27,6 +27,11 @@ def visible(on: bool) -> Any:
 def note(message: str, part: str = "notice") -> Update:
     """A calm line in the place of notices; none for an empty message."""
     return {part: shown(fragments.notice(message, "quiet")) if message else gr.update(**HIDDEN)}
+
+
+def remarks(told: Sequence[str], part: str = "notice") -> Update:
+    """What to know of a thing that was done, in the place of notices; that stays as it is where there is nothing."""
+    return note(" ".join(f"{each}." for each in told), part) if told else {}
 
 
 def problem(message: str, part: str = "notice") -> Update:

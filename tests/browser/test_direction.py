@@ -112,7 +112,7 @@ def test_what_is_no_picture_is_one_message(visit: Visit, looks: list[Path], tmp_
     text.write_text("no picture")
     page = visit()
     drop(page, "#reference-file", text)
-    expect(page.get_by_role("alert")).to_contain_text("is not a PNG, JPEG or WebP picture")
+    expect(page.get_by_role("alert")).to_contain_text("is not a PNG, JPEG, WebP, AVIF or HEIC picture")
     page.locator("#reference-file input[type=file]").set_input_files(looks)
     expect(page.get_by_role("alert")).to_contain_text("give at most 4")
     page.locator("#reference-file input[type=file]").set_input_files(looks[:4])

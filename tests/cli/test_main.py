@@ -289,7 +289,7 @@ class TestReferences:
             ("--reference LOOK:3", "--reference, number 1, strength is 3.0 — give a number from -2 to 2"),
             ("--reference LOOK " * 5, "--reference has 5 entries — give a list of at most 4"),
             ("--reference nowhere.png", "nowhere.png"),
-            ("--reference TEXT", "is not a PNG, JPEG or WebP picture"),
+            ("--reference TEXT", "is not a PNG, JPEG, WebP, AVIF or HEIC picture"),
             ("--moodboard Dusk", "Dusk"),
             ("--moodboard Dusk:2", "--moodboard, strength is 2.0 — give a number from -0.5 to 1.5"),
         ],

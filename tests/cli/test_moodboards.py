@@ -114,6 +114,14 @@ def test_json_has_all_of_a_board(capsys: pytest.CaptureFixture[str]) -> None:
         assert image.getpixel((5, 5)) == COLOURS["blue"]
 
 
+def test_what_of_a_picture_is_not_used_is_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (900, 100), "teal").save("view.png")
+    Image.new("RGB", (64, 64), "navy").save("odd.png", icc_profile=b"private")
+    code, out, notes = run(capsys, "create Views view.png odd.png")
+    assert (code, out) == (0, "Views  2 pictures, not analyzed\n")
+    assert [note[:6] for note in notes] == ["note: "] * 2 and "'view.png'" in notes[0] and "'odd.png'" in notes[1]
+
+
 def test_one_picture_is_enough_for_an_analysis(capsys: pytest.CaptureFixture[str]) -> None:
     done(capsys, "create Foxes red.png")
     assert "    1  100%, on: picture 1\n" in done(capsys, "analyze Foxes")
@@ -190,9 +198,9 @@ BAD = {
     "create Foxes red.png": "There is a moodboard 'Foxes' already — use another name",
     "rename Foxes empty": "There is a moodboard 'empty' already — use another name",
     "create ' '": "The moodboard's name is empty — give a text of 1 to 200 characters",
-    "create Owls red.png text.png": "'text.png' is not a PNG, JPEG or WebP picture — save it as one of these",
-    "create Owls missing.png": "'missing.png' does not exist — give a PNG, JPEG or WebP picture",
-    "add Foxes blue.png text.png": "'text.png' is not a PNG, JPEG or WebP picture — save it as one of these",
+    "create Owls red.png text.png": "'text.png' is not a PNG, JPEG, WebP, AVIF or HEIC picture — save it as one",
+    "create Owls missing.png": "'missing.png' does not exist — give a PNG, JPEG, WebP, AVIF or HEIC picture",
+    "add Foxes blue.png text.png": "'text.png' is not a PNG, JPEG, WebP, AVIF or HEIC picture — save it as one",
     "add Foxes": "the following arguments are required: PICTURE — usage: python -m krea_studio moodboard add",
     "analyze Empty": "Moodboard 'Empty' has no pictures — add some",
     "remove Empty 1": "Moodboard 'Empty' has no pictures — there is nothing to remove",

@@ -146,7 +146,7 @@ BAD = {
     "rename woodcut ''": "The style's name is empty",
     "edit woodcut": "There is nothing to edit — give --trigger or --prompt",
     "edit woodcut --prompt " + "x" * 2001: "The style's suggested prompt has 2,001 characters — give a text of 0 to",
-    "cover woodcut fox.safetensors": "'fox.safetensors' is not a PNG, JPEG or WebP picture",
+    "cover woodcut fox.safetensors": "'fox.safetensors' is not a PNG, JPEG, WebP, AVIF or HEIC picture",
     "cover woodcut none.png": "'none.png' does not exist",
     "favourite": "the following arguments are required: NAME",
     "--search": "expected one argument",

@@ -7,19 +7,23 @@ import struct
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.library.colour import Space
+from krea_studio.library.containers import MAX_PROFILE_BYTES
+from krea_studio.library.formats import MAX_JPEG_SCANS, WANTED
 from krea_studio.library.loader import (
     DECODED_AT_ONCE,
     MAX_FILE_BYTES,
-    MAX_JPEG_SCANS,
     load_picture,
     load_picture_bytes,
     plain_rgb,
@@ -33,6 +37,8 @@ def noise(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image:
 
 def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
     file = io.BytesIO()
+    if format == "HEIF":
+        pillow_heif.register_heif_opener()
     image.save(file, format=format, **options)
     return file.getvalue()
 
@@ -70,14 +76,15 @@ def test_jpeg_pixels_are_pillows_own() -> None:
         assert load_picture_bytes(content, "a.jpg").tobytes() == image.tobytes()
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF", "HEIF"])
 def test_metadata_is_left_behind(format: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "private"
     texts = PngInfo()
     texts.add_itxt("comment", "private")
-    options = {"PNG": {"pnginfo": texts, "dpi": (72, 72)}, "JPEG": {"comment": b"private"}, "WEBP": {"xmp": b"private"}}
-    content = encoded(noise(), format, exif=exif, icc_profile=b"private", **options[format])
+    options = {"PNG": {"pnginfo": texts, "dpi": (72, 72)}, "JPEG": {"comment": b"private"}}
+    more = options.get(format, {"xmp": b"private"})
+    content = encoded(noise(), format, exif=exif.tobytes(), icc_profile=b"private", **more)
     assert b"private" in content
     loaded = load_picture_bytes(content, "a")
     assert loaded.info == {} and not loaded.getexif()
@@ -85,11 +92,11 @@ def test_metadata_is_left_behind(format: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF", "HEIF"])
 def test_pictures_are_upright(format: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    content = encoded(noise(), format, exif=exif)
+    content = encoded(noise(), format, exif=exif.tobytes())
     with Image.open(io.BytesIO(content)) as image:
         upright = ImageOps.exif_transpose(image)
         loaded = load_picture_bytes(content, "a")
@@ -173,13 +180,14 @@ def test_a_phones_jpeg_of_several_pictures_is_its_first() -> None:
         assert load_picture_bytes(content, "a.jpg").tobytes() == image.tobytes()
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "AVIF"])
 def test_animations_are_refused(format: str) -> None:
     content = encoded(
         noise(),
         format,
         save_all=True,
         append_images=[Image.new("RGB", (64, 48)), noise(48, 64).rotate(90, expand=True)],
+        **({} if format == "PNG" else {"duration": 100}),
     )
     assert "is animated (3 frames) — save one of its frames" in refused(content)
 
@@ -195,14 +203,14 @@ def test_one_frame_is_no_animation() -> None:
 
 @pytest.mark.parametrize("format", ["GIF", "BMP", "TIFF", "PPM", "ICO"])
 def test_other_formats_are_refused_whatever_they_are_called(format: str) -> None:
-    assert "is not a PNG, JPEG or WebP picture" in refused(encoded(noise(), format))
+    assert f"is not {WANTED}" in refused(encoded(noise(), format))
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF-3.0\n"]
 )
 def test_what_is_no_picture_is_refused(content: bytes) -> None:
-    assert "is not a PNG, JPEG or WebP picture" in refused(content)
+    assert f"is not {WANTED}" in refused(content)
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +224,13 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch: pytest
     jpeg = encoded(noise(), "JPEG")
     start = jpeg.index(b"\xff\xc0") + 5
     assert "has 65,535 × 65,535 pixels" in refused(jpeg[:start] + b"\xff" * 4 + jpeg[start + 4 :])
+
+    for format in ("AVIF", "HEIF"):
+        content = encoded(noise(), format)
+        start = content.index(b"ispe") + 8
+        # What is shown of it may be less: `clap` cuts this HEIC to 64 × 48.
+        huge = refused(content[:start] + struct.pack(">II", 8001, 8000) + content[start + 8 :])
+        assert "has 8,001 × 8,000 pixels — give at most 64,000,000" in huge
 
     webp = encoded(noise(), "WEBP", lossless=True)
     size = webp.index(b"VP8L") + 9
@@ -272,7 +287,7 @@ def test_bombs_in_metadata_do_not_go_off(kind: bytes, place: str) -> None:
         assert "is damaged" in refusal.message
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF", "HEIF"])
 def test_truncated_files_are_refused(format: str) -> None:
     content = encoded(noise(), format)
     for length in {2, 8, 12, 20, 33, 60, len(content) // 2}:
@@ -281,11 +296,11 @@ def test_truncated_files_are_refused(format: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "MPO", "APNG"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "MPO", "APNG", "AVIF", "HEIF"])
 def test_damage_is_a_picture_or_a_refusal_and_nothing_else(format: str) -> None:
     drawn = random.Random(7)
     more = {"save_all": True, "append_images": [noise()]} if format in ("MPO", "APNG") else {}
-    whole = encoded(noise(40, 40, "P" if format == "PNG" else "RGB"), format.removeprefix("A"), **more)
+    whole = encoded(noise(40, 40, "P" if format == "PNG" else "RGB"), {"APNG": "PNG"}.get(format, format), **more)
     for _ in range(150):
         content = bytearray(whole)
         for _ in range(drawn.randint(1, 8)):
@@ -325,7 +340,7 @@ def test_paths_that_hold_no_file_are_refused(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(InvalidRequest, match=words) as caught:
             load_picture(path)
-        assert "give a PNG, JPEG or WebP picture" in caught.value.message
+        assert f"give {WANTED}" in caught.value.message
         assert caught.value.message.isprintable()
     with pytest.raises(StorageError, match="cannot be read"):
         load_picture(tmp_path / "loop")
@@ -340,3 +355,271 @@ def test_large_files_are_refused_unread(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="'large.png' has more than 67,108,864 bytes — give a smaller file"):
         load_picture(path)
     assert "has more than" in refused(bytes(MAX_FILE_BYTES + 1))
+
+
+def segment(marker: int, data: bytes) -> bytes:
+    return bytes((0xFF, marker)) + struct.pack(">H", len(data) + 2) + data
+
+
+SCANS = b"\xff\xda" * (2 * MAX_JPEG_SCANS)
+FILM = b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + struct.pack(">I4s", 8 + len(SCANS), b"mdat") + SCANS
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda jpeg: jpeg + FILM,
+        lambda jpeg: jpeg[:2] + segment(0xE1, b"Exif\0\0MM\0*\0\0\0\x08\0\0" + SCANS) + jpeg[2:] + FILM,
+        lambda jpeg: jpeg[:2] + segment(0xEF, SCANS) * 3 + jpeg[2:],
+        lambda jpeg: jpeg[:2] + segment(0xFE, SCANS) + jpeg[2:],
+        lambda jpeg: jpeg + jpeg * 300,
+    ],
+    ids=["a film behind it", "film and maker's data", "bulk data", "a comment", "pictures behind it"],
+)
+def test_what_a_jpeg_carries_beside_its_picture_does_not_count(around: Callable[[bytes], bytes]) -> None:
+    jpeg = encoded(noise(), "JPEG", progressive=True)
+    assert load_picture_bytes(around(jpeg), "a.jpg").tobytes() == load_picture_bytes(jpeg, "b.jpg").tobytes()
+
+
+def test_a_film_behind_an_heic_does_not_count() -> None:
+    heic = encoded(noise(), "HEIF")
+    with_film = heic + struct.pack(">I4s", 8 + len(FILM), b"mpvd") + FILM
+    assert load_picture_bytes(with_film, "a.heic").tobytes() == load_picture_bytes(heic, "b.heic").tobytes()
+
+
+WORKFLOW = b"private" * 2**18
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"zTXt", b"workflow\0\0" + zlib.compress(WORKFLOW)),
+        chunk(b"iTXt", b"workflow\0\1\0\0\0" + zlib.compress(WORKFLOW)),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(WORKFLOW)),
+        chunk(b"tEXt", b"workflow\0" + WORKFLOW) * 20,
+        chunk(b"caBX", WORKFLOW),
+        chunk(b"tEXt", b"Comment\0hello").replace(b"hello", b"jello"),
+        chunk(b"iTXt", b"broken"),
+        chunk(b"tIME", b"never"),
+        chunk(b"gAMA", b"\0"),
+    ],
+    ids=["zTXt", "iTXt", "XMP", "texts", "signature", "check sum", "broken text", "time", "gamma"],
+)
+def test_chunks_that_are_not_wanted_keep_no_png_out(extra: bytes) -> None:
+    png, told = encoded(noise()), list[str]()
+    for cut in (33, len(png) - 12):
+        assert load_picture_bytes(png[:cut] + extra + png[cut:], "a.png", told.append).tobytes() == noise().tobytes()
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"),
+        chunk(b"iTXt", b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>'),
+    ],
+    ids=["EXIF", "XMP"],
+)
+def test_an_orientation_in_a_png_is_kept(extra: bytes) -> None:
+    png = encoded(noise())
+    turned = load_picture_bytes(png[:33] + extra + png[33:], "a.png")
+    assert turned.tobytes() == noise().transpose(Image.Transpose.ROTATE_270).tobytes()
+
+
+GREEN = (40, 160, 120)
+P3 = Space.coded(12, 13).profile()
+SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GREEN_IN_P3 = (80, 158, 123)
+"""The same colour, by CSS Color Module Level 4."""
+
+
+def of_mode(mode: str, colour: tuple[int, int, int]) -> Image.Image:
+    """One colour all over."""
+    if mode == "I;16":
+        return Image.new(mode, (64, 48), colour[0] << 8)
+    image = Image.new("RGB", (64, 48), colour)
+    return image.quantize(2).convert(mode) if mode in ("P", "PA") else image.convert(mode)
+
+
+def near(picture: Image.Image, colour: tuple[int, int, int], steps: int = 3) -> bool:
+    x, y = picture.width // 2, picture.height // 2
+    return max(abs(a - b) for a, b in zip(picture.getpixel((x, y)), colour, strict=True)) <= steps
+
+
+@pytest.mark.parametrize(
+    ("format", "options"),
+    [
+        ("PNG", {}),
+        ("JPEG", {"quality": 98}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"quality": 98}),
+        ("AVIF", {"quality": 98}),
+        ("HEIF", {"quality": 98}),
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_profile_is_heeded_in_every_format(format: str, options: dict[str, object], mode: str) -> None:
+    if (format, mode) == ("JPEG", "RGBA"):
+        mode = "RGB"
+    image, told = Image.new("RGB", (64, 48), GREEN_IN_P3).convert(mode), list[str]()
+    loaded = load_picture_bytes(encoded(image, format, icc_profile=P3, **options), "a", told.append)
+    assert near(loaded, GREEN, 4) and told == []
+
+
+def test_alpha_is_put_on_white_after_its_colours_were_converted() -> None:
+    image = Image.new("RGBA", (64, 48), (*GREEN_IN_P3, 128))
+    half = tuple(round(255 + (value - 255) * 128 / 255) for value in GREEN)
+    assert near(load_picture_bytes(encoded(image, icc_profile=P3), "a.png"), half)
+
+
+@pytest.mark.parametrize("mode", ["P", "PA", "LA", "L", "1", "I;16", "CMYK"])
+def test_a_profile_that_fits_is_heeded_in_every_mode(mode: str) -> None:
+    # Linear light: half of it is 188.
+    linear = Space.coded(1, 8).profile()
+    image, told = of_mode(mode, (128, 128, 128)), list[str]()
+    image.info["icc_profile"] = linear
+    loaded = plain_rgb(image, told.append)
+    if mode == "CMYK":
+        assert len(told) == 1 and near(loaded, (128, 128, 128))
+    elif mode == "1":
+        assert told == [] and {colour for _, colour in loaded.getcolors()} <= {(0, 0, 0), (255, 255, 255)}
+    else:
+        assert told == [] and near(loaded, (188, 188, 188))
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF", "HEIF"])
+@pytest.mark.parametrize("profile", [b"private", bytes(200), P3[:300]], ids=["text", "zeros", "cut"])
+def test_a_broken_profile_is_told_and_no_reason_to_refuse(format: str, profile: bytes) -> None:
+    plain, told = encoded(noise(), format), list[str]()
+    loaded = load_picture_bytes(encoded(noise(), format, icc_profile=profile), "holiday", told.append)
+    assert loaded.tobytes() == load_picture_bytes(plain, "a", told.append).tobytes()
+    assert len(told) == 1 and "'holiday'" in told[0] and " — " in told[0]
+
+
+def test_a_profile_that_is_a_bomb_is_told_and_does_not_go_off() -> None:
+    png, told = encoded(noise()), list[str]()
+    bomb = chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(MAX_PROFILE_BYTES + 1), 9))
+    assert load_picture_bytes(png[:33] + bomb + png[33:], "a.png", told.append).tobytes() == noise().tobytes()
+    assert len(told) == 1
+
+
+def icc_chunk(profile: bytes) -> bytes:
+    return chunk(b"iCCP", b"p\0\0" + zlib.compress(profile))
+
+
+SRGB_CHUNK = chunk(b"sRGB", b"\0")
+P3_CODED = chunk(b"cICP", bytes((12, 13, 0, 1)))
+P3_MEASURED = chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000))
+SRGB_MEASURED = chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))
+GAMMA = chunk(b"gAMA", struct.pack(">I", 45455))
+LINEAR = chunk(b"gAMA", struct.pack(">I", 100_000))
+AS_IT_IS = None
+
+
+@pytest.mark.parametrize(
+    ("chunks", "shown", "notes"),
+    [
+        ([P3_CODED], GREEN, 0),
+        ([icc_chunk(P3)], GREEN, 0),
+        ([P3_MEASURED], GREEN, 0),
+        ([SRGB_CHUNK], AS_IT_IS, 0),
+        ([GAMMA], AS_IT_IS, 0),
+        ([GAMMA, SRGB_MEASURED], AS_IT_IS, 0),
+        ([LINEAR], (152, 204, 183), 0),
+        ([LINEAR, SRGB_MEASURED], (152, 204, 183), 0),
+        # What comes first in the specification counts, in whichever order the file has it.
+        ([icc_chunk(SRGB_PROFILE), P3_CODED], GREEN, 0),
+        ([SRGB_CHUNK, icc_chunk(P3)], GREEN, 0),
+        ([P3_MEASURED, LINEAR, SRGB_CHUNK], AS_IT_IS, 0),
+        # What cannot be used gives way to what comes next.
+        ([chunk(b"cICP", bytes((3, 13, 0, 1))), icc_chunk(P3)], GREEN, 1),
+        ([chunk(b"cICP", bytes((12, 13, 1, 1))), P3_MEASURED], GREEN, 1),
+        ([chunk(b"cICP", b""), icc_chunk(b"private"), SRGB_CHUNK], AS_IT_IS, 2),
+        ([chunk(b"gAMA", bytes(4))], AS_IT_IS, 1),
+        ([chunk(b"cHRM", bytes(32))], AS_IT_IS, 1),
+    ],
+)  # fmt: skip
+def test_the_colours_of_a_png_are_what_counts_first(
+    chunks: list[bytes], shown: tuple[int, int, int] | None, notes: int
+) -> None:
+    png, told = encoded(Image.new("RGB", (64, 48), GREEN_IN_P3)), list[str]()
+    loaded = load_picture_bytes(png[:33] + b"".join(chunks) + png[33:], "a.png", told.append)
+    assert near(loaded, shown or GREEN_IN_P3, 0 if shown is None else 3) and len(told) == notes
+
+
+def test_a_camera_that_says_adobe_rgb_in_its_exif_is_believed() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.IFD.Exif] = {ExifTags.IFD.Interop: {ExifTags.Interop.InteropIndex: "R03"}}
+    image = Image.new("RGB", (64, 48), (96, 159, 121))
+    assert near(load_picture_bytes(encoded(image, "JPEG", quality=98, exif=exif), "_DSC0001.jpg"), GREEN, 6)
+    # A profile says more than the index.
+    with_profile = encoded(image, "JPEG", quality=98, exif=exif, icc_profile=SRGB_PROFILE)
+    assert near(load_picture_bytes(with_profile, "_DSC0002.jpg"), (96, 159, 121), 2)
+
+
+@pytest.mark.parametrize("format", ["AVIF", "HEIF"])
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "shown"),
+    [
+        (12, 13, GREEN),
+        (1, 13, GREEN_IN_P3),
+        (1, 1, GREEN_IN_P3),
+        (2, 2, GREEN_IN_P3),
+        (1, 8, (152, 204, 183)),
+    ],
+)
+def test_the_code_points_of_a_phones_picture_are_heeded(
+    format: str, primaries: int, transfer: int, shown: tuple[int, int, int]
+) -> None:
+    content, told = encoded(Image.new("RGB", (64, 48), GREEN_IN_P3), format, quality=98), list[str]()
+    start = content.index(b"nclx") + 4
+    content = content[:start] + struct.pack(">HH", primaries, transfer) + content[start + 4 :]
+    assert near(load_picture_bytes(content, "a", told.append), shown, 4) and told == []
+
+
+@pytest.mark.parametrize("format", ["AVIF", "HEIF"])
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P"])
+def test_a_phones_picture_of_any_mode_is_what_it_shows(format: str, mode: str) -> None:
+    image = of_mode(mode, GREEN)
+    if mode in ("LA", "RGBA"):
+        image.putalpha(0)
+    loaded = load_picture_bytes(encoded(image, format, quality=98), "a")
+    shown = (255, 255, 255) if mode in ("LA", "RGBA") else image.convert("RGB").getpixel((0, 0))
+    assert near(loaded, shown, 6)
+
+
+def test_a_picture_of_ten_bits_is_what_it_shows() -> None:
+    values = np.full((48, 64, 3), [value << 8 for value in GREEN], dtype=np.uint16)
+    file = io.BytesIO()
+    pillow_heif.encode("RGB;16", (64, 48), values.tobytes(), file, quality=98)
+    assert near(load_picture_bytes(file.getvalue(), "a.heic"), GREEN, 4)
+
+
+def test_an_heic_of_several_pictures_is_its_main_one() -> None:
+    images = [Image.new("RGB", (64, 48), colour) for colour in ("red", "lime", "blue")]
+    content = encoded(images[0], "HEIF", save_all=True, append_images=images[1:], primary_index=1, quality=98)
+    assert near(load_picture_bytes(content, "a.heic"), (0, 255, 0), 4)
+
+
+@pytest.mark.parametrize("brand", [b"hevc", b"msf1"])
+def test_an_heic_that_is_a_sequence_is_refused(brand: bytes) -> None:
+    heic = encoded(noise(), "HEIF")
+    sequence = struct.pack(">I", 20) + b"ftyp" + brand + bytes(4) + brand + heic[int.from_bytes(heic[:4], "big") :]
+    assert "is a sequence of pictures — save one of them" in refused(sequence, "a.heics")
+
+
+@pytest.mark.parametrize("format", ["AVIF", "HEIF"])
+def test_an_orientation_that_container_and_xmp_both_tell_is_heeded_once(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    image = noise()
+    for given in ({"exif": exif.tobytes(), "xmp": xmp}, {"exif": exif.tobytes()}):
+        assert load_picture_bytes(encoded(image, format, **given), "a").size == (48, 64)
+    assert load_picture_bytes(encoded(image, format), "a").size == (64, 48)
+
+
+def test_a_size_that_the_pixels_do_not_have_is_refused_before_they_are_decoded() -> None:
+    heic = encoded(Image.new("RGB", (1024, 1024)), "HEIF")
+    start = heic.index(b"ispe") + 8
+    assert "is damaged" in refused(heic[:start] + struct.pack(">II", 64, 64) + heic[start + 8 :], "a.heic")

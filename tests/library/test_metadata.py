@@ -138,14 +138,62 @@ def test_files_that_hold_no_recipe_are_told(tmp_path: Path) -> None:
 
 
 def test_a_compressed_bomb_of_text_is_refused() -> None:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     bomb = b"krea_studio\0\1\0\0\0" + zlib.compress(bytes(64 * 2**20))
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     path = Path("bomb.png")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"iTXt", bomb) + chunk(b"IDAT", b""))
     with pytest.raises(InvalidRequest):
+        read_recipe(path)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+LARGE = b"private" * 2**18
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        chunk(b"zTXt", b"workflow\0\0" + zlib.compress(LARGE)),
+        chunk(b"iTXt", b"workflow\0\1\0\0\0" + zlib.compress(LARGE)),
+        chunk(b"iCCP", b"printer\0\0" + zlib.compress(LARGE)),
+        chunk(b"tEXt", b"workflow\0" + LARGE) * 3,
+        chunk(b"tEXt", b"Comment\0hello").replace(b"hello", b"jello"),
+        chunk(b"tEXt", b"krea_studio_notes\0hello"),
+        chunk(b"caBX", LARGE),
+    ],
+    ids=["zTXt", "iTXt", "profile", "texts", "check sum", "another key", "signature"],
+)
+@pytest.mark.parametrize("moved", [False, True], ids=["before the pixels", "behind them"])
+def test_a_recipe_is_found_beside_what_other_tools_add(tmp_path: Path, beside: bytes, moved: bool) -> None:
+    recipe, path = recipe_of(), tmp_path / "picture.png"
+    content = png_bytes(Image.new("RGB", (8, 8)), recipe)
+    start = content.index(b"krea_studio\0") - 8
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    mine, rest = content[start:end], content[:start] + content[end:]
+    path.write_bytes(rest[:-12] + beside + mine + rest[-12:] if moved else rest[:33] + beside + mine + rest[33:])
+    assert read_recipe(path) == recipe
+
+
+def test_a_recipe_that_other_tools_packed_is_read(tmp_path: Path) -> None:
+    recipe, path = recipe_of(prompt="a café"), tmp_path / "picture.png"
+    text = json.dumps(recipe.as_json(), ensure_ascii=False)
+    plain = png(tmp_path / "plain.png").read_bytes()
+    for packed in (
+        chunk(b"iTXt", b"krea_studio\0\1\0\0\0" + zlib.compress(text.encode())),
+        chunk(b"zTXt", b"krea_studio\0\0" + zlib.compress(text.encode("latin-1"))),
+        chunk(b"tEXt", b"krea_studio\0" + json.dumps(recipe.as_json()).encode()),
+    ):
+        path.write_bytes(plain[:33] + packed + plain[33:])
+        assert read_recipe(path) == recipe
+
+
+def test_a_recipe_with_a_wrong_check_sum_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(png_bytes(Image.new("RGB", (8, 8)), recipe_of()).replace(b"a fox", b"a box"))
+    with pytest.raises(InvalidRequest, match="a damaged one — give a PNG that this studio made"):
         read_recipe(path)
 
 

@@ -470,6 +470,72 @@ def test_a_zip_that_was_packed_by_hand_is_taken(boards: Moodboards, tmp_path: Pa
     assert board.analysis.clusters[0].representative == true
 
 
+DOUBLE = bytes.fromhex("0005160700020000") + b"Mac OS X        "
+Members = list[tuple[str | zipfile.ZipInfo, bytes]]
+
+
+def doubled(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    return f"__MACOSX/{folder}/._{name}"
+
+
+@pytest.mark.parametrize(
+    "repacked",
+    [
+        lambda members: [(f"Foxes/{path}", content) for path, content in members],
+        lambda members: [*((f"a b/c/{path}", content) for path, content in members)],
+        lambda members: [("Foxes/", b""), ("Foxes/images/", b""), *((f"Foxes/{p}", c) for p, c in members)],
+        lambda members: [*members, *((doubled(path), DOUBLE) for path, _ in members)],
+        lambda members: [(f"F/{p}", c) for p, c in members] + [(doubled(f"F/{p}"), DOUBLE) for p, _ in members],
+        lambda members: [*members, (".DS_Store", b"x"), ("images/.DS_Store", b"x"), ("images/._a.png", DOUBLE)],
+        lambda members: [*members, ("images/Thumbs.db", b"x"), ("desktop.ini", b"x"), ("DESKTOP.INI", b"x")],
+        lambda members: [(path.replace("/", "\\"), content) for path, content in members],
+        lambda members: [(f"Foxes\\{path}".replace("/", "\\"), content) for path, content in reversed(members)],
+    ],
+    ids=[
+        "in its folder",
+        "in two folders",
+        "with entries of folders",
+        "with doubles",
+        "by the Finder",
+        "with settings",
+        "with thumbnails",
+        "with backslashes",
+        "by Windows in its folder",
+    ],
+)
+def test_a_zip_that_a_system_packed_again_is_the_same_board(
+    boards: Moodboards, tmp_path: Path, repacked: Callable[[Members], Members]
+) -> None:
+    board = filled(boards, tmp_path)
+    boards.export("Foxes", tmp_path / "foxes.zip")
+    with zipfile.ZipFile(tmp_path / "foxes.zip") as archive:
+        members = [(name, archive.read(name)) for name in archive.namelist()]
+    (tmp_path / "again.zip").write_bytes(zipped(repacked(members), zipfile.ZIP_DEFLATED))
+    other = Moodboards(tmp_path / "other" / "moodboards", References(tmp_path / "other" / "references"))
+    assert other.import_(tmp_path / "again.zip") == board
+
+
+def test_a_board_takes_pictures_from_among_what_systems_put_beside_them(boards: Moodboards, tmp_path: Path) -> None:
+    boards.create("Foxes")
+    told: list[str] = []
+    plain(0).save(tmp_path / "fox.png")
+    for name in ("._fox.png", ".DS_Store", "Thumbs.db"):
+        (tmp_path / name).write_bytes(DOUBLE)
+    assert boards.add("Foxes", sorted(tmp_path.glob("*.*")), told.append).images == (id_of(0),) and told == []
+    with pytest.raises(InvalidRequest, match="'._fox.png' is not a PNG"):
+        boards.add("Foxes", [tmp_path / "._fox.png"])
+
+
+def test_a_board_tells_what_of_its_pictures_it_does_not_use(boards: Moodboards, tmp_path: Path) -> None:
+    boards.create("Foxes")
+    told: list[str] = []
+    noise(900, 100).save(tmp_path / "wide.png")
+    noise(90, 80).save(tmp_path / "odd.png", icc_profile=b"private")
+    boards.add("Foxes", [tmp_path / "wide.png", tmp_path / "odd.png"], told.append)
+    assert [words in line for words, line in zip(("'wide.png'", "'odd.png'"), told, strict=True)] == [True, True]
+
+
 def link(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name)
     info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
@@ -530,6 +596,16 @@ def hostile_archives() -> dict[str, tuple[bytes, str]]:
         "climbing in images": (with_member("images/../../climbed.png"), no_part),
         "absolute": (with_member("/tmp/climbed.png"), no_part),
         "backslashes": (with_member("..\\climbed.png"), no_part),
+        "all of it climbing": (zipped([("../moodboard.json", board_json())]), no_part),
+        "all of it climbing within": (zipped([("a/../../moodboard.json", board_json())]), no_part),
+        "all of it absolute": (zipped([("/tmp/moodboard.json", board_json())]), no_part),
+        "all of it on a drive": (zipped([("C:\\moodboard.json", board_json())]), no_part),
+        "two boards": (zipped([("a/moodboard.json", board_json()), ("b/moodboard.json", board_json())]), no_part),
+        "backslashes twice": (
+            zipped([("moodboard.json", board_json(id_of(0))), member(0), (f"images\\{id_of(0)}.png", b"")]),
+            "twice",
+        ),
+        "a double alone": (zipped([(doubled("moodboard.json"), board_json())]), "lacks moodboard.json"),
         "a drive": (with_member("C:/climbed.png"), no_part),
         "unknown": (with_member("notes.txt"), no_part),
         "a zip in it": (with_member("more.zip"), no_part),
@@ -579,7 +655,7 @@ def hostile_archives() -> dict[str, tuple[bytes, str]]:
         ),
         "a text as a picture": (
             zipped([("moodboard.json", board_json(id_of(0), id_of(1))), pictures[0], (pictures[1][0], b"hello")]),
-            "is not a PNG, JPEG or WebP picture",
+            "is not a PNG, JPEG, WebP, AVIF or HEIC picture",
         ),
         "a damaged picture": (
             zipped([("moodboard.json", board_json(id_of(0))), (pictures[0][0], pictures[0][1][:60])]),

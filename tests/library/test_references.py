@@ -91,6 +91,16 @@ def test_a_small_picture_is_cropped_and_otherwise_untouched() -> None:
     assert working_picture(image).tobytes() == image.crop((2, 3, 98, 67)).tobytes()
 
 
+@pytest.mark.parametrize(
+    ("size", "cropped"), [((641, 160), True), ((160, 900), True), ((640, 160), False), ((99, 70), False)]
+)
+def test_what_is_cut_off_a_panorama_is_told(tmp_path: Path, size: tuple[int, int], cropped: bool) -> None:
+    told: list[str] = []
+    reference = Reference.read(on_disk(tmp_path / "view.png", noise(*size)), told.append)
+    assert reference == Reference.of(noise(*size)) and len(told) == cropped
+    assert all("'view.png'" in line and "middle" in line and " — crop it yourself" in line for line in told)
+
+
 def test_a_picture_is_kept_once(references: References, tmp_path: Path) -> None:
     image = noise(700, 500)
     ids = {

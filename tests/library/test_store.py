@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from krea_studio.errors import StorageError
 from krea_studio.library import store
@@ -20,7 +22,7 @@ from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.people import Person
 from krea_studio.recipe.plan import plan
-from krea_studio.recipe.recipe import Shot
+from krea_studio.recipe.recipe import Recipe, Shot
 from krea_studio.recipe.request import parse_request
 from tests.doubles import picture
 
@@ -224,6 +226,22 @@ def test_foreign_and_broken_files_are_left_alone(library: Library) -> None:
     again = Library(library.folder)
     assert again.recent(5) == [record]
     assert files(library.folder) == before
+
+
+@pytest.mark.parametrize("field", [*Recipe.model_fields, "schema_version"])
+def test_no_recipe_in_the_folder_keeps_the_studio_from_starting(library: Library, field: str) -> None:
+    record = save(library)
+    told, day = record.recipe.as_json(), record.path.parent
+    missing = {key: value for key, value in told.items() if key != field}
+    recipes = [missing, *(told | {field: value} for value in ("\ud800", 10**400, [[]], {"a": None}, True, -1, None))]
+    for number, recipe in enumerate(recipes):
+        texts = PngInfo()
+        texts.add_itxt("krea_studio", json.dumps(recipe))
+        Image.new("RGB", (64, 64)).save(day / f"120000-{number:016x}-s7.png", pnginfo=texts)
+    library.close()
+    with closing(Library(library.folder)) as again:
+        found = again.recent(99)
+        assert record in found and all(Recipe.from_json(each.recipe.as_json()) == each.recipe for each in found)
 
 
 def test_lost_records_are_filled_from_the_pictures(library: Library) -> None:

@@ -40,6 +40,13 @@ def test_what_a_request_and_a_recipe_share_has_one_name() -> None:
     assert set(Shot.model_fields) < set(Recipe.model_fields)
 
 
+AROUND = dict.fromkeys(SLIDERS, 0)
+
+
+def drawn(**fields: Any) -> dict[str, Any]:
+    return {"seed": 7, "number": 0, "spread": 200, "locked": [], "around": AROUND} | fields
+
+
 class TestFromJson:
     recipe: ClassVar = {"schema_version": 1, "prompt": "a fox", "seed": 3, "checkpoint": "mini-turbo", "batch": 4}
 
@@ -64,6 +71,18 @@ class TestFromJson:
             ({"checkpoint": 7}, "Checkpoint is 7"),
             ({"slider_mechanisms": ["by"]}, "Slider mechanisms is ['by']"),
             ({"exploration": {"seed": -1}}, "Exploration, seed is -1"),
+            ({"slider_mechanisms": {"intensity": 5}}, "Slider mechanisms, intensity is 5 — give a text of 0 to 200"),
+            ({"slider_mechanisms": {"warp": "by"}}, "Slider mechanisms is {'warp': 'by'} — name only intensity, "),
+            ({"slider_mechanisms": {"intensity": "\ud800"}}, "Slider mechanisms, intensity is not valid Unicode"),
+            ({"reference_mechanism": 5}, "Reference mechanism is 5 — give a text of 0 to 200 characters"),
+            ({"reference_mechanism": "\ud800"}, "Reference mechanism is not valid Unicode"),
+            ({"reference_mechanism": "x" * 201}, "Reference mechanism has 201 characters"),
+            ({"height": "tall"}, "(1024, 'tall')"),
+            ({"exploration": drawn(number=2**40)}, "Exploration, number is 1099511627776 — give a whole number from 0"),
+            ({"exploration": drawn(spread=201)}, "Exploration, spread is 201 — give a whole number from 1 to 200"),
+            ({"exploration": drawn(locked=["warp"])}, "Exploration, locked, number 1 is 'warp' — choose one of intens"),
+            ({"exploration": drawn(around={"intensity": 1})}, "{'intensity': 1} — give a value for each of intensity"),
+            ({"exploration": drawn(around=AROUND | {"movement": 101})}, "'movement' is 101 — give a whole number from"),
         ],
     )
     def test_refuses_what_it_cannot_draw_again(self, change: dict[str, Any], words: str) -> None:

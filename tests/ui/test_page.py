@@ -10,10 +10,12 @@ import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client, handle_file
+from gradio_client.utils import is_valid_file
 from PIL import Image
 
 from krea_studio.engine.base import Loading, Step
 from krea_studio.errors import InvalidRequest
+from krea_studio.library.formats import ENDINGS
 from krea_studio.library.loader import MAX_FILE_BYTES
 from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
 from krea_studio.recipe.plan import plan
@@ -60,6 +62,14 @@ def test_generate_has_the_fields_of_the_request_with_their_defaults(demo: gr.Blo
         assert json.dumps(parameter["parameter_default"]) == json.dumps(default(parameter["parameter_name"]))
 
 
+def test_every_place_for_pictures_takes_every_kind(demo: gr.Blocks) -> None:
+    places = [block for block in demo.blocks.values() if "image" in (getattr(block, "file_types", None) or ())]
+    assert len(places) >= 4
+    for place in places:
+        for ending in ENDINGS:
+            assert is_valid_file(f"/a/picture{ending.upper()}", place.file_types), (place.elem_id, ending)
+
+
 def test_a_program_gets_files_and_recipes(server: str) -> None:
     client = Client(server, verbose=False)
     pictures = client.predict(prompt="a fox", resolution="512", batch=2, seed=3, api_name="/generate")
@@ -88,7 +98,7 @@ def test_a_program_gives_a_style_reference(server: str, services: Services, tmp_
 def test_a_program_s_reference_is_a_picture_that_it_uploaded(server: str, services: Services, tmp_path: Path) -> None:
     client = Client(server, verbose=False)
     (tmp_path / "words.png").write_text("words")
-    with pytest.raises(Exception, match=r"words.png.* is not a PNG, JPEG or WebP picture"):
+    with pytest.raises(Exception, match=r"words.png.* is not a PNG, JPEG, WebP, AVIF or HEIC picture"):
         client.predict(handle_file(tmp_path / "words.png"), api_name="/add_reference")
     with pytest.raises(Exception, match="No picture was given"):
         client.predict(None, api_name="/add_reference")

@@ -18,6 +18,7 @@ from gradio.utils import get_upload_folder
 
 from krea_studio.direction.moodboards import Analysis
 from krea_studio.errors import StudioError
+from krea_studio.files import without_clutter
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.runs.run import Kind, Run, State
 from krea_studio.runs.runs import Check, Report
@@ -380,12 +381,14 @@ def _imported(boards: Moodboards, archive: Path, report: Report, check: Check) -
 
 def _added(boards: Moodboards, name: str, files: list[str], report: Report, check: Check) -> str:
     """How many of these pictures are new on a board, in words."""
-    before = len(boards.get(name).images)
+    before, unused = len(boards.get(name).images), list[str]()
+    files = without_clutter(files)
     # Others may add to the board at the same time.
-    added = min(len(boards.add(name, files).images) - before, len(files))
+    added = min(len(boards.add(name, files, unused.append).images) - before, len(files))
     known = len(files) - added
-    told = f"{moodboard_fragments.pictures(added)} added." if added else "Nothing added."
-    return told + (f" {moodboard_fragments.pictures(known)} on the board already." if known else "")
+    told = [f"{moodboard_fragments.pictures(added)} added." if added else "Nothing added."]
+    told += [f"{moodboard_fragments.pictures(known)} on the board already."] if known else []
+    return " ".join([*told, *(f"{each}." for each in unused)])
 
 
 def _file_name(name: str) -> str:

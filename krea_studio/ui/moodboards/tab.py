@@ -7,6 +7,7 @@ picture waits for somebody's moodboard.
 
 import gradio as gr
 
+from krea_studio.library.formats import ENDINGS
 from krea_studio.services import Services
 from krea_studio.ui.moodboards import fragments as moodboard_fragments
 from krea_studio.ui.moodboards.handlers import MoodboardHandlers
@@ -115,7 +116,7 @@ def _pictures(parts: Parts) -> None:
     with gr.Row(elem_id="board-picture-actions"):
         parts["dropped"] = gr.File(
             label="Add pictures",
-            file_types=["image"],
+            file_types=["image", *ENDINGS],
             file_count="multiple",
             height=52,
             elem_id="board-drop",

@@ -23,7 +23,7 @@ from krea_studio.runs.run import Kind, Run, State
 from krea_studio.runs.runs import Check, Report
 from krea_studio.services import Services
 from krea_studio.ui.create.panels.styles import Chosen, StylesPanel
-from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
+from krea_studio.ui.notices import HIDDEN, guarded, note, problem, remarks, visible
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.styles import fragments as style_fragments
 from krea_studio.ui.styles.pictures import cover_or_tile
@@ -307,7 +307,9 @@ class StyleHandlers:
 
     def _covered(self, visitor: gr.Request, open_style: str, search: str, show: str, picture: str) -> Update:
         card = self._changeable(visitor, open_style)
-        return self._changed(visitor, self._styles.set_cover(card.name, picture), search, show)
+        unused: list[str] = []
+        card = self._styles.set_cover(card.name, picture, unused.append)
+        return {**self._changed(visitor, card, search, show), **remarks(unused)}
 
     def _changed(self, visitor: gr.Request, card: StyleCard, search: str, show: str) -> Update:
         """After a change of the open style: all but its texts."""

@@ -8,6 +8,7 @@ waits for somebody's style.
 import gradio as gr
 
 from krea_studio.direction.styles import StyleCard
+from krea_studio.library.formats import ENDINGS
 from krea_studio.recipe.request import bounds, help_text, label
 from krea_studio.services import Services
 from krea_studio.ui.create.panels.styles import PLACED, STYLES
@@ -93,7 +94,7 @@ def _manage(parts: Parts) -> None:
             parts["rename"] = gr.Button("Rename", size="sm", min_width=0, scale=0, elem_id="style-rename")
         with gr.Row(elem_classes="board-buttons"):
             parts["cover_file"] = gr.UploadButton(
-                "Cover from a file", file_types=["image"], size="sm", min_width=0, elem_id="style-cover-file"
+                "Cover from a file", file_types=["image", *ENDINGS], size="sm", min_width=0, elem_id="style-cover-file"
             )
             parts["cover_result"] = gr.Button(
                 "Cover from the result", size="sm", min_width=0, elem_id="style-cover-result"

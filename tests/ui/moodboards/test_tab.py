@@ -211,12 +211,20 @@ def test_pictures_are_shown_by_path_and_the_drop_zone_is_empty_again(
     assert "Not analyzed yet" in tab.values["facts"]
 
 
+def test_what_of_a_picture_is_not_used_is_told_when_it_is_added(tab: Tab, tmp_path: Path) -> None:
+    Image.new("RGB", (900, 100), "teal").save(tmp_path / "view.png")
+    (tmp_path / "._view.png").write_bytes(b"Mac OS X")
+    tab.do("create", board_name="Dusk")
+    tab.add([str(tmp_path / "view.png"), str(tmp_path / "._view.png")])
+    assert "1 picture added. Of" in tab.notice and "view.png" in tab.notice
+
+
 def test_one_bad_file_adds_nothing(tab: Tab, pictures: list[str], tmp_path: Path) -> None:
     stranger = tmp_path / f"{HOSTILE[:4]}.png"
     stranger.write_text("no picture")
     tab.do("create", board_name="Dusk")
     tab.add([*pictures, str(stranger)])
-    assert "is not a PNG, JPEG or WebP picture" in tab.notice
+    assert "is not a PNG, JPEG, WebP, AVIF or HEIC picture" in tab.notice
     assert HOSTILE[:4] not in tab.notice
     tab.do("refreshed")
     assert tab.values["image_ids"] == []

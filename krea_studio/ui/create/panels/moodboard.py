@@ -13,6 +13,7 @@ import gradio as gr
 from krea_studio.direction.moodboards import MEASURED
 from krea_studio.direction.references import known_words
 from krea_studio.errors import InvalidRequest, StudioError
+from krea_studio.library.formats import ENDINGS
 from krea_studio.people import Person
 from krea_studio.recipe.request import (
     GenerationRequest,
@@ -27,8 +28,8 @@ from krea_studio.services import Services
 from krea_studio.ui import controls, fragments
 from krea_studio.ui.controls import guidance_of, mechanism_of, number_text, percent, read_number, strength_of
 from krea_studio.ui.moodboards.fragments import pictures
-from krea_studio.ui.notices import guarded
-from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.notices import guarded, remarks
+from krea_studio.ui.presenter import Update
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
@@ -92,7 +93,7 @@ class MoodboardPanel:
                     elem_id="moodboard-strength",
                 )
             # Takes what is dragged here from the results, by the page's script.
-            parts["board_file"] = gr.File(file_types=["image"], visible="hidden", elem_id="board-file")
+            parts["board_file"] = gr.File(file_types=["image", *ENDINGS], visible="hidden", elem_id="board-file")
         # The content that a recalled recipe gave the board of this name: {"name": …, "content": …}, or None.
         parts["moodboard_content"] = gr.State(None)
 
@@ -174,9 +175,10 @@ class MoodboardPanel:
         """Pictures join the chosen moodboard. Raises InvalidRequest where none is chosen."""
         if not moodboard:
             raise InvalidRequest("No moodboard is chosen — choose one under Direction, or make one under Moodboards")
-        board = self._library.moodboards_for(person).add(moodboard, paths)
-        note = f"«{board.name}» has {pictures(len(board.images))} now; analyze it again to let them steer."
-        return {"stage": shown(fragments.notice(note, "quiet")), **self.describe(moodboard, **described)}
+        unused: list[str] = []
+        board = self._library.moodboards_for(person).add(moodboard, paths, unused.append)
+        done = f"«{board.name}» has {pictures(len(board.images))} now; analyze it again to let them steer"
+        return {**remarks([done, *unused], "stage"), **self.describe(moodboard, **described)}
 
     def _text(self, name: str, variant: str, guided: bool) -> str:
         try:

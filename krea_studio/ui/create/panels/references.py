@@ -12,13 +12,14 @@ import gradio as gr
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.library.loader import load_picture
+from krea_studio.files import without_clutter
+from krea_studio.library.formats import ENDINGS
 from krea_studio.library.references import Reference, References
 from krea_studio.recipe.request import GenerationRequest, StyleReference, bounds, default, help_text, label
 from krea_studio.ui import controls, fragments
 from krea_studio.ui.controls import mechanism_of, percent, strength_of
 from krea_studio.ui.create.panels import cards
-from krea_studio.ui.notices import guarded
+from krea_studio.ui.notices import guarded, remarks
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.wiring import Parts, Wiring
 
@@ -62,7 +63,7 @@ class ReferencesPanel:
         parts["references"] = gr.State([])
         parts["reference_file"] = gr.File(
             label=label("style_references"),
-            file_types=["image"],
+            file_types=["image", *ENDINGS],
             file_count="multiple",
             height=92,
             elem_id="reference-file",
@@ -137,7 +138,7 @@ class ReferencesPanel:
 
     def add(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Update:
         """Pictures were dropped, pasted or chosen: they take the next free places."""
-        files = [files] if isinstance(files, str) else list(files or ())
+        files = without_clutter([files] if isinstance(files, str) else files or ())
         return guarded(lambda: self._with(files, references, places))
 
     def drop(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Iterator[Update]:
@@ -197,12 +198,13 @@ class ReferencesPanel:
                 else f"There are places for {PLACES} style references, so {len(files)} do not fit — "
                 f"give at most {PLACES}"
             )
-        read = [Reference.of(load_picture(file)) for file in files]  # all, before the first one is kept
+        told: list[str] = []
+        read = [Reference.read(file, told.append) for file in files]  # all, before the first one is kept
         for reference in read:
             self._references.keep(reference)
         found = [reference.id for reference in read]
         strengths = [*_strengths(places)[: len(references)], *[USUAL_STRENGTH] * len(found)]
-        return self._fill([*references, *found], strengths, places["wide_strengths"])
+        return {**self._fill([*references, *found], strengths, places["wide_strengths"]), **remarks(told, "stage")}
 
 
 def _strengths(places: Mapping[str, Any]) -> list[float]:

@@ -55,6 +55,23 @@ def test_the_drop_zone_is_emptied_first_and_only_then(panel: ReferencesPanel, fi
     assert "Nothing arrived" in told["stage"]["value"]
 
 
+def test_what_of_a_picture_is_not_used_is_told_with_its_place_filled(panel: ReferencesPanel, tmp_path: Path) -> None:
+    Image.new("RGB", (900, 100), "teal").save(tmp_path / "view.png")
+    Image.new("RGB", (64, 64), "navy").save(tmp_path / "odd.png", icc_profile=b"private")
+    update = panel.add([str(tmp_path / "view.png"), str(tmp_path / "odd.png")], [], **USUAL)
+    assert visible(update) == [True, True, False, False]
+    assert all(words in update["stage"]["value"] for words in ("view.png", "odd.png", 'role="status"'))
+
+
+def test_nothing_is_said_of_a_picture_that_is_used_whole(panel: ReferencesPanel, files: list[str]) -> None:
+    assert "stage" not in panel.add(files[:1], [], **USUAL)
+
+
+def test_what_systems_put_beside_pictures_takes_no_place(panel: ReferencesPanel, files: list[str]) -> None:
+    clutter = [str(Path(files[0]).with_name(name)) for name in ("._0.png", ".DS_Store", "Thumbs.db")]
+    assert visible(panel.add([*files[:3], *clutter], [], **USUAL)) == [True, True, True, False]
+
+
 def test_five_at_once_are_told_the_most(panel: ReferencesPanel, files: list[str]) -> None:
     refused = panel.add(files, [], **USUAL)
     assert "so 5 do not fit — give at most 4" in refused["stage"]["value"] and "references" not in refused

@@ -1,0 +1,123 @@
+"""Pages of the documentation that are made from the studio's own tables and limits: `python -m krea_studio document`.
+
+A page is a list of sections, each a function that gives Markdown. What it says is read from where the studio itself
+reads it, so a page that is written anew is true.
+"""
+
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from krea_studio.direction.moodboards import MAX_IMAGES
+from krea_studio.files import CLUTTER, write_error, write_whole
+from krea_studio.library import colour, formats, loader, metadata, references
+from krea_studio.library.containers import MAX_PROFILE_BYTES
+from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES, MAX_ARCHIVE_PIXELS
+from krea_studio.recipe.recipe import schema_version
+from krea_studio.recipe.request import bounds
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs"
+COMMAND = "python -m krea_studio document"
+MEBIBYTE = 2**20
+WIDTH = 120
+
+
+def write_pages(folder: Path = FOLDER) -> list[Path]:
+    """Write every page into `folder` and return their paths. Raises StorageError where one cannot be written."""
+    paths = []
+    for name, page in PAGES.items():
+        path = folder / name
+        try:
+            write_whole(path, page().encode())
+        except OSError as error:
+            raise write_error(error, path, "The page") from None
+        paths.append(path)
+    return paths
+
+
+def what_it_takes_in() -> str:
+    """The page on all that a person may give the studio."""
+    head = f"# What it takes in\n\nWritten by `{COMMAND}` from the tables and limits that the studio itself goes by."
+    return "\n\n".join([head, *(section() for section in TAKEN_IN)]) + "\n"
+
+
+def pictures() -> str:
+    """Which picture files are taken in, and within which limits."""
+    rows = [(each.name, ", ".join(f"`{ending}`" for ending in each.endings), each.told) for each in formats.FORMATS]
+    side = round(references.WORKING_PIXELS**0.5)
+    return _section(
+        "Pictures",
+        "For style references, moodboards, covers and the training of styles. What a file is, its content says, not "
+        "its name.",
+        _table(("format", "usual endings", "what of it"), rows),
+        f"A file has at most {loader.MAX_FILE_BYTES // MEBIBYTE} MiB, a picture at most {loader.MAX_PIXELS:,} pixels "
+        f"and at least {loader.MIN_SIDE_PX} a side; this is checked before a pixel is decoded. Animations and "
+        "sequences are refused.",
+        "What comes out is RGB in sRGB of 8 bits, upright by what the file says of its orientation, transparency on "
+        "white, and nothing else of the file: no place, no time, no camera.",
+        f"Up to {bounds('style_references')[1]:.0f} style references, and up to {MAX_IMAGES} pictures of a moodboard, "
+        f"are kept with as many pixels as {side} × {side} or fewer. Of a picture longer than {references.WIDEST}:1, as "
+        "panoramas are, the middle is used; that is told, and a part that you crop yourself is used instead.",
+    )
+
+
+def colours() -> str:
+    """What is known of colours, and what becomes of them."""
+    names = {"L": "grey", "LAB": "Lab"}
+    profiles = ", ".join(names.get(mode, mode) for mode in colour.MODES.values())
+    return _section(
+        "Colours",
+        f"Converted to sRGB are ICC profiles ({profiles}) of up to {MAX_PROFILE_BYTES // MEBIBYTE} MiB, such as "
+        f"Display P3, Adobe RGB and ProPhoto, and the code points of ITU-T H.273 for primaries "
+        f"({_numbers(colour.PRIMARIES)}) and curves ({_numbers(colour.CURVES)}): relative to the white "
+        f"points, with black kept black. Of high dynamic range, what is brighter than paper white, "
+        f"{colour.PAPER_WHITE_NITS} cd/m², becomes white.",
+        "A picture without any of these is taken as sRGB. So is one whose profile is damaged or does not fit it, and "
+        "that is told.",
+    )
+
+
+def folders() -> str:
+    """What is passed over in folders and zips."""
+    return _section(
+        "Folders and zips",
+        f"Passed over, where several files come in at once, are {', '.join(f'`{name}`' for name in CLUTTER)}: Macs, "
+        "Windows and file servers put them there.",
+        f"The zip of a moodboard has at most {MAX_ARCHIVE_BYTES // MEBIBYTE} MiB, packed and unpacked, and "
+        f"{MAX_ARCHIVE_PIXELS:,} pixels. It may have been packed again, with a folder around all that is in it or with "
+        "backslashes in its names.",
+        "A folder to train a style on has pictures, each with its caption in a text of the same name, right in it or "
+        "in the one folder that it holds.",
+    )
+
+
+def recipes() -> str:
+    """Which pictures bring their settings back."""
+    return _section(
+        "Pictures with a recipe",
+        f"A PNG of the studio's, of at most {metadata.MAX_FILE_BYTES // MEBIBYTE} MiB, brings its settings back: a "
+        f"recipe of schema 1 to {schema_version()} and at most {metadata.MAX_RECIPE_CHARACTERS:,} characters, wherever "
+        "in the file another tool moved it. Its pixels are not decoded, and every fact in it is checked.",
+    )
+
+
+TAKEN_IN: Sequence[Callable[[], str]] = (pictures, colours, folders, recipes)
+"""The sections of `what_it_takes_in`, in their order."""
+
+PAGES: Mapping[str, Callable[[], str]] = {"what_it_takes_in.md": what_it_takes_in}
+"""Every page that is written here, by the name of its file in `docs`."""
+
+
+def _section(heading: str, *parts: str) -> str:
+    """Paragraphs and tables under a heading; paragraphs are wrapped as the other pages are."""
+    wrapped = (part if part.startswith("|") else textwrap.fill(part, WIDTH, break_on_hyphens=False) for part in parts)
+    return "\n\n".join([f"## {heading}", *wrapped])
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _numbers(table: Mapping[int, object]) -> str:
+    return ", ".join(map(str, sorted(table)))
