@@ -364,4 +364,4 @@ def _half_shape(parts: Mapping[str, Shape], half: str) -> tuple[int, int]:
 
 
 def _by(shape: tuple[int | None, ...]) -> str:
-    return " × ".join(f"{side or 'any':,}" for side in shape) or "a single number"
+    return " × ".join("any" if side is None else f"{side:,}" for side in shape) or "a single number"

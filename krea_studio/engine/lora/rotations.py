@@ -9,10 +9,12 @@ Definitions: OFT arXiv 2306.07280, BOFT arXiv 2311.06243, LyCORIS 4.1.3 (`functi
 
 import torch
 
+_MOST_STAGES = 32
+
 
 def side(blocks: tuple[int, ...]) -> int | None:
     """How many outputs blocks turn, (count, b, b) or (stages, count, b, b); None for blocks of other shapes."""
-    if len(blocks) not in (3, 4) or blocks[-1] != blocks[-2] or 0 in blocks:
+    if len(blocks) not in (3, 4) or blocks[-1] != blocks[-2] or 0 in blocks or blocks[:-3] > (_MOST_STAGES,):
         return None
     outputs = blocks[-3] * blocks[-1]
     apart = 2 ** blocks[0] * (blocks[-1] // 2) if len(blocks) == 4 else 1
