@@ -1,9 +1,9 @@
 """What the doctor makes of every adapter that peft and LyCORIS write: `python -m krea_studio measure adapters`.
 
-The real packages put an adapter on three layers of an embedded checkpoint's transformer, are given random values as if
-they had been trained, and save it. What the layers then do to the unit vectors, less the checkpoint's own weights, is
+The real packages put an adapter on three layers of an embedded checkpoint's transformer, get random values in place of
+a training, and save it. What the layers then do to the unit vectors, less the checkpoint's own weights, is
 the truth; the doctor gets nothing but the file. LyCORIS is no part of the studio: `pip install --no-deps --target FOLDER
-lycoris-lora==4.1.3`, and that folder in PYTHONPATH.
+lycoris-lora==4.1.3 einops toml`, and that folder in PYTHONPATH.
 """
 
 import importlib
@@ -13,7 +13,7 @@ import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,6 @@ LAYERS = ("transformer_blocks.0.attn.to_q", "transformer_blocks.1.attn.to_k", "t
 FUSED = "transformer_blocks.3.attn.to_qkv"
 FUSED_PARTS = tuple(FUSED.replace("to_qkv", part) for part in ("to_q", "to_k", "to_v"))
 NOISE = 0.02
-LYCORIS = "4.1"
 
 # What each tuner must be told beside the layers, to be put on these at all.
 TUNER_SETTINGS: Mapping[str, Mapping[str, Any]] = {
@@ -86,15 +85,29 @@ ALGORITHMS: Mapping[str, Mapping[str, Any]] = {
 }
 
 State = Mapping[str, torch.Tensor]
-Change = Callable[[], State]
 
 
 @dataclass(frozen=True)
 class Made:
-    """A file that a package wrote, and what its adapter changes, by layer; no `truth` where it is no change of them."""
+    """A file that a package wrote, the model with its adapter on, and the weights that the layers had before."""
 
     file: Path
-    truth: State
+    model: Any
+    own: State
+
+    @torch.no_grad()
+    def truth(self) -> State:
+        """What each layer does to unit vectors, less its own weight; of fused ones by their parts."""
+        changes: dict[str, torch.Tensor] = {}
+        for layer, weight in self.own.items():
+            module, width = self.model.get_submodule(layer), weight.shape[1]
+            change = (module(torch.eye(width)) - module(torch.zeros(1, width))).T - weight
+            if layer == FUSED:
+                share = (weight.shape[0] - width) // 2
+                changes |= dict(zip(FUSED_PARTS, change.split([width, share, share]), strict=True))
+            else:
+                changes[layer] = change
+        return changes
 
 
 def transformer(fused: bool = False) -> Any:
@@ -114,7 +127,7 @@ def by_peft(folder: Path, kind: str, settings: Mapping[str, Any], fused: bool = 
     adapted = get_peft_model(model, made).eval()
     _train(adapted)
     adapted.save_pretrained(folder)
-    return Made(folder / "adapter_model.safetensors", _truth(model, own))
+    return Made(folder / "adapter_model.safetensors", model, own)
 
 
 def by_diffusers(folder: Path, settings: Mapping[str, Any], whole: bool) -> Made:
@@ -131,7 +144,7 @@ def by_diffusers(folder: Path, settings: Mapping[str, Any], whole: bool) -> Made
         )
     else:
         model.save_lora_adapter(folder)
-    return Made(next(folder.glob("*.safetensors")), _truth(model, own))
+    return Made(next(folder.glob("*.safetensors")), model, own)
 
 
 def by_lycoris(folder: Path, settings: Mapping[str, Any], fused: bool = False) -> Made:
@@ -145,13 +158,15 @@ def by_lycoris(folder: Path, settings: Mapping[str, Any], fused: bool = False) -
     _train(network)
     path = folder / "style.safetensors"
     network.save_weights(str(path), torch.float32, {})
-    return Made(path, _truth(model, own))
+    return Made(path, model, own)
 
 
 def makers() -> Iterator[tuple[str, str, Callable[[Path], Made]]]:
     """Every file: who writes it, what it is, and what makes it in an empty folder."""
     for kind in sorted(PeftType):
-        if kind != PeftType.LORA:
+        # The others bend prompts, or whole language models.
+        bends_layers = "target_modules" in (field.name for field in fields(PEFT_TYPE_TO_CONFIG_MAPPING[kind]))
+        if kind != PeftType.LORA and bends_layers:
             yield "peft", kind.value, _of(by_peft, kind.value, TUNER_SETTINGS.get(kind.value, {}))
     for name, settings in LORA_SETTINGS.items():
         yield "peft", name, _of(by_peft, "LORA", settings)
@@ -176,7 +191,7 @@ def judged(made: Made, known: Sequence[Architecture]) -> tuple[Diagnosis, float 
     write(found, kept, {})
     state = load_file(kept)
     worst = 0.0
-    for layer, truth in made.truth.items():
+    for layer, truth in made.truth().items():
         down, up = (state.get(f"transformer.{layer}.lora_{side}.weight") for side in "AB")
         change = torch.zeros_like(truth) if down is None or up is None else up.float() @ down.float()
         worst = max(worst, float((change - truth).norm() / truth.norm()))
@@ -205,14 +220,12 @@ def main(argv: Sequence[str]) -> int:
     """Measure, print and write the report. Raises Unavailable without LyCORIS, and what `parsed` raises."""
     chosen = parsed("adapters", argv)
     try:
-        found = version("lycoris-lora")
-    except ImportError:
-        found = "none"
-    if not found.startswith(LYCORIS):
+        importlib.import_module("lycoris")
+    except ImportError as error:
         raise Unavailable(
-            f"LyCORIS {LYCORIS} is needed and {found} is here — pip install --no-deps --target FOLDER "
-            "lycoris-lora==4.1.3, and name FOLDER in PYTHONPATH"
-        )
+            f"LyCORIS is not here ({error}) — pip install --no-deps --target FOLDER "
+            "lycoris-lora==4.1.3 einops toml, and name FOLDER in PYTHONPATH"
+        ) from None
     logging.getLogger("LyCORIS").setLevel(logging.ERROR)
     known = architectures([CHECKPOINTS[CHECKPOINT]])
     versions = ", ".join(f"{name} {version(name)}" for name in ("peft", "lycoris-lora", "diffusers", "torch"))
@@ -256,23 +269,6 @@ def _train(model: Any) -> None:
 
 def _weights(model: Any, fused: bool) -> State:
     return {layer: model.get_submodule(layer).weight.detach().clone() for layer in _targets(fused)}
-
-
-@torch.no_grad()
-def _truth(model: Any, own: State) -> State:
-    """What each layer does to unit vectors, less its own weight; of fused ones by their parts."""
-    changes: dict[str, torch.Tensor] = {}
-    for layer, weight in own.items():
-        module = model.get_submodule(layer)
-        nothing = module(torch.zeros(1, weight.shape[1]))
-        change = (module(torch.eye(weight.shape[1])) - nothing).T - weight
-        if layer == FUSED:
-            width = weight.shape[1]
-            share = (weight.shape[0] - width) // 2
-            changes |= dict(zip(FUSED_PARTS, change.split([width, share, share]), strict=True))
-        else:
-            changes[layer] = change
-    return changes
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def base_of(reading: LoraReading, fits: Sequence[Architecture], stated: Stated) 
     if not bound:
         return None, ""
     decomposed = [layer for layer in bound if reading.decomposed(layer)]
-    kind = "DoRA" if decomposed else reading.kind(bound[0])
+    kind = "DoRA" if decomposed else reading.begun(bound[0]) or reading.kind(bound[0])
     what = f"a{'n' if kind.startswith('O') else ''} {kind}"
     here = [architecture for architecture in fits if architecture.has_weights]
     if not here:

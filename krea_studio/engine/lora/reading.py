@@ -68,19 +68,19 @@ class LoraReading:
         """The kind of a layer's change, with `DoRA` where the layer has magnitudes, and how it began."""
         kind = factors.kind_of(self._keys(layer))
         kind = f"{kind} with DoRA" if self.decomposed(layer) else kind
-        return f"{kind} ({self._config.beginning[0]})" if self.begun(layer) and self._config.beginning else kind
+        return f"{kind}, begun as {begun}" if (begun := self.begun(layer)) else kind
 
     def decomposed(self, layer: str) -> bool:
         """Whether the layer is a DoRA."""
         return "magnitude" in self._keys(layer)
 
-    def begun(self, layer: str) -> bool:
-        """Whether the layer's beginning was taken off the weights when its training began."""
-        return self._config.beginning is not None and "down" in self._keys(layer)
+    def begun(self, layer: str) -> str:
+        """As what the layer began that was taken off the weights then, such as `PiSSA`; empty where nothing was."""
+        return self._config.beginning[0] if self._config.beginning and "down" in self._keys(layer) else ""
 
     def needs_weights(self, layer: str) -> bool:
         """Whether the layer's change is only known with the weights that it changes."""
-        return self.begun(layer) or factors.needs_weights(self._keys(layer))
+        return bool(self.begun(layer)) or factors.needs_weights(self._keys(layer))
 
     def read(self, layer: str, part: str) -> torch.Tensor:
         """The values of one part, for all layers fused with this one. Raises Misfit where some are no numbers."""
@@ -240,12 +240,13 @@ def load(path: Path, layers: Mapping[str, tuple[int, int]]) -> dict[str, torch.T
     state = {}
     with opened(path) as file:
         reading = LoraReading(file, layers)
-        if reading.problems:
-            raise InvalidRequest(f"The LoRA {path} cannot be used: {reading.problems[0]}")
+        wrong = list(reading.problems)
         if other := misfit(reading.shapes, layers):
+            wrong.append(f"{other} — use one that was trained on this checkpoint or its base")
+        if wrong:
+            foreign = reading.match.unmatched or not reading.problems
             raise InvalidRequest(
-                f"The LoRA {path} is of another architecture: {other} — "
-                "use one that was trained on this checkpoint or its base"
+                f"The LoRA {path} {'is of another architecture' if foreign else 'cannot be used'}: {wrong[0]}"
             )
         for layer in reading.shapes:
             try:
