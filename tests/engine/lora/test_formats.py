@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from krea_studio.engine.checkpoints.table import CHECKPOINTS
-from krea_studio.engine.lora.formats import match, original_name, why_unmatched
+from krea_studio.engine.lora.formats import fused, match, original_name, why_unmatched
 from krea_studio.engine.lora.layers import architectures
 from krea_studio.engine.lora.strangers import made_for
 
@@ -123,3 +123,63 @@ def test_why_a_key_cannot_be_used(key: str, words: str) -> None:
     told = why_unmatched(found.unmatched, found.layers)
     assert words in told and " — " in told
     assert told.isprintable() and len(told) < 400
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "module.", "_orig_mod.", "transformer._orig_mod.", "transformer.module.", "transformer._fsdp_wrapped_module.",
+        "transformer.base_model.model.", "base_model.model.transformer._orig_mod.module.", "dit.", "pipe.dit.", "net.",
+        "model.diffusion_model.", "base_model.model.base_model.model.", "module._checkpoint_wrapped_module.", "unet.",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("layer", ["transformer_blocks.3.attn.to_out.0", "text_fusion.projector"])
+def test_names_are_found_behind_all_that_wraps_them(prefix: str, layer: str) -> None:
+    for name in (layer, original_name(layer)):
+        found = match([f"{prefix}{name}.lora_A.weight"], LAYERS)
+        assert list(found.layers) == [layer]
+        assert f"({prefix}…)" in found.formats[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "transformer.transformer_blocks.3._orig_mod.attn.to_q",
+        "transformer_blocks.3._fsdp_wrapped_module._checkpoint_wrapped_module.attn.to_q",
+        "diffusion_model.blocks.3.module.attn.wq",
+        "lora_unet__orig_mod_blocks_3_attn_wq",
+        "lycoris_module_transformer_blocks_3__orig_mod_attn_to_q",
+        "lora_unet_diffusion_model_blocks_3_attn_wq",
+    ],
+)
+def test_wrapped_blocks_are_found_too(name: str) -> None:
+    assert list(match([f"{name}.lora_down.weight"], LAYERS).layers) == ["transformer_blocks.3.attn.to_q"]
+
+
+@pytest.mark.parametrize(
+    "name", ["transformer.module", "module.module.", "base_model.model.blocks", "transformer.x.img_in"]
+)
+def test_wrappers_around_no_layer_are_no_layer(name: str) -> None:
+    found = match([f"{name}.lora_A.weight"], LAYERS)
+    assert not found.layers and len(found.unmatched) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "parts"),
+    [
+        ("transformer.transformer_blocks.3.attn.to_qkv", "transformer_blocks.3.attn.to_qkv", "to_q to_k to_v"),
+        ("lora_unet_blocks_3_attn_wqkv", "transformer_blocks.3.attn.wqkv", "to_q to_k to_v"),
+        (
+            "diffusion_model.txtfusion.refiner_blocks.1.attn.qkv",
+            "text_fusion.refiner_blocks.1.attn.qkv",
+            "to_q to_k to_v",
+        ),
+        ("base_model.model.transformer_blocks.3.attn.to_kv", "transformer_blocks.3.attn.to_kv", "to_k to_v"),
+        ("lycoris_transformer_blocks_3_ff_gate_up", "transformer_blocks.3.ff.gate_up", "gate up"),
+        ("transformer.img_in", "img_in", "img_in"),
+    ],
+)
+def test_fused_layers_are_told_by_their_names(name: str, layer: str, parts: str) -> None:
+    assert list(match([f"{name}.lora_A.weight"], LAYERS).layers) == [layer]
+    assert " ".join(part.rsplit(".", 1)[-1] for part in fused(layer)) == parts
+    assert all(part in LAYERS for part in fused(layer))
