@@ -9,7 +9,6 @@ lycoris-lora==4.1.3 einops toml`, and that folder in PYTHONPATH.
 import importlib
 import json
 import logging
-import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,6 +45,12 @@ TUNER_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "LN_TUNING": {"target_modules": ["norm1"]},
     "OFT": {"oft_block_size": 16, "r": 0},
     "VBLORA": {"vector_length": 64},
+}
+TUNER_VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "LOHA, alpha 32": ("LOHA", {"alpha": 32}),
+    "LOKR, alpha 32": ("LOKR", {"alpha": 32}),
+    "LOKR, factored on both sides": ("LOKR", {"r": 2, "alpha": 16, "decompose_both": True}),
+    "LOKR, patterns of ranks and alphas": ("LOKR", {"rank_pattern": {"to_k": 2}, "alpha_pattern": {"to_q": 32}}),
 }
 LORA_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "LoRA, alpha 32": {"lora_alpha": 32},
@@ -84,12 +89,17 @@ ALGORITHMS: Mapping[str, Mapping[str, Any]] = {
     "tlora": {"algo": "tlora"},
 }
 
+# What draws another rank every time that it is used, also after training.
+DRAWN_ANEW = ("dylora",)
+
 State = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Made:
-    """A file that a package wrote, the model with its adapter on, and the weights that the layers had before."""
+    """A file that a package wrote, the model with its adapter on, and the weights that the layers had before, of those
+    that can be compared.
+    """
 
     file: Path
     model: Any
@@ -158,7 +168,7 @@ def by_lycoris(folder: Path, settings: Mapping[str, Any], fused: bool = False) -
     _train(network)
     path = folder / "style.safetensors"
     network.save_weights(str(path), torch.float32, {})
-    return Made(path, model, own)
+    return Made(path, model, {} if settings["algo"] in DRAWN_ANEW else own)
 
 
 def makers() -> Iterator[tuple[str, str, Callable[[Path], Made]]]:
@@ -168,6 +178,8 @@ def makers() -> Iterator[tuple[str, str, Callable[[Path], Made]]]:
         bends_layers = "target_modules" in (field.name for field in fields(PEFT_TYPE_TO_CONFIG_MAPPING[kind]))
         if kind != PeftType.LORA and bends_layers:
             yield "peft", kind.value, _of(by_peft, kind.value, TUNER_SETTINGS.get(kind.value, {}))
+    for name, (kind, settings) in TUNER_VARIANTS.items():
+        yield "peft", name, _of(by_peft, kind, settings)
     for name, settings in LORA_SETTINGS.items():
         yield "peft", name, _of(by_peft, "LORA", settings)
     yield "peft", "LoRA of fused layers", _of(by_peft, "LORA", {}, True)
@@ -183,9 +195,11 @@ def makers() -> Iterator[tuple[str, str, Callable[[Path], Made]]]:
 
 
 def judged(made: Made, known: Sequence[Architecture]) -> tuple[Diagnosis, float | None]:
-    """The doctor's report, and by how much what it keeps is off the truth, as a share of it, in the worst layer."""
+    """The doctor's report, and by how much what it keeps is off the truth, as a share of it, in the worst layer; None
+    where it was refused or there is nothing to compare with.
+    """
     found = diagnose(made.file, known)
-    if not found.accepted:
+    if not found.accepted or not made.own:
         return found, None
     kept = made.file.with_name("kept.safetensors")
     write(found, kept, {})
@@ -208,7 +222,7 @@ def row(writer: str, name: str, maker: Callable[[Path], Made], known: Sequence[A
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             return f"| {writer} | {name} | not made | {_cell(reason)} | | |"
         found, off = judged(made, known)
-    if off is None:
+    if not found.accepted:
         return f"| {writer} | {name} | refused | {_cell(found.problems[0])} | | |"
     ranks = found.ranks or (0, 0)
     rank = str(ranks[0]) if ranks[0] == ranks[1] else f"{ranks[0]} – {ranks[1]}"
@@ -235,7 +249,8 @@ def main(argv: Sequence[str]) -> int:
         f"Written by `python -m krea_studio measure adapters` with {versions}, on {CHECKPOINT}.",
         "",
         "Each file is written by the package itself, with random values in place of a training. ΔW off: how far what the "
-        "studio keeps is from what the package's own layers do, as a share of that, in the worst of the layers.",
+        "studio keeps is from what the package's own layers do, as a share of that, in the worst of the layers; most of it is "
+        "half precision. DyLoRA draws another rank every time that it is used, so there is nothing to compare with.",
         "",
         "| writer | adapter | verdict | what the doctor says | rank | ΔW off |",
         "|---|---|---|---|---|---|",
@@ -276,8 +291,8 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(config, default=list))
 
 
-def _percent(share: float) -> str:
-    return f"{share:.2%}" if share >= 5e-5 or not math.isfinite(share) else "0"
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.2%}"
 
 
 def _cell(text: str) -> str:

@@ -51,7 +51,7 @@ def base_of(reading: LoraReading, fits: Sequence[Architecture], stated: Stated) 
             f"it is {what} of other weights than those of {nearest.label}, to which it is not near enough — "
             "use it with the checkpoint that it was trained on"
         )
-    exact = "; exact at weight 1" if decomposed or not reading.begun(bound[0]) else ""
+    exact = "; exact at weight 1" if decomposed or kind == "OFT or BOFT" else ""
     return nearest, f"{what}, worked out with the weights of {nearest.label}{exact}"
 
 

@@ -28,11 +28,7 @@ def _orthonormal(weight: torch.Tensor, rank: int, scale: float) -> Factors:
 
 
 Beginning = Callable[[torch.Tensor, int, float], Factors]
-KNOWN: dict[str, tuple[str, Beginning]] = {"pissa": ("PiSSA", _principal), "olora": ("OLoRA", _orthonormal)}
-"""By the value of `init_lora_weights`: the name, and from a weight (out, in), a rank and a scale what the adapter's
-change, the scale counted in, is when training begins.
-"""
-
+_KNOWN: dict[str, tuple[str, Beginning]] = {"pissa": ("PiSSA", _principal), "olora": ("OLoRA", _orthonormal)}
 # What leaves the weights as they are, and what takes off something that nobody can know afterwards.
 _PLAIN = ("gaussian", "eva", "orthogonal", "mica")
 _LOST = {
@@ -43,12 +39,23 @@ _LOST = {
 }
 
 
+def known(stated: object) -> tuple[str, Beginning] | None:
+    """The name of what an adapter with this for `init_lora_weights` took off the weights, and what gives it; else None.
+
+    It makes of a weight (out, in), a rank and a scale the adapter's change, scale counted in, when training began.
+    """
+    return _KNOWN.get(stated.casefold()) if isinstance(stated, str) else None
+
+
 def why_unusable(stated: object) -> str | None:
     """Why an adapter whose config states this for `init_lora_weights` cannot be used; None where it can."""
-    if stated is None or isinstance(stated, bool) or stated in (*_PLAIN, *KNOWN):
+    if stated is None or isinstance(stated, bool):
+        return None
+    text = stated.casefold() if isinstance(stated, str) else ""
+    if text in (*_PLAIN, *_KNOWN):
         return None
     for begin, (name, why) in _LOST.items():
-        if isinstance(stated, str) and stated.startswith(begin):
+        if text.startswith(begin):
             return (
                 f"it is a {name} adapter, which fits only weights that were changed when its training began, and what "
                 f"was taken off them {why} — ask for a plain LoRA, as peft's path_initial_model_for_weight_conversion "

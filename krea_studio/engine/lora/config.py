@@ -68,8 +68,7 @@ class LoraConfig:
     @property
     def beginning(self) -> tuple[str, Beginning] | None:
         """What the adapter took off the weights when its training began, with its name; None where nothing."""
-        stated = self._stated.get("init_lora_weights")
-        return beginnings.KNOWN.get(stated) if isinstance(stated, str) else None
+        return beginnings.known(self._stated.get("init_lora_weights"))
 
     def alpha(self, layer: str) -> float | None:
         """The alpha of a layer, None where none is stated. Raises Misfit where it cannot be made out."""

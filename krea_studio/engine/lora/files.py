@@ -173,7 +173,7 @@ def _config(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise _unreadable(beside, error) from None
+        raise _unread_config(_PEFT_CONFIG, error.strerror or str(error)) from None
     return _json_table(_PEFT_CONFIG, content)
 
 
@@ -186,11 +186,12 @@ def _json_table(name: str, content: bytes) -> dict[str, Any]:
         if not isinstance(stated, dict):
             raise ValueError("it is no table of settings")
     except (ValueError, RecursionError) as error:
-        reason = plain_line(str(error), 200)
-        raise ValueError(
-            f"its {name} cannot be read ({reason}), which says how strong it is — get it again, or save it without"
-        ) from None
+        raise _unread_config(name, plain_line(str(error), 200)) from None
     return stated
+
+
+def _unread_config(name: str, reason: str) -> ValueError:
+    return ValueError(f"its {name}, which says how strong it is, cannot be read ({reason}) — get it again with it")
 
 
 @contextmanager

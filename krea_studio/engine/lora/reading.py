@@ -156,12 +156,12 @@ class LoraReading:
             return self._drop(stored, "changes of biases that are zero")
         shape = self._shape(stored)
         parts = formats.fused(stored)
-        if len(parts) == 1 and stored in self._places:
+        if stored in self._places and self._idle(stored):
             # LyCORIS wraps the layers that its trainer fused too, and what nobody has called has not changed.
-            if not self._idle(stored):
-                raise Misfit(f"it comes twice, alone and in {self._places[stored][0]!r}")
             return self._drop(stored, "not trained, beside fused layers")
         for part, rows in zip(parts, _rows(parts, shape), strict=True):
+            if part in self._places:
+                raise Misfit(f"{part!r} comes twice, here and in {self._places[part][0]!r}")
             out = rows.stop - rows.start if rows.stop is not None else shape[0]
             self.shapes[part], self._places[part] = (out, shape[1]), (stored, rows)
 

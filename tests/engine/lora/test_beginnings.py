@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from krea_studio.engine.lora.beginnings import KNOWN, why_unusable
+from krea_studio.engine.lora.beginnings import known, why_unusable
 from krea_studio.engine.lora.doctor import diagnose, write
 from krea_studio.engine.lora.layers import Architecture, architectures
 from krea_studio.engine.lora.report import Diagnosis
@@ -75,7 +75,7 @@ def test_what_was_taken_off_the_weights_is_taken_off_the_adapter(
 ) -> None:
     path, changes = begun(tmp_path, MEDIUM, init_lora_weights=begin, **more)
     found = diagnose(path, list(BY_NAME.values()))
-    name = KNOWN[begin][0]
+    name = {"pissa": "PiSSA", "olora": "OLoRA"}[begin]
     assert found.accepted and found.base is MEDIUM, found.problems
     assert all(name in kind for kind in found.kinds) and "worked out with the weights of Mini Medium" in found.notes[0]
     for layer, change in kept(found).items():
@@ -127,9 +127,10 @@ def test_a_beginning_that_nobody_can_know_is_told(stated: Any, words: str, part:
     assert re.search(words, problem) and " — " in problem
 
 
-@pytest.mark.parametrize("stated", [None, True, False, "gaussian", "eva", "orthogonal", "mica", "pissa", "olora"])
+@pytest.mark.parametrize("stated", [None, True, False, "gaussian", "eva", "orthogonal", "mica", "pissa", "OLoRA"])
 def test_other_beginnings_are_no_reason_to_refuse(stated: Any) -> None:
     assert why_unusable(stated) is None
+    assert (known(stated) is not None) == (stated in ("pissa", "OLoRA"))
 
 
 @pytest.mark.parametrize("begin", ["gaussian", "orthogonal", "mica"])

@@ -42,8 +42,18 @@ def test_a_config_is_read_in_every_encoding_that_editors_save(encoding: str, tmp
 def test_a_config_that_cannot_be_read_is_told_and_not_taken_for_none(content: bytes, tmp_path: Path) -> None:
     found = diagnose(peft_file(tmp_path, content), [TURBO])
     (problem,) = found.problems
-    assert "its adapter_config.json cannot be read (" in problem and problem.isprintable() and " — " in problem
+    assert (
+        "its adapter_config.json, which says how strong it is, cannot be read (" in problem
+        and problem.isprintable()
+        and " — " in problem
+    )
     assert "states no alpha" not in " ".join(found.notes)
+
+
+def test_a_folder_in_the_place_of_a_config(tmp_path: Path) -> None:
+    path = peft_file(tmp_path, None)
+    path.with_name("adapter_config.json").mkdir()
+    assert "cannot be read (Is a directory)" in diagnose(path, [TURBO]).problems[0]
 
 
 def test_a_config_too_large_to_be_one(tmp_path: Path) -> None:

@@ -157,7 +157,14 @@ def test_layers_that_stand_untrained_beside_the_fused_ones_are_left_out(tmp_path
     state |= lora(f"transformer.{BLOCK}attn.to_k", TURBO.layers[f"{BLOCK}attn.to_k"][0], width)
     problems: list[str] = []
     reading(tmp_path, state, problems)
-    assert len(problems) == 1 and "comes twice, alone and in 'transformer_blocks.1.attn.to_qkv'" in problems[0]
+    assert len(problems) == 1 and "comes twice, here and in 'transformer_blocks.1.attn.to_qkv'" in problems[0]
+
+
+def test_layers_that_are_fused_in_two_ways_are_told(tmp_path: Path) -> None:
+    problems: list[str] = []
+    state = lora("transformer_blocks.1.attn.to_qkv", 512, 256) | lora("transformer_blocks.1.attn.to_kv", 256, 256)
+    reading(tmp_path, state, problems)
+    assert len(problems) == 1 and "comes twice" in problems[0]
 
 
 @pytest.mark.parametrize(
