@@ -4,7 +4,8 @@ Such an adapter is a difference from weights that nobody else has: put on the ch
 beginning too. PiSSA and OLoRA begin with what follows from the weights, so that it can be taken off again; the others
 begin with what depends on the pictures of the training, on chance or on a quantizer, and cannot be used.
 
-Source: peft 0.21, `tuners/lora/layer.py`; `convert_lora_to_lora…` of its `utils` makes plain LoRAs in the same way.
+Source: peft 0.21, `tuners/lora/layer.py`; its `subtract_mutated_init` makes plain LoRAs in the same way, but needs the
+adapter as it began.
 """
 
 from collections.abc import Callable
@@ -31,11 +32,12 @@ Beginning = Callable[[torch.Tensor, int, float], Factors]
 _KNOWN: dict[str, tuple[str, Beginning]] = {"pissa": ("PiSSA", _principal), "olora": ("OLoRA", _orthonormal)}
 # What leaves the weights as they are, and what takes off something that nobody can know afterwards.
 _PLAIN = ("gaussian", "eva", "orthogonal", "mica")
+_CONVERTED = "ask for a plain LoRA, which peft saves with path_initial_model_for_weight_conversion"
 _LOST = {
-    "pissa_niter": ("PiSSA", "was drawn at random"),
-    "corda": ("CorDA", "depends on the training's own data"),
-    "loftq": ("LoftQ", "depends on how they were quantized"),
-    "lora_ga": ("LoRA-GA", "depends on the training's own data"),
+    "pissa_niter": ("PiSSA", "was drawn at random", _CONVERTED),
+    "corda": ("CorDA", "depends on the training's own data", _CONVERTED),
+    "lora_ga": ("LoRA-GA", "depends on the training's own data", _CONVERTED),
+    "loftq": ("LoftQ", "depends on how they were quantized", "ask for a plain LoRA"),
 }
 
 
@@ -54,11 +56,10 @@ def why_unusable(stated: object) -> str | None:
     text = stated.casefold() if isinstance(stated, str) else ""
     if text in (*_PLAIN, *_KNOWN):
         return None
-    for begin, (name, why) in _LOST.items():
+    for begin, (name, why, advice) in _LOST.items():
         if text.startswith(begin):
             return (
                 f"it is a {name} adapter, which fits only weights that were changed when its training began, and what "
-                f"was taken off them {why} — ask for a plain LoRA, as peft's path_initial_model_for_weight_conversion "
-                "saves it"
+                f"was taken off them {why} — {advice}"
             )
     return f"its config states {shown(stated)} for init_lora_weights, which is not known here — ask for a plain LoRA"

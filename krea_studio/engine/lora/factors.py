@@ -47,9 +47,8 @@ _DENSE_SIDE = 1024
 _MORE_VALUES, _POWER_STEPS = 8, 2
 # Magnitudes and norms that differ by less are equal but for rounding.
 _SAME_MAGNITUDE = 1e-4
-
-
 WHOLE = slice(None)
+"""All rows of a matrix."""
 
 
 class Misfit(ValueError):
