@@ -55,6 +55,11 @@ class LoraConfig:
         return self._stated.get("use_rslora") is True
 
     @property
+    def dora(self) -> bool:
+        """Whether the layers are a DoRA's, with magnitudes."""
+        return self._stated.get("use_dora") is True
+
+    @property
     def problem(self) -> str | None:
         """Why the file cannot be used, by what its config says of it as a whole; None where it can."""
         tuner = self._stated.get("peft_type")

@@ -70,6 +70,7 @@ _CONTAINERS = (
     ("lycoris_", "LyCORIS"),
     ("diffusion_model_", "ComfyUI"),
 )
+_MOST_CONTAINERS = 8
 # What PyTorch puts into the names of modules that it compiles, shards, copies to several devices or recomputes.
 _WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _WRAPPED = re.compile(rf"(?<![^._])(?:{'|'.join(_WRAPPERS)})[._]")
@@ -104,6 +105,8 @@ _PARTS = tuple(
 )
 # The factor that musubi's LoKr was made with. Its presence tells whose convention the scale follows.
 LOKR_FACTOR = "lokr_factor"
+# So many unmatched keys are looked at closely, for what they could have meant.
+_MOST_EXPLAINED = 100
 
 _TEXT_ENCODER = re.compile(r"(?:base_model\.model\.)?(?:lora_te\d?_|text_encoders?(?:_\d)?\.|conditioner\.)")
 
@@ -174,17 +177,24 @@ def match(keys: Iterable[str], layers: Iterable[str]) -> Match:
     return Match(found, settings, dropped, unmatched, tuple(formats))
 
 
-def why_unmatched(unmatched: Sequence[str], known: Iterable[str]) -> str:
-    """Why these keys cannot be used, in words for a person, with the first of them; `known` are the matched layers."""
+def why_unmatched(found: Match, layers: Iterable[str]) -> str:
+    """Why the unmatched keys of a file cannot be used, in words for a person, with the first of them."""
+    unmatched, names = found.unmatched, _spellings(frozenset(layers))
     for key in unmatched:
         if kind := strangers.kind(key):
             return f"it uses {kind} ({shown(key)}), which cannot be turned into a LoRA here — ask for a LoRA version"
     first = f"{len(unmatched):,} of its keys match no layer of Krea 2, the first is {shown(unmatched[0])}"
-    names = _spellings(frozenset(known))
     if any(_meaning(key, names)[0] is not None for key in unmatched):
         return f"some of its layers come twice, such as {shown(unmatched[0])} — ask for a file with one adapter in it"
     if all(key.endswith((".weight", ".bias")) and "lora" not in key for key in unmatched):
+        if found.layers:
+            return f"it sets whole layers too, such as {shown(unmatched[0])}, which a LoRA cannot — ask for it without"
         return f"{first}; it looks like the weights of a model, not like a LoRA — give a LoRA"
+    for key in unmatched[:_MOST_EXPLAINED]:
+        if any(_spelled(key[: dot.start()], names) for dot in re.finditer(r"\.", key)):
+            return (
+                f"it changes a layer of Krea 2 in a way that is not known here ({shown(key)}) — ask for a LoRA version"
+            )
     return f"{first} — use a LoRA that was trained on Krea 2"
 
 
@@ -200,15 +210,17 @@ def _meaning(key: str, names: Mapping[str, tuple[str, str]]) -> tuple[str | None
 
 def _spelled(name: str, names: Mapping[str, tuple[str, str]]) -> tuple[str, str] | None:
     """Layer and format of a name behind any containers and wrappers; None where it is in no table."""
-    writer, rest = "", _WRAPPED.sub("", name)
-    while rest not in names:
+    writer, rest = "", (bare := _WRAPPED.sub("", name))
+    for _ in range(_MOST_CONTAINERS):
         container = next(((prefix, who) for prefix, who in _CONTAINERS if rest.startswith(prefix)), None)
-        if container is None:
-            return None
+        if rest in names or container is None:
+            break
         writer = writer or container[1]
         rest = rest.removeprefix(container[0])
+    if rest not in names:
+        return None
     layer, naming = names[rest]
-    prefix = name.removesuffix(rest) if name.endswith(rest) else _WRAPPED.sub("", name).removesuffix(rest)
+    prefix = (name if name.endswith(rest) else bare).removesuffix(rest)
     return layer, f"{writer or 'PyTorch'} ({prefix}…), {naming}" if prefix else f"no prefix, {naming}"
 
 

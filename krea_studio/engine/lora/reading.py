@@ -41,6 +41,7 @@ class LoraReading:
     """
 
     def __init__(self, file: LoraFile, layers: Iterable[str]) -> None:
+        layers = frozenset(layers)
         self.file = file
         self.match = formats.match(file.tensors, layers)
         self.shapes: dict[str, tuple[int, int | None]] = {}
@@ -53,7 +54,7 @@ class LoraReading:
             if other:
                 self.problems.append(f"it is made for {other}, not for Krea 2 — use one that was trained on Krea 2")
             else:
-                self.problems.append(formats.why_unmatched(self.match.unmatched, self.match.layers))
+                self.problems.append(formats.why_unmatched(self.match, layers))
         elif file.tensors and not self.match.layers:
             self.problems.append("it changes no layer of Krea 2's transformer — give a LoRA for the transformer")
         if problem := file.config_problem or self._config.problem:
@@ -63,6 +64,8 @@ class LoraReading:
                 self._place(stored)
             except Misfit as misfit:
                 self.problems.append(f"{shown(stored)} cannot be used: {misfit} — get it again")
+        if self._config.dora and not any("magnitude" in keys for keys in self.match.layers.values()):
+            self.problems.append("its config says that it is a DoRA, but its magnitudes are not in it — get it again")
 
     def kind(self, layer: str) -> str:
         """The kind of a layer's change, with `DoRA` where the layer has magnitudes, and how it began."""

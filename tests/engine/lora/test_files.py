@@ -70,6 +70,7 @@ def test_a_config_belongs_to_the_file_that_peft_writes_beside_it(tmp_path: Path)
         ({"peft_type": "ADALORA"}, "says that it is 'ADALORA', which is no LoRA"),
         ({"peft_type": "TOMORROW"}, "says that it is 'TOMORROW'"),
         ({"use_qalora": True}, "it is QALoRA (use_qalora in its config)"),
+        ({"use_dora": True}, "its config says that it is a DoRA, but its magnitudes are not in it"),
         ({"kasa_config": {"beta": 1}}, "it is KaSA"),
         ({"use_bdlora": {"nblocks": 2}}, "it is BD-LoRA"),
         ({"alora_invocation_tokens": [1]}, "activated LoRA"),

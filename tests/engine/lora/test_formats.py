@@ -71,7 +71,7 @@ def test_two_adapters_in_one_file_are_not_taken_for_one() -> None:
     keys = [f"transformer.img_in.lora_{side}.{name}.weight" for name in ("first", "second") for side in "AB"]
     found = match(keys, LAYERS)
     assert list(found.unmatched) == keys[2:]
-    assert "come twice" in why_unmatched(found.unmatched, found.layers)
+    assert "come twice" in why_unmatched(found, LAYERS)
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,16 @@ def test_no_layer_of_krea_2_is_taken_for_another_model() -> None:
         ("diffusion_model.blocks.0.attn.wq.weight", "looks like the weights of a model"),
         ("diffusion_model.blocks.0.mod.lin.lora_A.weight", "match no layer of Krea 2"),
         ("transformer.blocks.0.attn.to_q.lora_A.weight", "match no layer of Krea 2"),
+        ("transformer.transformer_blocks.0.attn.to_q.tomorrow_A", "in a way that is not known here ('transformer."),
+        ("module.blocks.0.attn.wq.lora_C.weight", "in a way that is not known here"),
+        ("lora_unet_blocks_0_attn_wq.some.thing", "in a way that is not known here"),
         ("x\x1b[2J" * 200, "match no layer of Krea 2"),
     ],
 )
 def test_why_a_key_cannot_be_used(key: str, words: str) -> None:
     found = match([key], LAYERS)
     assert list(found.unmatched) == [key]
-    told = why_unmatched(found.unmatched, found.layers)
+    told = why_unmatched(found, LAYERS)
     assert words in told and " — " in told
     assert told.isprintable() and len(told) < 400
 
@@ -183,3 +186,10 @@ def test_fused_layers_are_told_by_their_names(name: str, layer: str, parts: str)
     assert list(match([f"{name}.lora_A.weight"], LAYERS).layers) == [layer]
     assert " ".join(part.rsplit(".", 1)[-1] for part in fused(layer)) == parts
     assert all(part in LAYERS for part in fused(layer))
+
+
+@pytest.mark.parametrize("key", ["base_model.model.img_in.weight", "txt_in.linear_1.bias", "base_model.model.x.weight"])
+def test_whole_layers_beside_a_lora_are_told(key: str) -> None:
+    """As peft saves `modules_to_save`, or biases that were trained."""
+    found = match([f"base_model.model.img_in.lora_{side}.weight" for side in "AB"] + [key], LAYERS)
+    assert "it sets whole layers too, such as '" in why_unmatched(found, LAYERS)

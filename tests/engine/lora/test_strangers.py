@@ -24,7 +24,7 @@ def test_every_tuner_of_peft_that_is_not_read_is_named(kind: str, prefix: str) -
     key = f"base_model.model.{LAYER}.{prefix}x"
     found = match([key], LAYERS)
     assert list(found.unmatched) == [key]
-    told = why_unmatched(found.unmatched, found.layers)
+    told = why_unmatched(found, LAYERS)
     assert "cannot be turned into a LoRA here" in told and "trained on Krea 2" not in told
     assert strangers.kind(key) is not None
 
