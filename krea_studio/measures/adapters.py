@@ -182,9 +182,9 @@ def makers() -> Iterator[tuple[str, str, Callable[[Path], Made]]]:
         yield "peft", name, _of(by_peft, kind, settings)
     for name, settings in LORA_SETTINGS.items():
         yield "peft", name, _of(by_peft, "LORA", settings)
-    yield "peft", "LoRA of fused layers", _of(by_peft, "LORA", {}, True)
-    yield "peft", "LoRA of fused layers, DoRA", _of(by_peft, "LORA", {"use_dora": True}, True)
-    yield "peft", "LOKR of fused layers", _of(by_peft, "LOKR", {"r": 4}, True)
+    for name in ("LoRA, alpha 32", "LoRA, DoRA", "LoRA begun as PiSSA"):
+        yield "peft", f"{name}, of fused layers", _of(by_peft, "LORA", LORA_SETTINGS[name], True)
+    yield "peft", "LOKR, of fused layers", _of(by_peft, "LOKR", {"r": 4}, True)
     for whole, writer in ((False, "diffusers, save_lora_adapter"), (True, "diffusers, save_lora_weights")):
         for name in ("LoRA, alpha 32", "LoRA, rsLoRA", "LoRA, DoRA", "LoRA begun as PiSSA"):
             yield writer, name, _of(by_diffusers, LORA_SETTINGS[name], whole)
