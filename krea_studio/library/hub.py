@@ -90,8 +90,13 @@ class Hub:
                 "give a smaller one; a whole model is no style"
             )
         config = str(PurePosixPath(file).with_name(PEFT_CONFIG))
-        small = file.endswith(PEFT_FILE) and (sizes.get(config) or MAX_CONFIG_BYTES + 1) <= MAX_CONFIG_BYTES
-        return HubFile(repository, info.sha, file, size_bytes, (config,) if small else ())
+        beside = (config,) if file.endswith(PEFT_FILE) and config in sizes else ()
+        if beside and (sizes[config] or 0) > MAX_CONFIG_BYTES:
+            raise InvalidRequest(
+                f"{repository}:{config} has {sizes[config]:,} bytes, of at most {MAX_CONFIG_BYTES:,}, and without it "
+                "nobody knows how strong the style is — choose another"
+            )
+        return HubFile(repository, info.sha, file, size_bytes, beside)
 
     def download(self, found: HubFile, folder: Path) -> Path:
         """Put a file that `find` found, and what is beside it, into `folder` and return its path there.

@@ -1,9 +1,9 @@
 """A person's folder of style files, and which of them were looked at already.
 
-A file is looked at once, and again when its size or its time of change is another. What was refused is remembered with
-the reason, so that nobody waits for it twice; what was taken in stays taken in, also when the person removed the style
-since. Which style a file became is remembered too, so that a changed file can change that style. Only safetensors right
-in the folder count. Whether a file is a style is not known here.
+A file is looked at once, and again when its size or its time of change is another, or those of peft's config beside
+it. What was refused is remembered with the reason, so that nobody waits for it twice; what was taken in stays taken in,
+also when the person removed the style since. Which style a file became is remembered too, so that a changed file can
+change that style. Only safetensors right in the folder count. Whether a file is a style is not known here.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from krea_studio.files import is_clutter, one_change, read_error, write_whole
+from krea_studio.library.hub import PEFT_CONFIG, PEFT_FILE
 
 RECORD_FILE = "folder.json"
 
@@ -65,8 +66,7 @@ class StyleFolder:
             paths = sorted(self._folder.absolute().glob("*.safetensors"))
             for path in paths:
                 if path.is_file() and not is_clutter(path.name):
-                    stat = path.stat()
-                    yield path, f"{stat.st_size} {stat.st_mtime_ns}"
+                    yield path, " ".join(map(_stamp, (path, *_beside(path))))
         except FileNotFoundError:
             return
         except OSError as error:
@@ -83,3 +83,14 @@ class StyleFolder:
         except (OSError, ValueError, RecursionError) as error:
             logger.warning("%s is not used, and all style files are looked at again: %s", self._record, error)
             return {}
+
+
+def _beside(path: Path) -> list[Path]:
+    """What lies beside a file and is read with it."""
+    config = path.with_name(PEFT_CONFIG)
+    return [config] if path.name == PEFT_FILE and config.exists() else []
+
+
+def _stamp(path: Path) -> str:
+    stat = path.stat()
+    return f"{stat.st_size} {stat.st_mtime_ns}"

@@ -45,17 +45,25 @@ PAIRED = {
     "speed": Paired("What the engine's savings are worth, measured on this machine", 7),
     "startup": Paired("How long a start takes, whole processes of this checkout and of another", 5),
 }
+WHOLE = {"adapters": "What the doctor makes of every adapter that peft and LyCORIS write"}
+"""Measurements that have no scope: by name, what each is about."""
 SLIDER_PROMPTS = 8
 
 
 def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
     """The options of a measurement; a folder for its report is made. Raises InvalidRequest for numbers of nothing."""
-    about = DRAWN[name].about + ", measured picture by picture" if name in DRAWN else PAIRED[name].about
+    about = WHOLE.get(name) or (
+        DRAWN[name].about + ", measured picture by picture" if name in DRAWN else PAIRED[name].about
+    )
     parser = argparse.ArgumentParser(prog=f"python -m krea_studio measure {name}", description=about + ".")
-    if name in PAIRED:
-        _add_pairs(parser, name)
-    else:
+    if name in DRAWN:
         _add_scope(parser, name)
+    else:
+        if name in PAIRED:
+            _add_pairs(parser, name)
+        parser.add_argument(
+            "--report", type=Path, default=FOLDER / f"{name}.md", help="Markdown file to write (%(default)s)"
+        )
     chosen = parser.parse_args(argv)
     for number in ("pairs", "seeds", "prompts"):
         if getattr(chosen, number, 1) < 1:
@@ -68,9 +76,6 @@ def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
 
 def _add_pairs(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--pairs", type=int, default=PAIRED[name].pairs, help="pairs per comparison (%(default)s)")
-    parser.add_argument(
-        "--report", type=Path, default=FOLDER / f"{name}.md", help="Markdown file to write (%(default)s)"
-    )
     if name == "startup":
         parser.add_argument("--against", type=Path, metavar="FOLDER", help="another checkout, to compare this one with")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from krea_studio.errors import InvalidRequest, StorageError, StudioError, Unavailable
-from krea_studio.library.hub import MAX_BYTES, Hub, HubFile, parse_reference
+from krea_studio.library.hub import MAX_BYTES, MAX_CONFIG_BYTES, Hub, HubFile, parse_reference
 
 COMMIT, OLDER = "a" * 40, "b" * 40
 CONTENT = {"style.safetensors": b"new weights", "readme.md": b"# style"}
@@ -132,6 +132,24 @@ def test_a_peft_file_comes_with_its_config(remote: FakeHub, tmp_path: Path) -> N
     path = hub.download(hub.find("owner/style"), tmp_path)
     assert path.read_bytes() == b"weights" and path.with_name("adapter_config.json").read_bytes() == b"{}"
     assert not path.with_name("other.json").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{"])
+def test_a_config_that_nobody_can_read_comes_too(content: bytes, remote: FakeHub, tmp_path: Path) -> None:
+    """Whoever reads the file says so; without it the file would pass for one that has none."""
+    files = {"adapter_model.safetensors": b"weights", "adapter_config.json": content}
+    remote.repositories["owner/style"] = {COMMIT: files}
+    hub = Hub(remote.address)
+    path = hub.download(hub.find("owner/style"), tmp_path)
+    assert path.with_name("adapter_config.json").read_bytes() == content
+
+
+def test_a_config_too_large_to_be_one_is_refused(remote: FakeHub) -> None:
+    files = {"adapter_model.safetensors": b"weights", "adapter_config.json": b" " * (MAX_CONFIG_BYTES + 1)}
+    remote.repositories["owner/style"] = {COMMIT: files}
+    assert "adapter_config.json has 1,000,001 bytes, of at most 1,000,000" in refused(
+        remote, InvalidRequest, "owner/style"
+    )
 
 
 def refused(remote: FakeHub, kind: type[StudioError], text: str, preferred: str = "") -> str:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from krea_studio.engine.lora import beginnings
+from krea_studio.engine.lora.beginnings import Beginning
 from krea_studio.engine.lora.factors import Misfit
 from krea_studio.engine.lora.formats import original_name
 from krea_studio.validation import shown
@@ -24,6 +26,18 @@ _BRANCHING = re.compile(r"[*+?(]")
 _MOST_BRANCHES = 3
 _MOST_BRANCHING_PATTERNS = 16
 _REPEATED_GROUP = re.compile(r"\)[*+]")
+
+# The tuners whose keys are read here; where the config names another, equal keys mean something else.
+_TUNERS = ("LORA", "LOHA", "LOKR")
+# Settings of peft by which a LoRA's two matrices are no change of one layer, or not all of it.
+_VARIANTS = {
+    "use_qalora": "QALoRA",
+    "use_bdlora": "BD-LoRA",
+    "kasa_config": "KaSA",
+    "arrow_config": "Arrow, a choice among adapters",
+    "alora_invocation_tokens": "an activated LoRA, which waits for certain words",
+    "layer_replication": "a LoRA for layers that were replicated",
+}
 
 
 class LoraConfig:
@@ -39,6 +53,27 @@ class LoraConfig:
     def root(self) -> bool:
         """Whether alpha is divided by the root of the rank (rsLoRA)."""
         return self._stated.get("use_rslora") is True
+
+    @property
+    def dora(self) -> bool:
+        """Whether the layers are a DoRA's, with magnitudes."""
+        return self._stated.get("use_dora") is True
+
+    @property
+    def problem(self) -> str | None:
+        """Why the file cannot be used, by what its config says of it as a whole; None where it can."""
+        tuner = self._stated.get("peft_type")
+        if tuner is not None and tuner not in _TUNERS:
+            return f"its config says that it is {shown(tuner)}, which is no LoRA — ask for a LoRA version"
+        for setting, name in _VARIANTS.items():
+            if self._stated.get(setting):
+                return f"it is {name} ({setting} in its config), which is not known here — ask for a plain LoRA"
+        return beginnings.why_unusable(self._stated.get("init_lora_weights"))
+
+    @property
+    def beginning(self) -> tuple[str, Beginning] | None:
+        """What the adapter took off the weights when its training began, with its name; None where nothing."""
+        return beginnings.known(self._stated.get("init_lora_weights"))
 
     def alpha(self, layer: str) -> float | None:
         """The alpha of a layer, None where none is stated. Raises Misfit where it cannot be made out."""

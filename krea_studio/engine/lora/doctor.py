@@ -20,19 +20,16 @@ from safetensors.torch import save_file
 from krea_studio.direction.styles import refused
 from krea_studio.engine.controls.adapters import PREFIX
 from krea_studio.engine.lora import factors
+from krea_studio.engine.lora.bases import base_of
 from krea_studio.engine.lora.factors import MOST_LEFT_OUT, Factors, Misfit
 from krea_studio.engine.lora.files import MOST_BYTES, LoraFile, opened, plain_line, require_plain
 from krea_studio.engine.lora.layers import Architecture
-from krea_studio.engine.lora.reading import LoraReading, misfit
+from krea_studio.engine.lora.reading import LoraReading, Shapes, misfit
 from krea_studio.engine.lora.report import Diagnosis, Effect, Stated
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.files import whole
 from krea_studio.validation import shown
 
-# DoRA magnitudes start as the norms of the base weights; those that are further away, as a root mean square of
-# logarithms, belong to other weights. So many layers are enough to tell.
-_MOST_MAGNITUDE_RATIO = 0.3
-_COMPARED_LAYERS = 16
 # To say how large a change is, so many of a layer's values are enough; whole layers only for small checkpoints.
 _COMPARED_VALUES = 2**20
 # A style that changes the weights by more than themselves was not meant so. One that changes them by 8 % moves pixels
@@ -127,16 +124,14 @@ def _examined(found: Diagnosis, file: LoraFile, architectures: Sequence[Architec
             problems.append(_fits_none(reading.shapes, architectures))
     if problems:
         return replace(found, problems=tuple(problems))
-    base, reason = _base(reading, found.fits, found.stated)
-    if reason:
-        return replace(found, problems=(reason,))
+    base, told = base_of(reading, found.fits, found.stated)
+    if told and base is None:
+        return replace(found, problems=(told,))
     changes, problems = _changes(reading, base)
-    return _concluded(replace(found, base=base), changes, problems)
+    return _concluded(replace(found, base=base, notes=(told,) if told else ()), changes, problems)
 
 
-def _fits(
-    shapes: Mapping[str, tuple[int, int]], architectures: Sequence[Architecture], stated: Stated
-) -> tuple[Architecture, ...]:
+def _fits(shapes: Shapes, architectures: Sequence[Architecture], stated: Stated) -> tuple[Architecture, ...]:
     """Those that have all of the file's layers: the one that the file names, otherwise those with the fewest layers.
 
     A style for few blocks would load into a deeper transformer of the same width too, and do something else there.
@@ -147,7 +142,7 @@ def _fits(
     return tuple(architecture for architecture in able if fewest and architecture.layers == fewest.layers)
 
 
-def _fits_none(shapes: Mapping[str, tuple[int, int]], architectures: Sequence[Architecture]) -> str:
+def _fits_none(shapes: Shapes, architectures: Sequence[Architecture]) -> str:
     """In what the nearest architecture differs."""
     nearest = max(
         architectures, key=lambda a: sum(a.layers.get(layer) == shape for layer, shape in shapes.items()), default=None
@@ -160,44 +155,9 @@ def _fits_none(shapes: Mapping[str, tuple[int, int]], architectures: Sequence[Ar
     )
 
 
-def _base(reading: LoraReading, fits: Sequence[Architecture], stated: Stated) -> tuple[Architecture | None, str]:
-    """The checkpoint whose weights a DoRA was trained on, or why there is none: the one that the file names, otherwise
-    the one whose norms are most like its magnitudes.
-    """
-    decomposed = [layer for layer in reading.shapes if reading.decomposed(layer)][:_COMPARED_LAYERS]
-    if not decomposed:
-        return None, ""
-    here = [architecture for architecture in fits if architecture.has_weights]
-    if not here:
-        labels = " or ".join(architecture.label for architecture in fits)
-        return None, (
-            f"it is a DoRA, which only works with the weights that it was trained on, and those of {labels} are not on "
-            "this machine — download that checkpoint, or ask for a version without DoRA"
-        )
-    try:
-        magnitudes = {layer: reading.read(layer, "magnitude") for layer in decomposed}
-    except Misfit as error:
-        return None, f"its DoRA magnitudes cannot be used: {error} — get it again"
-
-    def ratios(architecture: Architecture) -> list[torch.Tensor]:
-        return [factors.magnitude_ratios(m, architecture.weight(layer)) for layer, m in magnitudes.items()]
-
-    # All magnitudes of a layer may have grown; how they differ from one another tells the weights apart.
-    named = [architecture for architecture in here if architecture.names(stated.base_model)]
-    nearest = min(
-        named or here, key=lambda a: float(torch.cat([ratio - ratio.mean() for ratio in ratios(a)]).square().mean())
-    )
-    if float(torch.cat(ratios(nearest)).square().mean().sqrt()) > _MOST_MAGNITUDE_RATIO:
-        return None, (
-            f"it is a DoRA of other weights than those of {nearest.label}: its magnitudes are far from their norms — "
-            "use it with the checkpoint that it was trained on"
-        )
-    return nearest, ""
-
-
 def _change(reading: LoraReading, layer: str, base: Architecture | None) -> Factors:
     """One layer's change as it is written: in half precision. Raises Misfit where it cannot be."""
-    change = factors.balanced(reading.factors(layer, (lambda: base.weight(layer)) if base else None))
+    change = factors.balanced(reading.factors(layer, base.weight if base else None))
     half = replace(change, down=change.down.half(), up=change.up.half())
     if not half.finite:
         raise Misfit("the LoRA holds values that are too large for half precision")
@@ -283,14 +243,13 @@ def _largest_share(changes: Sequence[_Change], effect: Effect | None, fit: Archi
 def _notes(found: Diagnosis, changes: Sequence[_Change], left_out: float, effect: Effect | None) -> Iterator[str]:
     for reason, count in Counter(found.dropped.values()).items():
         yield f"{count:,} keys are left out: {reason}"
-    if found.base is not None:
-        yield f"a DoRA, worked out with the weights of {found.base.label}; exact at weight 1"
+    yield from found.notes
     if left_out:
         yield f"two matrices leave out {left_out:.1%} of its change"
     still = sum(not change.norm for change in changes)
     if still and still < len(changes):
         yield f"{still:,} of its {len(changes):,} layers change nothing"
-    if all(change.alpha is None for change in changes) and any("peft" in words for words in found.formats):
+    if all(c.alpha is None for c in changes) and any("peft" in words for words in found.formats):
         yield "it states no alpha, so it counts as the rank; peft keeps it in adapter_config.json"
     if effect is not None and effect.relative_to and effect.largest > _LARGE_EFFECT:
         yield f"it changes a layer by {effect.largest:.0%} of its weights — start at a small weight"
@@ -299,7 +258,7 @@ def _notes(found: Diagnosis, changes: Sequence[_Change], left_out: float, effect
         yield f"it says that it was trained on {shown(found.stated.base_model)}"
 
 
-def _modules(shapes: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+def _modules(shapes: Shapes) -> dict[str, int]:
     """How many layers of each kind: names without the numbers of blocks, such as `attn.to_q`."""
     kinds = (re.sub(r"(_blocks)\.\d+", r"\1", layer).removeprefix("transformer_blocks.") for layer in shapes)
     return dict(Counter(kinds))

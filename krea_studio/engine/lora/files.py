@@ -26,7 +26,7 @@ MOST_NAME_CHARACTERS = 500
 FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 
 _PEFT_FILE, _PEFT_CONFIG, _MOST_CONFIG_BYTES = "adapter_model.safetensors", "adapter_config.json", 200_000
-# diffusers' `lora_base.LORA_ADAPTER_METADATA_KEY`: the peft config of each part, under that part's name.
+# diffusers' `lora_base.LORA_ADAPTER_METADATA_KEY`: the peft config of a model, or of each part under the part's name.
 _DIFFUSERS_CONFIG, _DIFFUSERS_PART = "lora_adapter_metadata", "transformer."
 
 # What a file begins with that somebody took for a LoRA; safetensors has a number there and then `{`.
@@ -49,7 +49,10 @@ class Stored:
 
 
 class LoraFile:
-    """An open LoRA file: its size in bytes, its metadata, and its tensors under their keys, described but not read."""
+    """An open LoRA file: its size in bytes, its metadata, and its tensors under their keys, described but not read.
+
+    `config` is peft's, empty where there is none; `config_problem` says why one that is there cannot be read.
+    """
 
     def __init__(self, path: Path, size_bytes: int, reader: Any) -> None:
         self.path, self.bytes, self._reader = path, size_bytes, reader
@@ -65,7 +68,12 @@ class LoraFile:
         for key in keys:
             described = reader.get_slice(key)
             self.tensors[key] = Stored(described.get_dtype(), tuple(described.get_shape()))
-        self.config = _config(path, self.metadata)
+        self.config: Mapping[str, Any] = {}
+        self.config_problem = ""
+        try:
+            self.config = _config(path, self.metadata)
+        except ValueError as error:
+            self.config_problem = str(error)
 
     def read(self, key: str) -> torch.Tensor:
         """The values of one tensor, as they are stored. Raises InvalidRequest when they cannot be read."""
@@ -145,24 +153,45 @@ def _require_safetensors(path: Path, start: bytes, size_bytes: int) -> None:
 def _config(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any]:
     """The peft config that the file states in its metadata, or that lies beside it; empty where there is none.
 
-    It matters where keys have no alpha: diffusers and peft then take it from there.
+    It matters where keys have no alpha: diffusers and peft then take it from there. Raises ValueError, with the reason
+    and what to do, where one is there and cannot be read.
     """
+    if _DIFFUSERS_CONFIG in metadata:
+        stated = _json_table(_DIFFUSERS_CONFIG, metadata[_DIFFUSERS_CONFIG].encode())
+        # A pipeline saves each part's under its name, a transformer its own as it is.
+        own = {key: value for key, value in stated.items() if "." not in key}
+        part = {
+            key.removeprefix(_DIFFUSERS_PART): value for key, value in stated.items() if key.startswith(_DIFFUSERS_PART)
+        }
+        return own | part
+    beside = path.with_name(_PEFT_CONFIG)
+    if path.name != _PEFT_FILE:
+        return {}
     try:
-        text = metadata.get(_DIFFUSERS_CONFIG)
-        if text is not None and len(text) <= _MOST_CONFIG_BYTES:
-            stated = json.loads(text)
-            return {
-                key.removeprefix(_DIFFUSERS_PART): value
-                for key, value in stated.items()
-                if key.startswith(_DIFFUSERS_PART)
-            }
-        beside = path.with_name(_PEFT_CONFIG)
-        if path.name == _PEFT_FILE and beside.stat().st_size <= _MOST_CONFIG_BYTES:
-            stated = json.loads(beside.read_text("utf-8"))
-            return stated if isinstance(stated, dict) else {}
-    except (OSError, ValueError, AttributeError, RecursionError):
-        pass  # a config that cannot be read states nothing
-    return {}
+        with beside.open("rb") as file:
+            content = file.read(_MOST_CONFIG_BYTES + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _unread_config(_PEFT_CONFIG, error.strerror or str(error)) from None
+    return _json_table(_PEFT_CONFIG, content)
+
+
+def _json_table(name: str, content: bytes) -> dict[str, Any]:
+    """JSON in UTF-8, 16 or 32, with a byte order mark or without. Raises ValueError, which names it and says why."""
+    try:
+        if len(content) > _MOST_CONFIG_BYTES:
+            raise ValueError(f"it has more than {_MOST_CONFIG_BYTES:,} bytes")
+        stated = json.loads(content)
+        if not isinstance(stated, dict):
+            raise ValueError("it is no table of settings")
+    except (ValueError, RecursionError) as error:
+        raise _unread_config(name, plain_line(str(error), 200)) from None
+    return stated
+
+
+def _unread_config(name: str, reason: str) -> ValueError:
+    return ValueError(f"its {name}, which says how strong it is, cannot be read ({reason}) — get it again with it")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Every trainer writes the same few matrices under keys of its own. A key is a container's prefix, a layer's name (as
 diffusers or as Krea's own code has it, with dots or underscores), and what the tensor is. Layers are looked up, never
 guessed: what is in no table stays unmatched and is told, because a key that is silently left out is a style that
-silently does less. Knows names only: no tensors, no shapes, no files.
+silently does less. Knows names only: no tensors, no shapes, no files. `strangers` knows the names of other kinds.
 """
 
 import re
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from krea_studio.engine.lora import strangers
 from krea_studio.validation import shown
 
 # Krea's own code (krea-ai/krea-2, mmdit.py) and Krea2Transformer2DModel call the same layers differently.
@@ -38,21 +39,41 @@ _ORIGINAL_ALONE = {
 
 DIFFUSERS_NAMES, ORIGINAL_NAMES = "diffusers names", "original Krea names"
 
-# Prefixes with what writes them; the first that leaves a layer's name counts. ComfyUI finds the names behind them in
-# the same way (comfy/lora.py, model_lora_keys_unet).
+# Layers that trainers compute as one, in the order in which the rows of their weights follow one another. diffusers'
+# `fuse_qkv_projections`, which SimpleTuner turns on by a setting, writes `to_qkv`; the other names say their order too.
+_QKV = ("attn.to_q", "attn.to_k", "attn.to_v")
+_FUSED = {
+    "attn.to_qkv": _QKV,
+    "attn.qkv": _QKV,
+    "attn.wqkv": _QKV,
+    "attn.to_qkv_gate": (*_QKV, "attn.to_gate"),
+    "attn.to_kv": _QKV[1:],
+    "attn.wkv": _QKV[1:],
+    "ff.gate_up": ("ff.gate", "ff.up"),
+    "mlp.gate_up": ("ff.gate", "ff.up"),
+}
+
+# Prefixes with what writes them. They may stand behind one another; the first says who wrote the file. ComfyUI finds
+# the names behind them in the same way (comfy/lora.py, model_lora_keys_unet).
 _CONTAINERS = (
-    ("base_model.model.transformer.", "peft"),
-    ("base_model.model.diffusion_model.", "peft"),
     ("base_model.model.", "peft"),
-    ("model.diffusion_model.", "ComfyUI"),
     ("diffusion_model.", "ComfyUI"),
+    ("model.", "ComfyUI"),
     ("transformer.", "diffusers"),
+    ("pipe.", "DiffSynth"),
+    ("dit.", "DiffSynth"),
+    ("net.", "a training script"),
+    ("unet.", "a training script"),
     ("lora_unet__", "kohya / musubi"),
     ("lora_unet_", "kohya / musubi"),
     ("lora_transformer_", "OneTrainer"),
     ("lycoris_", "LyCORIS"),
-    ("", "no prefix"),
+    ("diffusion_model_", "ComfyUI"),
 )
+_MOST_CONTAINERS = 8
+# What PyTorch puts into the names of modules that it compiles, shards, copies to several devices or recomputes.
+_WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+_WRAPPED = re.compile(rf"(?<![^._])(?:{'|'.join(_WRAPPERS)})[._]")
 
 # How a key ends → what the tensor is. `.default` and the like are names of adapters, as peft has them in memory.
 _PARTS = tuple(
@@ -68,55 +89,36 @@ _PARTS = tuple(
         "w2": r"lokr_w2",
         "w2_a": r"lokr_w2_a",
         "w2_b": r"lokr_w2_b",
+        "h1_a": r"hada_w1_a",
+        "h1_b": r"hada_w1_b",
+        "h2_a": r"hada_w2_a",
+        "h2_b": r"hada_w2_b",
+        "a1": r"a1\.weight",
+        "a2": r"a2\.weight",
+        "b1": r"b1\.weight",
+        "b2": r"b2\.weight",
+        "rotations": r"oft_blocks",
+        "rescale": r"rescale",
         "diff": r"diff",
         "bias": r"diff_b|lora_B(?:\.[^.]+)?\.bias",
     }.items()
 )
 # The factor that musubi's LoKr was made with. Its presence tells whose convention the scale follows.
 LOKR_FACTOR = "lokr_factor"
+# So many unmatched keys are looked at closely, for what they could have meant.
+_MOST_EXPLAINED = 100
 
 _TEXT_ENCODER = re.compile(r"(?:base_model\.model\.)?(?:lora_te\d?_|text_encoders?(?:_\d)?\.|conditioner\.)")
-
-_UNSUPPORTED = (
-    ("LoHa", r"\.hada_"),
-    ("OFT", r"\.oft_"),
-    ("BOFT", r"\.boft_"),
-    ("IA³", r"\.ia3_|\.on_input$"),
-    ("GLoRA", r"\.[ab][12]\.weight$"),
-    ("LoKr with a Tucker core, which is made for convolutions", r"\.lokr_t[12]$"),
-    ("LoRA with a Tucker core, which is made for convolutions", r"\.lora_mid\."),
-    ("changes of norms", r"\.[wb]_norm$|norm\w*\.diff$|\.scale\.diff$"),
-)
-_FUSED = re.compile(r"qkv|to_kv|gate_up")
-
-# Other models by the names of their layers; the first that is found counts, so what is more telling comes first.
-_OTHER_MODELS = tuple(
-    (model, re.compile(pattern))
-    for model, pattern in (
-        (
-            "SDXL",
-            r"lora_te2_|text_encoder_2\.|lora_unet_(?:in|out)put_blocks_|blocks?[._].*transformer_blocks[._][1-9]",
-        ),
-        ("Stable Diffusion 1 or 2", r"(?:down|up)_blocks[._]\d+[._]|mid_block[._]|lora_te_text_model"),
-        ("Chroma", r"distilled_guidance_layer"),
-        ("FLUX", r"single_transformer_blocks[._]|double_blocks[._]\d+[._](?:img|txt)_|single_blocks[._]\d+[._]"),
-        ("Stable Diffusion 3", r"joint_blocks[._]|lora_te3_"),
-        ("Qwen-Image", r"transformer_blocks[._]\d+[._](?:(?:img|txt)_(?:mlp|mod)|attn[._]add_[qkv]_proj)"),
-        ("Wan", r"blocks[._]\d+[._](?:self|cross)_attn[._]"),
-        ("Z-Image or Lumina", r"(?:layers|(?:noise|context)_refiner)[._]\d+[._](?:attention|feed_forward|adaLN)"),
-        ("LTX-Video or PixArt", r"transformer_blocks[._]\d+[._]attn[12][._]"),
-        ("a language model", r"layers[._]\d+[._](?:self_attn|mlp)[._]"),
-    )
-)
 
 
 @dataclass(frozen=True)
 class Match:
     """What the keys of a file mean; every key is in exactly one place.
 
-    `layers` has for each layer, under its diffusers name, the key of each part (`down`, `up`, `alpha`, `magnitude`,
-    `w1` … `w2_b`, `diff`, `bias`); `settings` the keys that are about the whole file; `dropped` those that are left out
-    on purpose, each with the reason; `unmatched` all others. `formats` are the formats found, in words.
+    `layers` has for each layer, under its diffusers name or a fused one's, the key of each part (`down`, `up`, `alpha`,
+    `magnitude`, `w1` … `w2_b`, `diff`, `bias` and others); `settings` the keys that are about the whole file; `dropped`
+    those that are left out on purpose, each with the reason; `unmatched` all others. `formats` are the formats found,
+    in words.
     """
 
     layers: Mapping[str, Mapping[str, str]]
@@ -145,6 +147,14 @@ def original_name(layer: str) -> str:
     return layer
 
 
+def fused(layer: str) -> tuple[str, ...]:
+    """The layers whose rows are those of a fused one, in their order; of any other layer it alone."""
+    for leaf, parts in _FUSED.items():
+        if layer.endswith("." + leaf):
+            return tuple(layer.removesuffix(leaf) + part for part in parts)
+    return (layer,)
+
+
 def match(keys: Iterable[str], layers: Iterable[str]) -> Match:
     """What each key means, for a transformer that has these layers (diffusers names)."""
     names = _spellings(frozenset(layers))
@@ -167,30 +177,24 @@ def match(keys: Iterable[str], layers: Iterable[str]) -> Match:
     return Match(found, settings, dropped, unmatched, tuple(formats))
 
 
-def made_for(keys: Iterable[str]) -> str | None:
-    """The model of another family that has layers of these names; None where the names tell of none."""
-    text = "\n".join(keys)
-    return next((model for model, pattern in _OTHER_MODELS if pattern.search(text)), None)
-
-
-def why_unmatched(unmatched: Sequence[str], known: Iterable[str]) -> str:
-    """Why these keys cannot be used, in words for a person, with the first of them; `known` are the matched layers."""
-    for words, pattern in _UNSUPPORTED:
-        key = next((key for key in unmatched if re.search(pattern, key)), None)
-        if key is not None:
-            return f"it uses {words} ({shown(key)}), which cannot be turned into a LoRA here — ask for a LoRA version"
-    fused = next((key for key in unmatched if _FUSED.search(key)), None)
-    if fused is not None:
-        return (
-            f"{shown(fused)} is for layers that its trainer had fused; Krea 2 has them apart — "
-            "save it with unfused layers, or ask its author to"
-        )
+def why_unmatched(found: Match, layers: Iterable[str]) -> str:
+    """Why the unmatched keys of a file cannot be used, in words for a person, with the first of them."""
+    unmatched, names = found.unmatched, _spellings(frozenset(layers))
+    for key in unmatched:
+        if kind := strangers.kind(key):
+            return f"it uses {kind} ({shown(key)}), which cannot be turned into a LoRA here — ask for a LoRA version"
     first = f"{len(unmatched):,} of its keys match no layer of Krea 2, the first is {shown(unmatched[0])}"
-    names = _spellings(frozenset(known))
     if any(_meaning(key, names)[0] is not None for key in unmatched):
         return f"some of its layers come twice, such as {shown(unmatched[0])} — ask for a file with one adapter in it"
     if all(key.endswith((".weight", ".bias")) and "lora" not in key for key in unmatched):
+        if found.layers:
+            return f"it sets whole layers too, such as {shown(unmatched[0])}, which a LoRA cannot — ask for it without"
         return f"{first}; it looks like the weights of a model, not like a LoRA — give a LoRA"
+    for key in unmatched[:_MOST_EXPLAINED]:
+        if any(_spelled(key[: dot.start()], names) for dot in re.finditer(r"\.", key)):
+            return (
+                f"it changes a layer of Krea 2 in a way that is not known here ({shown(key)}) — ask for a LoRA version"
+            )
     return f"{first} — use a LoRA that was trained on Krea 2"
 
 
@@ -198,22 +202,39 @@ def _meaning(key: str, names: Mapping[str, tuple[str, str]]) -> tuple[str | None
     """Layer, part and format of a key; no layer where it is in no table."""
     for part, pattern in _PARTS:
         ended = pattern.fullmatch(key)
-        if ended is None:
-            continue
-        name = ended["name"]
-        for prefix, writer in _CONTAINERS:
-            spelled = name.removeprefix(prefix)
-            if name.startswith(prefix) and spelled in names:
-                layer, naming = names[spelled]
-                return layer, part, f"{writer} ({prefix}…), {naming}" if prefix else f"{writer}, {naming}"
+        if ended is not None and (found := _spelled(ended["name"], names)):
+            layer, words = found
+            return layer, part, words
     return None, "", ""
+
+
+def _spelled(name: str, names: Mapping[str, tuple[str, str]]) -> tuple[str, str] | None:
+    """Layer and format of a name behind any containers and wrappers; None where it is in no table."""
+    writer, rest = "", (bare := _WRAPPED.sub("", name))
+    for _ in range(_MOST_CONTAINERS):
+        container = next(((prefix, who) for prefix, who in _CONTAINERS if rest.startswith(prefix)), None)
+        if rest in names or container is None:
+            break
+        writer = writer or container[1]
+        rest = rest.removeprefix(container[0])
+    if rest not in names:
+        return None
+    layer, naming = names[rest]
+    prefix = (name if name.endswith(rest) else bare).removesuffix(rest)
+    return layer, f"{writer or 'PyTorch'} ({prefix}…), {naming}" if prefix else f"no prefix, {naming}"
 
 
 @lru_cache(maxsize=16)
 def _spellings(layers: frozenset[str]) -> dict[str, tuple[str, str]]:
-    """Every way to spell each layer → the layer and whose names they are."""
+    """Every way to spell each layer, and each that could be fused of them → the layer and whose names they are."""
+    whole = {
+        f"{layer.removesuffix(parts[0])}{leaf}"
+        for leaf, parts in _FUSED.items()
+        for layer in layers
+        if layer.endswith("." + parts[0])
+    }
     found = {}
-    for layer in sorted(layers):
+    for layer in (*sorted(whole), *sorted(layers)):
         for name, naming in ((original_name(layer), ORIGINAL_NAMES), (layer, DIFFUSERS_NAMES)):
             found[name] = found[name.replace(".", "_")] = (layer, naming)
     return found

@@ -192,7 +192,7 @@ def test_scales() -> None:
         ({"w1": (2, 2), "w2_a": (2, 2)}, "not both there"),
         ({"w1": (2, 2), "w2_a": (8, 3), "w2_b": (2, 8)}, "two sides of w2"),
         ({"down": (0, 8), "up": (8, 0)}, "not a matrix"),
-        ({"down": (4, 8, 1, 1), "up": (8, 4, 1, 1)}, "down is 4 × 8 × 1 × 1, not a matrix"),
+        ({"down": (4, 8, 3, 3), "up": (8, 4, 1, 1)}, "down is 4 × 8 × 3 × 3, not a matrix"),
         ({"diff": (8,)}, "not a matrix"),
         ({"down": (100_000, 8), "up": (8, 100_000)}, f"rank is 100,000, of at most {MOST_RANK:,}"),
         ({"w1": (2, 2), "w2_a": (8, 9999), "w2_b": (9999, 8)}, "rank is 9,999"),

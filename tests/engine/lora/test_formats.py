@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from krea_studio.engine.checkpoints.table import CHECKPOINTS
-from krea_studio.engine.lora.formats import made_for, match, original_name, why_unmatched
+from krea_studio.engine.lora.formats import fused, match, original_name, why_unmatched
 from krea_studio.engine.lora.layers import architectures
+from krea_studio.engine.lora.strangers import made_for
 
 LAYERS = tuple(architectures([CHECKPOINTS["krea-2-raw"]])[0].layers)
 
@@ -70,7 +71,7 @@ def test_two_adapters_in_one_file_are_not_taken_for_one() -> None:
     keys = [f"transformer.img_in.lora_{side}.{name}.weight" for name in ("first", "second") for side in "AB"]
     found = match(keys, LAYERS)
     assert list(found.unmatched) == keys[2:]
-    assert "come twice" in why_unmatched(found.unmatched, found.layers)
+    assert "come twice" in why_unmatched(found, LAYERS)
 
 
 @pytest.mark.parametrize(
@@ -108,21 +109,87 @@ def test_no_layer_of_krea_2_is_taken_for_another_model() -> None:
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("diffusion_model.blocks.0.attn.wq.hada_w1_a", "LoHa"),
-        ("lora_unet_blocks_0_attn_wq.oft_blocks", "OFT"),
         ("diffusion_model.blocks.0.attn.wq.lokr_t2", "Tucker"),
         ("diffusion_model.blocks.0.prenorm.diff", "changes of norms"),
-        ("transformer.transformer_blocks.0.attn.to_qkv.lora_A.weight", "'transformer.transformer_blocks.0.attn.to_qkv"),
-        ("lycoris_transformer_blocks_0_attn_to_qkv.lokr_w1", "fused"),
         ("diffusion_model.blocks.0.attn.wq.weight", "looks like the weights of a model"),
         ("diffusion_model.blocks.0.mod.lin.lora_A.weight", "match no layer of Krea 2"),
         ("transformer.blocks.0.attn.to_q.lora_A.weight", "match no layer of Krea 2"),
+        ("transformer.transformer_blocks.0.attn.to_q.tomorrow_A", "in a way that is not known here ('transformer."),
+        ("module.blocks.0.attn.wq.lora_C.weight", "in a way that is not known here"),
+        ("lora_unet_blocks_0_attn_wq.some.thing", "in a way that is not known here"),
         ("x\x1b[2J" * 200, "match no layer of Krea 2"),
     ],
 )
 def test_why_a_key_cannot_be_used(key: str, words: str) -> None:
     found = match([key], LAYERS)
     assert list(found.unmatched) == [key]
-    told = why_unmatched(found.unmatched, found.layers)
+    told = why_unmatched(found, LAYERS)
     assert words in told and " — " in told
     assert told.isprintable() and len(told) < 400
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "module.", "_orig_mod.", "transformer._orig_mod.", "transformer.module.", "transformer._fsdp_wrapped_module.",
+        "transformer.base_model.model.", "base_model.model.transformer._orig_mod.module.", "dit.", "pipe.dit.", "net.",
+        "model.diffusion_model.", "base_model.model.base_model.model.", "module._checkpoint_wrapped_module.", "unet.",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("layer", ["transformer_blocks.3.attn.to_out.0", "text_fusion.projector"])
+def test_names_are_found_behind_all_that_wraps_them(prefix: str, layer: str) -> None:
+    for name in (layer, original_name(layer)):
+        found = match([f"{prefix}{name}.lora_A.weight"], LAYERS)
+        assert list(found.layers) == [layer]
+        assert f"({prefix}…)" in found.formats[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "transformer.transformer_blocks.3._orig_mod.attn.to_q",
+        "transformer_blocks.3._fsdp_wrapped_module._checkpoint_wrapped_module.attn.to_q",
+        "diffusion_model.blocks.3.module.attn.wq",
+        "lora_unet__orig_mod_blocks_3_attn_wq",
+        "lycoris_module_transformer_blocks_3__orig_mod_attn_to_q",
+        "lora_unet_diffusion_model_blocks_3_attn_wq",
+    ],
+)
+def test_wrapped_blocks_are_found_too(name: str) -> None:
+    assert list(match([f"{name}.lora_down.weight"], LAYERS).layers) == ["transformer_blocks.3.attn.to_q"]
+
+
+@pytest.mark.parametrize(
+    "name", ["transformer.module", "module.module.", "base_model.model.blocks", "transformer.x.img_in"]
+)
+def test_wrappers_around_no_layer_are_no_layer(name: str) -> None:
+    found = match([f"{name}.lora_A.weight"], LAYERS)
+    assert not found.layers and len(found.unmatched) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "parts"),
+    [
+        ("transformer.transformer_blocks.3.attn.to_qkv", "transformer_blocks.3.attn.to_qkv", "to_q to_k to_v"),
+        ("lora_unet_blocks_3_attn_wqkv", "transformer_blocks.3.attn.wqkv", "to_q to_k to_v"),
+        (
+            "diffusion_model.txtfusion.refiner_blocks.1.attn.qkv",
+            "text_fusion.refiner_blocks.1.attn.qkv",
+            "to_q to_k to_v",
+        ),
+        ("base_model.model.transformer_blocks.3.attn.to_kv", "transformer_blocks.3.attn.to_kv", "to_k to_v"),
+        ("lycoris_transformer_blocks_3_ff_gate_up", "transformer_blocks.3.ff.gate_up", "gate up"),
+        ("transformer.img_in", "img_in", "img_in"),
+    ],
+)
+def test_fused_layers_are_told_by_their_names(name: str, layer: str, parts: str) -> None:
+    assert list(match([f"{name}.lora_A.weight"], LAYERS).layers) == [layer]
+    assert " ".join(part.rsplit(".", 1)[-1] for part in fused(layer)) == parts
+    assert all(part in LAYERS for part in fused(layer))
+
+
+@pytest.mark.parametrize("key", ["base_model.model.img_in.weight", "txt_in.linear_1.bias", "base_model.model.x.weight"])
+def test_whole_layers_beside_a_lora_are_told(key: str) -> None:
+    """As peft saves `modules_to_save`, or biases that were trained."""
+    found = match([f"base_model.model.img_in.lora_{side}.weight" for side in "AB"] + [key], LAYERS)
+    assert "it sets whole layers too, such as '" in why_unmatched(found, LAYERS)
