@@ -257,7 +257,8 @@ def _reachable(repository: str) -> Iterator[None]:
         ) from None
     except RemoteEntryNotFoundError:
         return  # what the repository itself lacks is told of its files
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    # The last two for a proxy in the environment of a kind that is not spoken here.
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ImportError, ValueError) as error:
         if constants.HF_HUB_OFFLINE:
             reason = "HF_HUB_OFFLINE is set"
         else:

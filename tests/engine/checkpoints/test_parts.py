@@ -251,6 +251,7 @@ def test_the_hub_says_no(manager, monkeypatch):
         hub_error(errors.RepositoryNotFoundError): "no repository krea/Krea-2-Turbo",
         errors.LocalEntryNotFoundError("no connection"): "no connection.*check the network",
         OSError(28, "No space left on device"): "No space left",
+        ImportError("Using SOCKS proxy, but the 'socksio' package is not installed."): "SOCKS proxy.*check the network",
     }
     for raised, message in answers.items():
 
