@@ -86,10 +86,16 @@ class Expanders:
         self._engine = engine
         self._language_model = language_model
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a server expands the prompts, which takes long and needs nothing of this machine."""
+        chosen = self._settings.expander
+        return chosen == ENDPOINT or (chosen == "auto" and self._settings.expander_url is not None)
+
     def of(self, variant: str) -> Expander:
         """Who expands the prompts of `variant`. Raises Unavailable where the setting names one that is not there."""
         chosen, resident = self._settings.expander, self._language_model.writer(variant)
-        if chosen == ENDPOINT or (chosen == "auto" and self._settings.expander_url):
+        if self.elsewhere:
             return self._endpoint
         if chosen == TEXT_ENCODER and resident is None:
             label = self._engine.checkpoint_of(variant).label
