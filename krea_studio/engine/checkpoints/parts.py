@@ -7,7 +7,7 @@ when they are there. What is loaded stays unchanged: stock classes, evaluation m
 
 import json
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from math import prod
@@ -228,16 +228,17 @@ def _part_folder(holder: Checkpoint, part: str, report: Callable[[Loading], None
     if holder.folder is not None:
         return holder.folder / part
     report(Loading(f"{holder.label}: files of the {PART_LABELS[part]}"))
+    kinds = [f"{part}/*{kind}" for kind in FILE_KINDS]
     with _reachable(holder.source):
-        folder = (
-            Path(snapshot_download(holder.source, allow_patterns=[f"{part}/*{kind}" for kind in FILE_KINDS])) / part
-        )
+        folder = Path(snapshot_download(holder.source, allow_patterns=kinds)) / part
         with _readable(folder):
             lacked = lacking(folder, part)
         if lacked:
-            # Without a network a download that was broken off passes for a whole one; the file's own says why.
-            hf_hub_download(holder.source, f"{part}/{lacked}")
-        return folder
+            # Without a network a download that was broken off passes for a whole one; the file's own says why. What the
+            # repository itself lacks is told of its files.
+            with suppress(RemoteEntryNotFoundError):
+                hf_hub_download(holder.source, f"{part}/{lacked}")
+    return folder
 
 
 @contextmanager
@@ -256,7 +257,9 @@ def _reachable(repository: str) -> Iterator[None]:
             "set HF_TOKEN"
         ) from None
     except RemoteEntryNotFoundError:
-        return  # what the repository itself lacks is told of its files
+        raise Unavailable(
+            f"{repository} has no {INDEX_FILE} — give a repository that Krea2Pipeline.save_pretrained wrote"
+        ) from None
     # The last two for a proxy in the environment of a kind that is not spoken here.
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ImportError, ValueError) as error:
         if constants.HF_HUB_OFFLINE:

@@ -249,6 +249,7 @@ def test_the_hub_says_no(manager, monkeypatch):
     answers = {
         hub_error(errors.GatedRepoError): "accept the licence at https://huggingface.co/krea/Krea-2-Turbo.* HF_TOKEN",
         hub_error(errors.RepositoryNotFoundError): "no repository krea/Krea-2-Turbo",
+        hub_error(errors.RemoteEntryNotFoundError): "krea/Krea-2-Turbo has no model_index.json",
         errors.LocalEntryNotFoundError("no connection"): "no connection.*check the network",
         OSError(28, "No space left on device"): "No space left",
         ImportError("Using SOCKS proxy, but the 'socksio' package is not installed."): "SOCKS proxy.*check the network",
@@ -274,6 +275,24 @@ def test_a_repository_is_loaded_from_what_the_hub_gives(manager, monkeypatch, ow
     fresh = PipelineManager(10**10)
     turbo = replace(CHECKPOINTS["krea-2-turbo"])
     assert get(fresh, turbo).pipeline.vae is get(fresh, CHECKPOINTS["krea-2-raw"]).pipeline.vae
+
+
+def test_a_repository_without_safetensors_is_told_what_it_lacks(manager, own_folder, monkeypatch):
+    from huggingface_hub import constants, errors
+
+    from krea_studio.engine.checkpoints import parts
+
+    def one_file(repository, file):
+        if not (own_folder / file).is_file():
+            raise hub_error(errors.RemoteEntryNotFoundError)
+        return str(own_folder / file)
+
+    (own_folder / "transformer" / FILE).unlink()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(parts, "hf_hub_download", one_file)
+    monkeypatch.setattr(parts, "snapshot_download", lambda repository, allow_patterns: str(own_folder))
+    with pytest.raises(Unavailable, match=f"lacks transformer/{FILE}"):
+        get(manager, resolve("own/krea-copy"))
 
 
 def in_the_cache(folder, monkeypatch, offline):
