@@ -48,6 +48,7 @@ SPARE_THREADS = 40  # for short requests, beside the threads that wait for the e
 def build_demo(services: Services) -> gr.Blocks:
     """The page with its queue; not serving yet."""
     host, _ = address(services.settings)
+    _require_root_path()
     _require_upload_folder()
     shared = not is_loopback(host)  # else whoever opens the page owns the library
     services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
@@ -106,6 +107,16 @@ def _asked_directly() -> Iterator[None]:
         yield
     finally:
         gradio.blocks.httpx = httpx
+
+
+def _require_root_path() -> None:
+    """Raise InvalidRequest where no address of the page could be made of GRADIO_ROOT_PATH."""
+    path = os.environ.get("GRADIO_ROOT_PATH", "")
+    if path and not path.startswith(("/", "http://", "https://")):
+        raise InvalidRequest(
+            f"GRADIO_ROOT_PATH is {path[:200]!r} — give the path that a reverse proxy serves the page at, such as "
+            "/studio, or its whole address"
+        )
 
 
 def _require_upload_folder() -> None:

@@ -10,7 +10,7 @@ import gradio as gr
 import httpx
 import pytest
 
-from krea_studio.errors import StorageError, Unavailable
+from krea_studio.errors import InvalidRequest, StorageError, Unavailable
 from krea_studio.services import Services
 from krea_studio.ui.server.launch import build_demo, serve_demo
 
@@ -79,6 +79,13 @@ def test_a_port_that_is_taken_is_one_line(answer: Callable[[str, int], int]) -> 
         taken.listen()
         with pytest.raises(Unavailable, match="Port .* cannot be used — "):
             answer("127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("path", ["studio", "studio/", "studio.example/tools"])
+def test_a_sub_path_that_is_none_is_one_line(services: Services, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setenv("GRADIO_ROOT_PATH", path)
+    with pytest.raises(InvalidRequest, match=f"GRADIO_ROOT_PATH is '{path}' — give"):
+        build_demo(services)
 
 
 @pytest.mark.parametrize("folder", ["/dev/null/uploads", "/proc/none", "file"])
