@@ -2,9 +2,9 @@
 
 from krea_studio.errors import StudioError
 from krea_studio.settings import load_settings
-from krea_studio.startup import uncollected
+from krea_studio.startup import uncollected, without_proxies
 
-with uncollected():
+with uncollected(), without_proxies():
     from krea_studio.services import build_services
     from krea_studio.ui.server.launch import build_demo, serve_demo
 

@@ -1,10 +1,12 @@
-"""A start that does not look for garbage where there is none.
+"""A start that does not look for garbage where there is none, nor for a proxy.
 
 Importing torch, diffusers or Gradio makes hundreds of thousands of objects that all stay, and Python's cyclic collector
-goes through them again and again: a quarter of the time that the imports take.
+goes through them again and again: a quarter of the time that the imports take. Gradio also makes an HTTP client as it
+is imported, which cannot be made where the environment names a proxy of a kind that the client does not speak.
 """
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,3 +24,13 @@ def uncollected() -> Iterator[None]:
             gc.freeze()
             gc.unfreeze()
             gc.enable()
+
+
+@contextmanager
+def without_proxies() -> Iterator[None]:
+    """The process's environment without proxies, for imports before there are other threads; they are back after it."""
+    proxies = {name: os.environ.pop(name) for name in list(os.environ) if name.lower().endswith("_proxy")}
+    try:
+        yield
+    finally:
+        os.environ.update(proxies)

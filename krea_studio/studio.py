@@ -289,6 +289,7 @@ class Generation:
         self._studio = studio
         self._clock = Clock(studio.deadline_seconds)
         self._expander: Expander | None = None
+        self._written: dict[int, Shot] = {}
 
     @property
     def request(self) -> GenerationRequest:
@@ -298,19 +299,31 @@ class Generation:
             update={"seed": self.plan.seed, **({"exploration_seed": drawn.seed} if drawn else {})}
         )
 
-    def draw(
-        self, place: int, tell: Callable[[Expanding | Loading | Step], None], check: Callable[[], None]
-    ) -> ImageReady:
-        """The picture of shot `place`, its prompt written out first where that is asked for.
+    @property
+    def writes_elsewhere(self) -> bool:
+        """Whether prompts are written out for it by a writer that does not need the device."""
+        first = self.plan.shots[0]
+        return first.creativity != RAW and first.expansion is None and self._studio.expanders.elsewhere
 
-        Raises what stands in the way; Stopped where this and the pictures before it were drawn for too long.
-        """
-        shot = self.plan.shots[place]
+    def write(self, place: int, tell: Callable[[Expanding], None], check: Callable[[], None]) -> Shot:
+        """Shot `place` with its prompt written out, where that is asked for; only once for each."""
+        shot = self._written.get(place, self.plan.shots[place])
         if shot.creativity != RAW and shot.expansion is None:
             tell(Expanding(place))
             # One for all pictures: it asks a writer that was late no second time.
             self._expander = self._expander or ForOneRun(self._studio.expanders.of(shot.variant))
             shot = shot.model_copy(update={"expansion": self._studio.expansion_of(shot, self._expander, check)})
+            self._written[place] = shot
+        return shot
+
+    def draw(
+        self, place: int, tell: Callable[[Expanding | Loading | Step], None], check: Callable[[], None]
+    ) -> ImageReady:
+        """The picture of shot `place`, its prompt written out first where that is asked for and not done yet.
+
+        Raises what stands in the way; Stopped where this and the pictures before it were drawn for too long.
+        """
+        shot = self.write(place, tell, check)
         made: list[ImageReady] = []
 
         def told(event: Event) -> None:

@@ -1,12 +1,13 @@
 """Imports without the garbage collector: what it is afterwards, whoever switched it off before."""
 
 import gc
+import os
 import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from krea_studio.startup import uncollected
+from krea_studio.startup import uncollected, without_proxies
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +43,12 @@ def test_what_was_made_meanwhile_is_collected_later() -> None:
     assert seen() is not None
     gc.collect()
     assert seen() is None
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+def test_proxies_are_back_after_an_import_also_after_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "socks://127.0.0.1:9")
+    with pytest.raises(ImportError), without_proxies():
+        assert name not in os.environ
+        raise ImportError
+    assert os.environ[name] == "socks://127.0.0.1:9"

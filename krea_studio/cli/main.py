@@ -7,6 +7,7 @@ Help answers at once: this module imports what the parsers need, and what a comm
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ from krea_studio.recipe.request import (
     help_text,
 )
 from krea_studio.settings import Settings, environment_variable, load_settings
-from krea_studio.startup import uncollected
+from krea_studio.startup import uncollected, without_proxies
 from krea_studio.validation import allowed, field_schema, shown
 
 EXIT_CODES: dict[type[StudioError], int] = {InvalidRequest: 2, Unavailable: 3, StorageError: 4, Stopped: 130}
@@ -50,6 +51,8 @@ TRAINING = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `arguments` are those after the program's name."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal shows ×, and no result is lost over it
     try:
         # argparse would keep an option that comes first to itself, so these do not reach it.
         if arguments and arguments[0] in TRAINING:
@@ -216,7 +219,7 @@ def _serve(options: argparse.Namespace) -> int:
     settings = load_settings(
         chosen, name=lambda field: f"--{field}" if field in chosen else environment_variable(field)
     )
-    with uncollected():
+    with uncollected(), without_proxies():
         from krea_studio.ui.server.launch import serve
 
     serve(settings)

@@ -56,8 +56,7 @@ def with_number(text: str) -> tuple[str, float | None]:
 
 def tell(text: str) -> None:
     """Print a line at once."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    print(text, flush=True)
 
 
 def remark(text: str) -> None:

@@ -6,6 +6,7 @@ checkpoint whose text encoder writes needs nothing else; an endpoint is used whe
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from krea_studio.engine.base import Chat, Engine, LanguageModel
 from krea_studio.errors import InvalidRequest, Unavailable
@@ -85,11 +86,17 @@ class Expanders:
         self._engine = engine
         self._language_model = language_model
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a server expands the prompts, which takes long and needs nothing of this machine."""
+        chosen = self._settings.expander
+        return chosen == ENDPOINT or (chosen == "auto" and self._settings.expander_url is not None)
+
     def of(self, variant: str) -> Expander:
         """Who expands the prompts of `variant`. Raises Unavailable where the setting names one that is not there."""
         chosen, resident = self._settings.expander, self._language_model.writer(variant)
-        if chosen == ENDPOINT or (chosen == "auto" and self._settings.expander_url):
-            return self._endpoint()
+        if self.elsewhere:
+            return self._endpoint
         if chosen == TEXT_ENCODER and resident is None:
             label = self._engine.checkpoint_of(variant).label
             raise Unavailable(
@@ -101,12 +108,18 @@ class Expanders:
             return ResidentWriter(self._language_model, variant, resident, timeout_seconds)
         return Phrasebook(self._engine.checkpoint_of(variant).vocabulary)
 
+    @cached_property
     def _endpoint(self) -> Endpoint:
+        """One for all runs, since it learns what the server takes."""
         settings = self._settings
         if not settings.expander_url:
             raise InvalidRequest(
                 f"The expander is {ENDPOINT}, but no address is set — set {environment_variable('expander_url')}"
             )
         return Endpoint(
-            settings.expander_url, settings.expander_model, settings.expander_key, settings.expander_timeout_seconds
+            settings.expander_url,
+            settings.expander_model,
+            settings.expander_key,
+            settings.expander_timeout_seconds,
+            settings.expander_thinking_tokens,
         )

@@ -37,6 +37,7 @@ class Entry:
         self.created_at = created_at or now()
         self.records: list[Record | None] = [None] * (len(generation.plan.shots) if generation else 0)
         self.drawn: set[int] = set()  # places whose pictures are drawn, and on disk or on their way there
+        self.unwritten: set[int] = set()  # places whose prompts are still being written out beside the device
         self.state = State.WAITING
         self.version = 0
         self.number = 0
@@ -57,6 +58,16 @@ class Entry:
     def open_places(self) -> list[int]:
         """The places that are not drawn yet."""
         return [place for place in range(len(self.records)) if place not in self.drawn]
+
+    def pictures_to_draw(self) -> int:
+        """How many pictures may be drawn now, one of which may be in the making."""
+        return len(self.open_places()) - len(self.unwritten)
+
+    def wrote(self, place: int) -> None:
+        """The prompt of this place is written out."""
+        self.unwritten.discard(place)
+        if self.progress and self.progress.doing == "expanding":
+            self.progress = None
 
     def is_writing(self) -> bool:
         """Whether a picture of it is on its way to the disk."""

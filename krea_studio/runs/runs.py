@@ -1,15 +1,14 @@
 """All runs of a studio: who submits one gets its id, who watches it sees its present state, and only Stop ends it.
 
 One thread drives the device, a picture at a time, each time for the owner whose turn it is (`turns`). What needs no
-device for most of its time (analyses, expansions, imports) is done beside it. Nobody has to listen for a run to go on;
-only where `unwatched_seconds` is given, on a page of strangers, a run that nobody looks at any more is ended.
+device for most of its time (analyses, expansions, imports, prompts that a server writes out) is done beside it. Nobody
+has to listen for a run to go on; only where `unwatched_seconds` is given, on a page of strangers, a run that nobody
+looks at any more is ended.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,9 +24,10 @@ from krea_studio.recipe.request import GenerationRequest
 from krea_studio.runs import turns
 from krea_studio.runs.entry import Entry, now
 from krea_studio.runs.pace import Pace
+from krea_studio.runs.priority import let_others_go_first
 from krea_studio.runs.rows import Row, Rows, picture_id
 from krea_studio.runs.run import Kind, Progress, Run, State
-from krea_studio.studio import Expanding, Studio
+from krea_studio.studio import Expanding, Generation, Studio
 from krea_studio.validation import shown
 
 Report = Callable[[float], None]
@@ -39,7 +39,6 @@ ENDED_KEPT = 200  # ended runs that can still be looked at
 DESK_THREADS = 2
 LEAVING_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 1.0  # for runs that nobody watches any more
-NICENESS = 5  # of the device's threads, more than the others': page and browser on the same cores come first
 RECENT_RECORDS = 40
 
 log = logging.getLogger(__name__)
@@ -190,6 +189,9 @@ class Runs:
     def _take_on(self, entry: Entry) -> None:
         with self._changed:
             self._add(entry)
+            if entry.generation and entry.generation.writes_elsewhere:
+                entry.unwritten = set(entry.open_places())
+                self._desks[Kind.EXPAND].submit(self._write, entry, entry.generation)
             if not entry.open_places():
                 self._end(entry, State.DONE)
             elif self._driver is None:
@@ -239,7 +241,7 @@ class Runs:
 
     def _expected(self, entry: Entry, turn_of: list[str]) -> tuple[int, float | None]:
         """How many runs come before a run's next turn, and the seconds until it has ended."""
-        if entry.generation is None or entry.state.ended:
+        if entry.generation is None or entry.state.ended or entry.unwritten:
             return 0, None
         first = turn_of.index(entry.id) if entry.id in turn_of else 0
         ahead = len(set(turn_of[:first]) - {entry.id})
@@ -269,12 +271,12 @@ class Runs:
         return [
             turns.Waiting(entry.id, entry.owner, entry.number, left)
             for entry in self._entries.values()
-            if entry.generation and not entry.ending and (left := len(entry.open_places()) - entry.busy) > 0
+            if entry.generation and not entry.ending and (left := entry.pictures_to_draw() - entry.busy) > 0
         ]
 
     def _drive(self) -> None:
         """Draw one picture after another, for whoever's turn it is; the device's one thread."""
-        _let_others_go_first()
+        let_others_go_first()
         while True:
             with self._changed:
                 if self._closing.is_set():
@@ -310,6 +312,22 @@ class Runs:
             entry.drawn.add(place)
             self._known_pace().learn(ready.recipe, ready.seconds)
             self._writer.submit(self._keep, entry, ready)
+
+    def _write(self, entry: Entry, generation: Generation) -> None:
+        """Have a run's prompts written out, one after the other; its turns come when there is one to draw."""
+
+        def tell(event: Expanding) -> None:
+            if not entry.busy:
+                self._progress(entry, event.shot, event)
+
+        try:
+            for place in sorted(entry.unwritten):
+                generation.write(place, tell, self._check(entry))
+                with self._changed:
+                    entry.wrote(place)
+                    self._tell(entry)
+        except Exception as error:
+            self._fail(entry, error)
 
     def _keep(self, entry: Entry, ready: ImageReady) -> None:
         """Write a picture, in the writer's thread."""
@@ -431,11 +449,3 @@ class Runs:
 
 def _stopped(entry: Entry) -> str:
     return STOPPED if entry.generation else "Stopped."
-
-
-def _let_others_go_first() -> None:
-    """Lower this thread's priority, and so that of the threads which compute for it, where the system has such."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)

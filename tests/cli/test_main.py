@@ -1,5 +1,6 @@
 """The command line: results on standard output, one line for every refusal, and the same pictures every time."""
 
+import io
 import json
 import os
 import shlex
@@ -237,6 +238,27 @@ def test_interrupting_stops_cleanly(capsys: pytest.CaptureFixture[str], double: 
     assert double.ended == 2
     assert len(out.splitlines()) == 1
     assert len(Library("outputs").recent(9)) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp437", "gb2312"])
+@pytest.mark.parametrize(
+    "command",
+    ["generate «föx» --count 2 --steps 1 --creativity raw", "generate --help", "inspect-style $STYLE", "styles --help"],
+)
+def test_a_terminal_that_cannot_show_a_character_gets_an_escape_and_every_result(
+    double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, command: str, encoding: str
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    words = shlex.split(command.replace("$STYLE", str(ROOT / "assets" / "styles" / "woodcut.safetensors")))
+    try:
+        code = cli.main(words)
+    except SystemExit as end:
+        code = end.code
+    sys.stdout.flush()
+    assert code == 0 and written.getvalue().decode(encoding)
+    if "--count" in words:
+        assert len(written.getvalue().splitlines()) == len(list(Path("outputs").rglob("*-s*.png"))) == 2
 
 
 def test_inspect_prints_the_recipe(capsys: pytest.CaptureFixture[str], library: Library) -> None:

@@ -4,15 +4,19 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 
 from krea_studio.engine.base import Loading, Step
 from krea_studio.errors import DEFECT, InvalidRequest, StorageError, Unavailable
+from krea_studio.expansion.creativity import ENDPOINT
+from krea_studio.expansion.writers import Expanders
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.runs import runs as module
+from krea_studio.runs.priority import NICENESS
 from krea_studio.runs.run import Kind, Progress, State
 from krea_studio.runs.runs import STOPPED, Runs
 from tests.doubles import drawn
@@ -23,6 +27,25 @@ ADA, BOB = Person("ada"), Person("bob")
 
 def drawn_seeds(runs: Runs, run_id: str) -> list[int]:
     return [record.recipe.seed for record in runs.watch(run_id).finished]
+
+
+class ChatServer:
+    """An expander beside the device that waits at the gate of a seed."""
+
+    writer, model = ENDPOINT, "double"
+
+    def __init__(self, gates: dict[int, Callable[[], object]]) -> None:
+        self._gates = gates
+
+    def write(self, prompt: str, level: str, seed: int, check: Callable[[], None], *_: object) -> str:
+        self._gates[seed]()
+        check()
+        return f"{prompt} at {'dusk' if seed % 2 else 'dawn'}"
+
+
+def written_by(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Expanders, "elsewhere", True)
+    monkeypatch.setattr(Expanders, "of", lambda expanders, variant: server)
 
 
 class TestGoingOn:
@@ -77,6 +100,53 @@ class TestGoingOn:
         gate.open()
         assert ended(runs, run_id).finished[0].recipe.expansion.writer == "phrasebook"
 
+    def test_a_server_that_writes_slowly_holds_nobody_s_pictures_up(
+        self, stage: Stage, runs: Runs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = stage.gate(), stage.gate()
+        written_by(ChatServer({10: first, 11: second}), monkeypatch)
+        slow = runs.submit(request_of(creativity="low", batch=2, seed=10), ADA)
+        first.reached()
+        assert ended(runs, runs.submit(request_of(seed=20), BOB)).state is State.DONE
+        waits = runs.watch(slow, ADA)
+        assert (waits.state, waits.progress) == (State.WAITING, Progress("expanding"))
+        drawing, script = stage.gated(request_of(seed=30))
+        stage.engine.scripts = [script]
+        runs.submit(request_of(seed=30), BOB)
+        drawing.reached()
+        later = runs.submit(request_of(seed=40), BOB)
+        first.open()
+        until(runs, slow, lambda run: run.progress == Progress("expanding", shot=1), ADA)
+        drawing.open()
+        assert ended(runs, later, BOB).state is State.DONE
+        second.open()
+        found = ended(runs, slow, ADA).finished
+        assert [record.recipe.expansion.text for record in found] == ["a fox at dawn", "a fox at dusk"]
+        assert stage.seeds() == [20, 30, 10, 40, 11], "its place in line is kept"
+
+    def test_a_run_whose_prompt_is_being_written_is_stopped_at_once(
+        self, stage: Stage, runs: Runs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gate = stage.gate()
+        written_by(ChatServer({10: gate}), monkeypatch)
+        run_id = runs.submit(request_of(creativity="low", seed=10))
+        gate.reached()
+        runs.stop(run_id)
+        assert runs.watch(run_id).state is State.STOPPED
+        gate.open()
+        assert ended(runs, runs.submit(request_of(seed=20))).state is State.DONE
+        assert stage.seeds() == [20]
+
+    def test_a_server_that_cannot_be_reached_fails_no_run(
+        self, stage: Stage, runs: Runs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away() -> None:
+            raise Unavailable("The endpoint is away — start it")
+
+        written_by(ChatServer({10: away}), monkeypatch)
+        (record,) = ended(runs, runs.submit(request_of(creativity="low", seed=10))).finished
+        assert record.recipe.expansion.text == "a fox" and "is away" in record.recipe.expansion.notice
+
     def test_owners_take_turns_picture_by_picture(self, stage: Stage, runs: Runs) -> None:
         gate, script = stage.gated(request_of())
         stage.engine.scripts = [script]
@@ -97,7 +167,7 @@ class TestGoingOn:
         ]
         ended(runs, runs.submit(request_of()))
         own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-        assert found == [min(own + module.NICENESS, 19)]
+        assert found == [min(own + NICENESS, 19)]
 
     def test_a_run_s_pictures_are_the_same_whoever_draws_between(self, stage: Stage, runs: Runs) -> None:
         mine, other = runs.submit(request_of(batch=3, seed=10), ADA), runs.submit(request_of(batch=3, seed=30), BOB)

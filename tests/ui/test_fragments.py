@@ -95,6 +95,11 @@ def test_what_is_guessed_is_told_in_steps_of_five_seconds(seconds: float, text: 
     assert f"done in about {text}<" in fragments.queue([waiting])
 
 
+def test_a_prompt_that_is_written_out_meanwhile_is_told_while_waiting() -> None:
+    waiting = run_of([shot_of()], Progress("expanding"), state=State.WAITING)
+    assert fragments.label_of(waiting) == "Expanding the prompt"
+
+
 def test_the_size_is_the_one_that_will_be_drawn() -> None:
     assert "Landscape · 1376 × 768 pixels" in fragments.size_text("16:9", "1K")
     assert "512 × 512" in fragments.size_text("1:1", "512")

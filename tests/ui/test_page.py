@@ -21,8 +21,8 @@ from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import GenerationRequest, default, parse_request
 from krea_studio.services import Services
-from krea_studio.settings import Settings
-from krea_studio.ui.server.launch import address, build_demo, is_loopback, launch_options
+from krea_studio.settings import Settings, is_loopback
+from krea_studio.ui.server.launch import address, build_demo, launch_options
 from krea_studio.ui.server.protection import MAX_BODY_BYTES
 from tests.doubles import drawn
 from tests.library.test_store import save

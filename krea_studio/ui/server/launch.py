@@ -5,27 +5,32 @@ and in containers the address comes from GRADIO_SERVER_NAME and PORT, otherwise 
 code is read in the background once the server answers, so that the page never waits for torch.
 """
 
-import ipaddress
 import logging
 import os
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import gradio.blocks
+from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from krea_studio.errors import InvalidRequest, StudioError, Unavailable
+from krea_studio.errors import InvalidRequest, StorageError, StudioError, Unavailable
 from krea_studio.library.hub import MAX_BYTES as MAX_STYLE_BYTES
 from krea_studio.library.loader import MAX_FILE_BYTES
 from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
 from krea_studio.library.store import RECORDS_FILE
 from krea_studio.services import Services, build_services
-from krea_studio.settings import Settings
+from krea_studio.settings import Settings, is_loopback
 from krea_studio.startup import uncollected
 from krea_studio.ui import theme
 from krea_studio.ui.page import build_page
@@ -43,7 +48,9 @@ SPARE_THREADS = 40  # for short requests, beside the threads that wait for the e
 def build_demo(services: Services) -> gr.Blocks:
     """The page with its queue; not serving yet."""
     host, _ = address(services.settings)
-    shared = not is_loopback(host)
+    _require_root_path()
+    _require_upload_folder()
+    shared = not is_loopback(host)  # else whoever opens the page owns the library
     services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
     with uncollected():
         page = build_page(services, shared)
@@ -60,10 +67,18 @@ def serve_demo(demo: gr.Blocks, services: Services) -> None:
     """Serve a page that `build_demo` made, until interrupted."""
     host, port = address(services.settings)
     services.runs.resume()  # before a tab is opened, which then shows them
+    # A browser and Gradio write an IPv6 address in brackets.
+    name = f"[{host}]" if ":" in host and not host.startswith("[") else host
     try:
-        _, url, _ = demo.launch(
-            server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(services)
-        )
+        with _asked_directly():
+            # Gradio would look a second time whether its page is there, for three seconds: too short on a busy machine.
+            _, url, _ = demo.launch(
+                server_name=name,
+                server_port=port,
+                prevent_thread_lock=True,
+                _frontend=False,
+                **launch_options(services),
+            )
     except OSError:
         raise Unavailable(
             f"Port {port} on {host} cannot be used — stop what listens there, or set KREA_STUDIO_PORT to another port"
@@ -83,12 +98,40 @@ def address(settings: Settings) -> tuple[str, int]:
         raise InvalidRequest(f"PORT is {port!r} — give a whole number, or leave it unset") from None
 
 
-def is_loopback(host: str) -> bool:
-    """True where only this machine can reach `host`; then whoever opens the page owns the library."""
+@contextmanager
+def _asked_directly() -> Iterator[None]:
+    """Gradio asks its own server whether that is there; a proxy of the environment would lead elsewhere."""
+    httpx = gradio.blocks.httpx
+    gradio.blocks.httpx = SimpleNamespace(get=partial(httpx.get, trust_env=False), URL=httpx.URL)
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        yield
+    finally:
+        gradio.blocks.httpx = httpx
+
+
+def _require_root_path() -> None:
+    """Raise InvalidRequest where no address of the page could be made of GRADIO_ROOT_PATH."""
+    path = os.environ.get("GRADIO_ROOT_PATH", "")
+    if path and not path.startswith(("/", "http://", "https://")):
+        raise InvalidRequest(
+            f"GRADIO_ROOT_PATH is {path[:200]!r} — give the path that a reverse proxy serves the page at, such as "
+            "/studio, or its whole address"
+        )
+
+
+def _require_upload_folder() -> None:
+    """Raise StorageError where Gradio could not keep what is uploaded and shown."""
+    folder = os.environ.get("GRADIO_TEMP_DIR") or "the temporary files"
+    try:
+        folder = get_upload_folder()
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"The folder for uploads, {folder}, cannot be written ({error.strerror or error}) — set GRADIO_TEMP_DIR to "
+            "a folder that can"
+        ) from None
 
 
 def launch_options(services: Services) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from krea_studio.direction.sliders import SLIDER_LORA, TEXT_DIRECTION
+from krea_studio.direction.sliders import SLIDER_LORA, TEXT_DIRECTION, Contrast
 from krea_studio.engine.checkpoints.table import resolve
 from krea_studio.engine.controls import adapters
 from krea_studio.engine.controls.slider_files import find, path_in, read
@@ -204,6 +204,25 @@ class TestDirections:
             assert (pictures(LocalEngine(settings), small_plan(complexity=60))[0] == first).all()
         kept.write_bytes(b"half")
         assert (pictures(LocalEngine(settings), small_plan(complexity=60))[0] == first).all()
+
+    @pytest.mark.parametrize("place", ["behind a file", "in a folder that cannot be made", "in a device"])
+    def test_what_cannot_be_kept_is_used_all_the_same(
+        self, load: Callable[[str], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str
+    ) -> None:
+        from krea_studio.engine.controls import text_directions
+
+        (tmp_path / "file").touch()
+        folders = (tmp_path / "file" / "cache", Path("/proc/none/cache"), Path("/dev/null"))
+        folder = dict(zip(("behind a file", "in a folder that cannot be made", "in a device"), folders, strict=True))
+        found = text_directions.find(
+            load("turbo").pipeline,
+            [Contrast("a plain fox", "a fox", "a crowded fox")],
+            folder[place] / "direction.safetensors",
+            lambda share: None,
+            lambda: None,
+        )
+        assert found.unit.norm(dim=-1).allclose(torch.ones(3))
+        assert "A text direction is not kept" in caplog.text
 
     def test_only_rows_that_are_read_are_moved(self) -> None:
         from krea_studio.engine.controls.text_directions import Direction, shifted
