@@ -1,8 +1,10 @@
 """The library: a folder of pictures that loses nothing it has announced.
 
-A picture is written under a temporary name and renamed, then its thumbnail, then its row; only then does `save`
-return. If the process dies in between, the file is whole and carries its recipe, and the next opening makes the rest.
-Names are the time, random digits and the seed; no text of a person ever enters a path.
+A picture is written under a temporary name, gets its row, which says whose it is, and then its own name; only when
+both are on disk does `save` return. So a picture is never there without its owner, and one that is told as failed is
+not there. A row whose picture is gone counts for nothing. Pictures without a row, where the records were lost, carry
+their recipe and are found at the next opening, as the local person's: whose they were must not be in a file that people
+pass on. Names are the time, random digits and the seed; no text of a person ever enters a path.
 """
 
 import io
@@ -18,7 +20,15 @@ from pathlib import Path
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.files import TEMPORARY_FILE, TEMPORARY_FOLDER, TEMPORARY_SUFFIX, write_error, write_whole
+from krea_studio.files import (
+    TEMPORARY_FILE,
+    TEMPORARY_FOLDER,
+    TEMPORARY_SUFFIX,
+    make_folder,
+    whole,
+    write_error,
+    write_whole,
+)
 from krea_studio.library.metadata import png_bytes, read_recipe
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.records import THUMBNAIL_FOLDER, Record, Records, thumbnail_of
@@ -57,7 +67,7 @@ class Library:
         """
         self.folder = Path(folder).absolute()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise write_error(error, self.folder) from None
         home = self.folder if home is None else Path(home).absolute()
@@ -75,7 +85,7 @@ class Library:
         """Raise StorageError when a picture could not be written now; said before a run, not after it."""
         probe = self.folder / f"probe-{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             try:
                 # As large as a block of any usual file system: an empty file fits on a full disk.
                 probe.write_bytes(bytes(64 * 2**10))
@@ -95,7 +105,8 @@ class Library:
         """Keep a finished picture and return its record, when all of it is on disk.
 
         `recipe` is that of the picture, `seconds` the time it took, `person` its owner; its id, 16 hexadecimal digits,
-        is a random one where none is given. Raises StorageError; then no half-written file is left behind.
+        is a random one where none is given. Raises StorageError; then the picture is not there. One whose thumbnail
+        cannot be written is kept without.
         """
         now = datetime.now(UTC)
         local = now.astimezone()
@@ -104,13 +115,17 @@ class Library:
             / f"{local:%Y-%m-%d}"
             / f"{local:%H%M%S}-{picture_id or secrets.token_hex(8)}-s{recipe.seed}.png"
         )
+        record = Record(recipe, path, person.id, seconds, now)
         try:
-            write_whole(path, png_bytes(image, recipe))
-            write_whole(thumbnail_of(path), _thumbnail_bytes(image))
+            with whole(path) as file:
+                file.write_bytes(png_bytes(image, recipe))
+                self.records.add(record)
         except OSError as error:
             raise write_error(error, self.folder) from None
-        record = Record(recipe, path, person.id, seconds, now)
-        self.records.add(record)
+        try:
+            write_whole(thumbnail_of(path), _thumbnail_bytes(image))
+        except OSError as error:
+            logger.warning("%s has no thumbnail: %s", path.name, write_error(error, self.folder).message)
         return record
 
     def get(self, picture_id: str, person: Person = LOCAL) -> Record | None:

@@ -44,8 +44,10 @@ DRAWN = {
 PAIRED = {
     "speed": Paired("What the engine's savings are worth, measured on this machine", 7),
     "startup": Paired("How long a start takes, whole processes of this checkout and of another", 5),
+    "durability": Paired("What a power cut takes of what was kept, and what keeping costs", 15),
 }
 SLIDER_PROMPTS = 8
+CUTS = 10
 
 
 def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
@@ -57,7 +59,7 @@ def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
     else:
         _add_scope(parser, name)
     chosen = parser.parse_args(argv)
-    for number in ("pairs", "seeds", "prompts"):
+    for number in ("pairs", "cuts", "seeds", "prompts"):
         if getattr(chosen, number, 1) < 1:
             raise InvalidRequest(f"--{number} is {getattr(chosen, number)} — give a whole number above 0")
     if getattr(chosen, "prompts", 1) > SLIDER_PROMPTS:
@@ -73,6 +75,8 @@ def _add_pairs(parser: argparse.ArgumentParser, name: str) -> None:
     )
     if name == "startup":
         parser.add_argument("--against", type=Path, metavar="FOLDER", help="another checkout, to compare this one with")
+    if name == "durability":
+        parser.add_argument("--cuts", type=int, default=CUTS, help="power cuts, each way (%(default)s)")
 
 
 def _add_scope(parser: argparse.ArgumentParser, name: str) -> None:

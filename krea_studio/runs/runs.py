@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from krea_studio.engine.base import ImageReady, Loading, Step
@@ -157,12 +156,7 @@ class Runs:
         generation = self.studio.begin(row.request, Person(row.owner))
         entry = Entry(row.kind, row.owner, row.title, generation, row.id, row.created_at)
         for place in range(len(entry.records)):
-            record = self.studio.library.get(picture_id(entry.id, place))
-            if record and record.owner != entry.owner:
-                # Its server was killed before it had a row, and the library, which found it, cannot know whose it is.
-                record = replace(record, owner=entry.owner)
-                self.studio.library.records.add(record)
-            entry.records[place] = record
+            entry.records[place] = self.studio.library.get(picture_id(entry.id, place))
         entry.drawn = {place for place, record in enumerate(entry.records) if record}
         return entry
 
