@@ -1,4 +1,4 @@
-"""A run as it is, as an update of the page. Knows parts by name, and no engine's insides.
+"""A run as it is, and how the engine stands, as an update of the page. Knows parts by name, and no engine's insides.
 
 An update is a dict from the name of a part of a tab to its new value.
 """
@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from krea_studio.engine.base import Engine
 from krea_studio.library.records import Record
 from krea_studio.people import Person
 from krea_studio.runs.run import Kind, Run, State
@@ -61,3 +62,8 @@ def pictures_of(records: list[Record]) -> Update:
         "details": gr.update(value=fragments.details(records[0] if records else None), visible=bool(records)),
         "picture_actions": gr.update(visible=bool(records)),
     }
+
+
+def status_of(engine: Engine, variant: str) -> Update:
+    """The status line: what is loaded, where, how large."""
+    return {"status": fragments.status_text(engine.status(), engine.checkpoint_of(variant))}

@@ -11,7 +11,7 @@ import pytest
 from krea_studio.people import LOCAL, Person
 from krea_studio.runs.run import Kind, Run, State
 from krea_studio.services import Services
-from krea_studio.ui.create.creativity import CreativityPanel
+from krea_studio.ui.create.panels.creativity import CreativityPanel
 from krea_studio.ui.moodboards.handlers import MoodboardHandlers
 from krea_studio.ui.styles.handlers import StyleHandlers
 from krea_studio.ui.visitors import UNKNOWN

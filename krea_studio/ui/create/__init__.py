@@ -1,1 +1,1 @@
-"""The tab Create: its controls one module each, what happens on it, and settings that come back from a picture."""
+"""The tab Create: its controls under `panels`, what happens on it, and settings that come back from a picture."""

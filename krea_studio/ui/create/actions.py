@@ -13,13 +13,13 @@ from krea_studio.errors import StudioError
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.ui import fragments
-from krea_studio.ui.create import moodboard, references
-from krea_studio.ui.create.moodboard import MoodboardPanel
+from krea_studio.ui.create.panels import moodboard, references
+from krea_studio.ui.create.panels.moodboard import MoodboardPanel
+from krea_studio.ui.create.panels.references import ReferencesPanel
+from krea_studio.ui.create.panels.seed import SEED, seed_values
+from krea_studio.ui.create.panels.sliders import RANDOM, slider_values
 from krea_studio.ui.create.recall import RecallPanel
-from krea_studio.ui.create.references import ReferencesPanel
 from krea_studio.ui.create.results import LOOKED_AT, picture_at
-from krea_studio.ui.create.seed import SEED, seed_values
-from krea_studio.ui.create.sliders import RANDOM, slider_values
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.visitors import Visitors

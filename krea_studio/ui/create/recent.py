@@ -4,10 +4,8 @@ import secrets
 
 import gradio as gr
 
-from krea_studio.engine.base import Engine
 from krea_studio.library.store import Library
 from krea_studio.people import Person
-from krea_studio.ui import fragments
 from krea_studio.ui.create.results import RESULTS, picture_at
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, pictures_of
@@ -68,8 +66,3 @@ class RecentPanel:
             "recent": gr.update(value=[str(record.thumbnail) for record in records], visible=bool(records)),
             "recent_ids": [record.id for record in records],
         }
-
-
-def status_of(engine: Engine, variant: str) -> Update:
-    """The status line: what is loaded, where, how large."""
-    return {"status": fragments.status_text(engine.status(), engine.checkpoint_of(variant))}

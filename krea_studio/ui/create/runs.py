@@ -22,10 +22,19 @@ from krea_studio.runs.runs import Runs
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.create.panel import ControlPanel, fields_of, reads_of
-from krea_studio.ui.create.recent import RECENT, RecentPanel, status_of
+from krea_studio.ui.create.recent import RECENT, RecentPanel
 from krea_studio.ui.create.results import RESULTS
 from krea_studio.ui.notices import guarded
-from krea_studio.ui.presenter import Update, news_of, pictures_of, shown, stage_of, unfinished_of, waiting_beside
+from krea_studio.ui.presenter import (
+    Update,
+    news_of,
+    pictures_of,
+    shown,
+    stage_of,
+    status_of,
+    unfinished_of,
+    waiting_beside,
+)
 from krea_studio.ui.visitors import UNKNOWN, Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 

@@ -8,20 +8,20 @@ import gradio as gr
 
 from krea_studio.services import Services
 from krea_studio.ui.create.actions import ActionsPanel
-from krea_studio.ui.create.advanced import AdvancedPanel
-from krea_studio.ui.create.creativity import CreativityPanel
-from krea_studio.ui.create.moodboard import MoodboardPanel
 from krea_studio.ui.create.panel import ControlPanel, Panel
-from krea_studio.ui.create.prompt import PromptPanel
+from krea_studio.ui.create.panels.advanced import AdvancedPanel
+from krea_studio.ui.create.panels.creativity import CreativityPanel
+from krea_studio.ui.create.panels.moodboard import MoodboardPanel
+from krea_studio.ui.create.panels.prompt import PromptPanel
+from krea_studio.ui.create.panels.references import ReferencesPanel
+from krea_studio.ui.create.panels.seed import SeedPanel
+from krea_studio.ui.create.panels.shape import ShapePanel
+from krea_studio.ui.create.panels.sliders import SlidersPanel
+from krea_studio.ui.create.panels.styles import StylesPanel
 from krea_studio.ui.create.recall import RecallPanel
 from krea_studio.ui.create.recent import RecentPanel
-from krea_studio.ui.create.references import ReferencesPanel
 from krea_studio.ui.create.results import ResultsPanel
 from krea_studio.ui.create.runs import RunsPanel
-from krea_studio.ui.create.seed import SeedPanel
-from krea_studio.ui.create.shape import ShapePanel
-from krea_studio.ui.create.sliders import SlidersPanel
-from krea_studio.ui.create.styles import StylesPanel
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring
 

@@ -23,8 +23,8 @@ from krea_studio.runs.run import Kind, Run, State
 from krea_studio.runs.runs import Check, Report
 from krea_studio.services import Services
 from krea_studio.ui import fragments
-from krea_studio.ui.create.moodboard import choices_of
-from krea_studio.ui.create.references import NOTHING_CAME
+from krea_studio.ui.create.panels.moodboard import choices_of
+from krea_studio.ui.create.panels.references import NOTHING_CAME
 from krea_studio.ui.moodboards import fragments as moodboard_fragments
 from krea_studio.ui.moodboards.view import BoardView, Words, analysis_progress, kept_words_of, look_ids_of
 from krea_studio.ui.moodboards.words import NO_WORDS, agrees, edited, touched

@@ -12,8 +12,8 @@ from krea_studio.errors import InvalidRequest
 from krea_studio.people import LOCAL, Person
 from krea_studio.runs.run import Kind, Run
 from krea_studio.services import Services
-from krea_studio.ui.create.moodboard import choices_of
-from krea_studio.ui.create.references import kept_picture
+from krea_studio.ui.create.panels.moodboard import choices_of
+from krea_studio.ui.create.panels.references import kept_picture
 from krea_studio.ui.moodboards import fragments as moodboard_fragments
 from krea_studio.ui.moodboards.words import NO_WORDS, WORDS, texts_of
 from krea_studio.ui.notices import HIDDEN, visible

@@ -22,7 +22,7 @@ from krea_studio.recipe.variants import VARIANTS
 from krea_studio.runs.run import Kind, Run, State
 from krea_studio.runs.runs import Check, Report
 from krea_studio.services import Services
-from krea_studio.ui.create.styles import Chosen, StylesPanel
+from krea_studio.ui.create.panels.styles import Chosen, StylesPanel
 from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.styles import fragments as style_fragments

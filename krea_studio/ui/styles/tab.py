@@ -10,7 +10,7 @@ import gradio as gr
 from krea_studio.direction.styles import StyleCard
 from krea_studio.recipe.request import bounds, help_text, label
 from krea_studio.services import Services
-from krea_studio.ui.create.styles import PLACED, STYLES
+from krea_studio.ui.create.panels.styles import PLACED, STYLES
 from krea_studio.ui.styles import fragments as style_fragments
 from krea_studio.ui.styles.handlers import ALL, FILTERS, TEXTS, StyleHandlers
 from krea_studio.ui.visitors import Visitors

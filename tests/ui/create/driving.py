@@ -11,11 +11,11 @@ from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import SLIDERS, default, parse_request
 from krea_studio.services import Services
-from krea_studio.ui.create import references, styles
-from krea_studio.ui.create.references import STRENGTHS
+from krea_studio.ui.create.panels import references, styles
+from krea_studio.ui.create.panels.references import STRENGTHS
+from krea_studio.ui.create.panels.sliders import LOCKS
+from krea_studio.ui.create.panels.styles import TRIGGERS, WEIGHTS
 from krea_studio.ui.create.runs import NOTHING_DRAWN, Watched
-from krea_studio.ui.create.sliders import LOCKS
-from krea_studio.ui.create.styles import TRIGGERS, WEIGHTS
 from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.presenter import news_of
 from tests.doubles import picture

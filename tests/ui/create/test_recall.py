@@ -10,7 +10,7 @@ from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import FIRST_WEIGHTS
 from krea_studio.recipe.request import parse_request
 from krea_studio.services import Services
-from krea_studio.ui.create.references import STRENGTHS
+from krea_studio.ui.create.panels.references import STRENGTHS
 from krea_studio.ui.create.tab import CreateTab
 from tests.doubles import picture
 from tests.ui.conftest import PageEngine

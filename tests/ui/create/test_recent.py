@@ -1,4 +1,4 @@
-"""Recent pictures and the status line: whose they are, and what is gone."""
+"""Recent pictures: whose they are, and what is gone."""
 
 from types import SimpleNamespace
 
@@ -6,10 +6,8 @@ import pytest
 
 from krea_studio.library.store import Library
 from krea_studio.services import Services
-from krea_studio.ui.create.recent import status_of
 from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.visitors import Visitors
-from tests.ui.conftest import PageEngine
 from tests.ui.create.driving import BROWSER, kept, run
 
 
@@ -48,9 +46,3 @@ def test_a_picture_that_was_deleted_is_a_notice(create: CreateTab, library: Libr
     for index in (0, 1, -1):
         notice = create.recent.show_picture(SimpleNamespace(index=index), [record.id])["stage"]["value"]
         assert "not in the library any more" in notice
-
-
-def test_the_status_line(engine: PageEngine) -> None:
-    assert status_of(engine, "turbo")["status"] == (
-        "<p>Loaded: mini-turbo · CPU, float32 · 30 MB of 4.0 GB · 2 waiting</p>"
-    )

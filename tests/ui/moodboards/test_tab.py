@@ -20,7 +20,7 @@ from krea_studio.direction.moodboards import MEASURED, Analysis, Cluster, Moodbo
 from krea_studio.library.store import Library
 from krea_studio.runs.run import Kind
 from krea_studio.services import Services
-from krea_studio.ui.create.moodboard import choices_of
+from krea_studio.ui.create.panels.moodboard import choices_of
 from krea_studio.ui.fragments import DEFECT
 from krea_studio.ui.moodboards import fragments as moodboard_fragments
 from krea_studio.ui.moodboards import tab as moodboards

@@ -23,7 +23,16 @@ from krea_studio.library.styles import Styles
 from krea_studio.recipe.request import GenerationRequest, StyleChoice, parse_request
 from krea_studio.runs.run import Kind
 from krea_studio.services import Services
-from krea_studio.ui.create.styles import CARDS, CHOICE, NOTES, PLACES, TRIGGERS, USUAL_WEIGHT, WEIGHTS, StylesPanel
+from krea_studio.ui.create.panels.styles import (
+    CARDS,
+    CHOICE,
+    NOTES,
+    PLACES,
+    TRIGGERS,
+    USUAL_WEIGHT,
+    WEIGHTS,
+    StylesPanel,
+)
 from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.styles import tab as styles
 from krea_studio.ui.styles.handlers import ALL, FAVOURITES, OFFICIAL_KEY, TO_DOWNLOAD, StyleHandlers

@@ -10,7 +10,7 @@ from krea_studio.library.store import Library
 from krea_studio.runs.run import Kind
 from krea_studio.services import Services
 from krea_studio.ui import fragments
-from krea_studio.ui.create.creativity import BOX, EXPAND, WATCH
+from krea_studio.ui.create.panels.creativity import BOX, EXPAND, WATCH
 from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.fragments import DEFECT
 from krea_studio.ui.visitors import Visitors

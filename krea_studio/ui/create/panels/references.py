@@ -17,7 +17,7 @@ from krea_studio.library.references import Reference, References
 from krea_studio.recipe.request import GenerationRequest, StyleReference, bounds, default, help_text, label
 from krea_studio.ui import fragments
 from krea_studio.ui.controls import percent, strength_of
-from krea_studio.ui.create import cards
+from krea_studio.ui.create.panels import cards
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.wiring import Parts, Wiring

@@ -8,7 +8,7 @@ from PIL import Image
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.services import Services
-from krea_studio.ui.create.references import CARDS, PICTURES, STRENGTHS, USUAL_STRENGTH, ReferencesPanel
+from krea_studio.ui.create.panels.references import CARDS, PICTURES, STRENGTHS, USUAL_STRENGTH, ReferencesPanel
 
 USUAL = {**dict.fromkeys(STRENGTHS, USUAL_STRENGTH), "wide_strengths": False}
 

@@ -9,9 +9,8 @@ from krea_studio.engine.base import Engine
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, choices, default
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.ui import controls, fragments
-from krea_studio.ui.create.prompt import HELP
-from krea_studio.ui.create.recent import status_of
-from krea_studio.ui.presenter import Update
+from krea_studio.ui.create.panels.prompt import HELP
+from krea_studio.ui.presenter import Update, status_of
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 SHAPE = ("variant", "aspect_ratio", "resolution")

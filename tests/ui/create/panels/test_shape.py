@@ -8,7 +8,7 @@ from krea_studio.direction.sliders import STARTING_POINTS, StartingPoint
 from krea_studio.engine.abilities import Ability
 from krea_studio.recipe.request import SLIDERS
 from krea_studio.ui import fragments
-from krea_studio.ui.create.sliders import SlidersPanel
+from krea_studio.ui.create.panels.sliders import SlidersPanel
 from krea_studio.ui.create.tab import CreateTab
 from tests.ui.conftest import PageEngine
 from tests.ui.create.driving import run, stages

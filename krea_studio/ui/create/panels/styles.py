@@ -16,7 +16,7 @@ from krea_studio.recipe.request import GenerationRequest, StyleChoice, bounds, d
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.controls import percent, strength_of
-from krea_studio.ui.create import cards
+from krea_studio.ui.create.panels import cards
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update
 from krea_studio.ui.styles.pictures import cover_or_tile
