@@ -5,15 +5,17 @@ and in containers the address comes from GRADIO_SERVER_NAME and PORT, otherwise 
 code is read in the background once the server answers, so that the page never waits for torch.
 """
 
-import ipaddress
 import logging
 import os
 import tempfile
 import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -30,7 +32,8 @@ from krea_studio.startup import uncollected
 from krea_studio.ui import theme
 from krea_studio.ui.page import build_page
 from krea_studio.ui.server import standing
-from krea_studio.ui.server.protection import BodyLimit, SameSiteUploads, SecurityHeaders
+from krea_studio.ui.server.hosts import Hosts, is_loopback
+from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders
 
 logger = logging.getLogger(__name__)
 
@@ -83,16 +86,9 @@ def address(settings: Settings) -> tuple[str, int]:
         raise InvalidRequest(f"PORT is {port!r} — give a whole number, or leave it unset") from None
 
 
-def is_loopback(host: str) -> bool:
-    """True where only this machine can reach `host`; then whoever opens the page owns the library."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def launch_options(services: Services) -> dict[str, Any]:
     """Everything for `launch` beside the address: look, limits, and what Gradio must not offer."""
+    host, _ = address(services.settings)
     return {
         "theme": theme.studio_theme(),
         "css": theme.stylesheet(),
@@ -105,13 +101,14 @@ def launch_options(services: Services) -> dict[str, Any]:
         "run_history": False,
         "ssr_mode": False,
         "pwa": False,
-        "max_file_size": MAX_STYLE_BYTES if is_loopback(address(services.settings)[0]) else MAX_UPLOAD_BYTES,
+        "max_file_size": MAX_STYLE_BYTES if is_loopback(host) else MAX_UPLOAD_BYTES,
         "max_threads": services.settings.queue_size + SPARE_THREADS,
         "state_session_capacity": SESSIONS_KEPT,
         "app_kwargs": {
             "openapi_url": None,
             "routes": [Route("/healthz", _healthy), Route(standing.PATH, standing.standing_of(services.runs))],
-            "middleware": [Middleware(SecurityHeaders), Middleware(SameSiteUploads), Middleware(BodyLimit)],
+            "middleware": [Middleware(SecurityHeaders), Middleware(BodyLimit)],
+            "lifespan": _behind(Hosts.of(host, services.settings.host_names)),
         },
         **_file_access(services.library.folder),
     }
@@ -125,6 +122,18 @@ def _file_access(library: Path) -> dict[str, list[str]]:
         "allowed_paths": [str(library)] if outside else [],
         "blocked_paths": [str(library / (RECORDS_FILE + suffix)) for suffix in ("", "-wal", "-shm")],
     }
+
+
+def _behind(hosts: Hosts) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """Gradio puts its middleware around all that it is given; this comes around that, as the server starts."""
+
+    @asynccontextmanager
+    async def started(app: Starlette) -> AsyncIterator[None]:
+        assert app.middleware_stack
+        app.middleware_stack = KnownHosts(app.middleware_stack, hosts)
+        yield
+
+    return started
 
 
 async def _healthy(_: Request) -> JSONResponse:

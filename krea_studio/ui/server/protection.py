@@ -1,18 +1,25 @@
-"""What stands between the network and Gradio: response headers, a body limit, and no uploads from other sites.
+"""What stands between the network and Gradio: known hosts, response headers, a body limit, and the files given out.
 
 Plain ASGI middleware (the base class for HTTP middleware of Starlette would break Gradio's event streams). Gradio
-caps uploaded files but not the JSON bodies of its other endpoints, sets no security headers, and lets any web page
-post a file to a server on localhost; these close the three gaps. Authentication is not covered here.
+answers under any name, lets pages of any site use a server that is not on localhost, caps uploaded files but not the
+JSON bodies of its other endpoints, sets no security headers, and gives out a folder of allowed files as a whole; these
+close the gaps. Authentication is not covered here.
 """
 
 import contextlib
+import logging
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from krea_studio.ui.server.hosts import Hosts
+
+logger = logging.getLogger(__name__)
+
 MAX_BODY_BYTES = 1_000_000
 UPLOAD_PATH = "/gradio_api/upload"
+READING = ("GET", "HEAD")
 
 # Gradio's page runs inline scripts and styles; pictures arrive as files, data: previews and blob: uploads.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -93,22 +100,34 @@ class BodyLimit:
         await answer(scope, receive, send)
 
 
-class SameSiteUploads:
-    """Answers 403 to uploads that a browser sends for a page of another site (such posts need no preflight)."""
+class KnownHosts:
+    """Answers 403 to requests under a name that is not the studio's, and to those of other sites' pages.
 
-    def __init__(self, app: ASGIApp) -> None:
+    It has to be outermost: Gradio's own middleware tells every site that it may ask.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self.app = app
+        self.hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] == "http"
-            and scope["path"].endswith(UPLOAD_PATH)
-            and Headers(scope=scope).get("sec-fetch-site") == "cross-site"
-        ):
-            answer = PlainTextResponse("Uploads from other sites are refused — use the studio's page.", status_code=403)
-            await answer(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+        refusal = "" if scope["type"] == "lifespan" else self._refusal(scope)
+        if not refusal:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            logger.warning("%s", refusal)
+            await PlainTextResponse(refusal, status_code=403, headers=HEADERS)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str:
+        headers = Headers(scope=scope)
+        forwarded = ",".join(headers.getlist("x-forwarded-host"))
+        refusal = self.hosts.refusal(headers.get("host", ""), forwarded, headers.get("origin"))
+        # A browser says so also where it says no origin; a link to the page is no such request.
+        if not refusal and scope.get("method") not in READING and headers.get("sec-fetch-site") == "cross-site":
+            return "Requests from other sites are refused — use the studio's own page."
+        return refusal
 
 
 class _BodyTooLarge(Exception):
