@@ -49,6 +49,11 @@ ABANDONED_SECONDS = 3600.0
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 PICTURE = re.compile(r"\d{6}-(?P<id>[0-9a-f]{16})-s\d+\.png")
 
+# What a page shows, by its path in the folder of its kind.
+SHOWN_PICTURE = re.compile(rf"({DAY.pattern}/{PICTURE.pattern}|{THUMBNAIL_FOLDER}/{DAY.pattern}/[0-9a-fs-]+\.jpg)")
+SHOWN_REFERENCE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.png")
+SHOWN_COVER = re.compile(r"[\w-]+\.png")
+
 logger = logging.getLogger(__name__)
 
 
@@ -75,6 +80,12 @@ class Library:
         self.moodboards = Moodboards(home / MOODBOARD_FOLDER, self.references, EXAMPLES_FOLDER)
         self.styles = library_styles(home)
         self.records = Records(self.folder / RECORDS_FILE)
+        self._shown = [
+            (self.folder.resolve(), SHOWN_PICTURE),
+            (self.references.folder.resolve(), SHOWN_REFERENCE),
+            (self.styles.folder.resolve(), SHOWN_COVER),
+            (SHIPPED_STYLES_FOLDER.resolve(), SHOWN_COVER),
+        ]
         try:
             self._reconcile()
         except BaseException:
@@ -142,6 +153,18 @@ class Library:
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    def shows(self, path: Path | str) -> bool:
+        """Whether a file is one that a page shows where it lies: a picture, a thumbnail, a reference or a cover.
+
+        Never weights, boards, cards or records. The names of pictures and references are long and random, so who has
+        one was given it.
+        """
+        file = Path(path).resolve()
+        for home, pattern in self._shown:
+            if file.is_relative_to(home) and pattern.fullmatch(file.relative_to(home).as_posix()):
+                return file.is_file()
+        return False
 
     def moodboards_for(self, person: Person) -> Moodboards:
         """The moodboards, for one who changes them; raises InvalidRequest where this person may not."""

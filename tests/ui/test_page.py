@@ -1,6 +1,8 @@
 """The page as the server gives it: what it offers to programs, what it protects, what it asks of other hosts."""
 
+import errno
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
+from krea_studio.direction.styles import StyleFacts
 from krea_studio.engine.base import Loading, Step
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.loader import MAX_FILE_BYTES
@@ -22,7 +25,7 @@ from krea_studio.services import Services
 from krea_studio.settings import Settings
 from krea_studio.ui.server.launch import address, build_demo, launch_options
 from krea_studio.ui.server.protection import MAX_BODY_BYTES
-from tests.doubles import drawn
+from tests.doubles import drawn, write_style
 from tests.library.test_store import save
 from tests.ui.conftest import PageEngine
 
@@ -245,10 +248,53 @@ def test_whatever_a_loader_takes_can_be_uploaded(services: Services) -> None:
     assert launch_options(services)["max_file_size"] >= max(MAX_FILE_BYTES, MAX_ARCHIVE_BYTES)
 
 
-def test_records_are_never_served(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = launch_options(services)
-    assert str(services.library.folder / "records.sqlite3") in options["blocked_paths"]
-    assert options["allowed_paths"] == []
-    monkeypatch.chdir("/usr")
-    monkeypatch.setattr("tempfile.gettempdir", lambda: "/usr")
-    assert launch_options(services)["allowed_paths"] == [str(services.library.folder)]
+def test_of_the_library_only_what_pages_show_is_given_out(
+    http: httpx.Client, services: Services, tmp_path: Path
+) -> None:
+    library = services.library
+    record = save(library)
+    reference = library.references.path(library.references.add_picture(Image.new("RGB", (64, 64), "teal")))
+    library.moodboards.create("Dusk")
+    with library.styles.incoming() as incoming:
+        write_style(incoming)
+        card = library.styles.keep(incoming, "Etching", StyleFacts(source="file"))
+    library.styles.set_cover("Etching", record.path)
+    cover = library.styles.cover(card.identity)
+    shown = {record.path, record.thumbnail, reference, cover}
+    for path in shown:
+        answer = http.get(f"/gradio_api/file={path}")
+        assert (answer.status_code, answer.content) == (200, path.read_bytes())
+        assert answer.headers["content-type"].startswith("image/")
+    (library.folder / "note.png").touch()
+    (record.path.parent / "holiday.png").write_bytes(record.path.read_bytes())
+    (record.path.parent / f"120000-{'0' * 16}-s1.png").symlink_to(library.records.database)
+    (tmp_path / "private.png").write_bytes(record.path.read_bytes())
+    others = {path for path in (*library.folder.rglob("*"), tmp_path / "private.png") if path.is_file()} - shown
+    assert {path.suffix for path in others} >= {".sqlite3", ".safetensors", ".json", ".png"}
+    for path in others:
+        for way in (f"file={path}", f"file/{path}", f"file={record.path.parent}/../../../{path.relative_to(tmp_path)}"):
+            assert http.get(f"/gradio_api/{way}").status_code in (403, 404), way
+    for path in ("/etc/passwd", str(library.folder), "x" * 5000, "a%00b", "https://127.0.0.1/a.png"):
+        assert http.get(f"/gradio_api/file={path}").status_code in (403, 404), path
+
+
+def test_pictures_are_shown_without_a_copy_of_them(server: str, demo: gr.Blocks, services: Services) -> None:
+    temporary = Path(os.environ["GRADIO_TEMP_DIR"])
+    temporary.mkdir(parents=True, exist_ok=True)
+    client = Client(server, verbose=False, download_files=False)
+    (entry,) = client.predict(prompt="a fox", resolution="512", batch=1, api_name="/generate")
+    (record,) = services.library.recent(1)
+    assert entry["image"]["path"] == str(record.path)
+    assert httpx.get(entry["image"]["url"]).content == record.path.read_bytes()
+    assert not [path for path in temporary.rglob("*") if path.is_file()]
+    # What is in these Gradio removes a day later.
+    assert not any(str(services.library.folder) in file for files in demo.temp_file_sets for file in files)
+
+
+def test_a_full_disk_for_uploads_is_told(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("gradio.routes.upload_fn", full)
+    answer = http.post("/gradio_api/upload", files={"files": ("a.png", b"png")})
+    assert (answer.status_code, answer.text) == (507, "The studio's disk for uploads is full — try again later.")

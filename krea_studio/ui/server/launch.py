@@ -7,11 +7,9 @@ code is read in the background once the server answers, so that the page never w
 
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -25,15 +23,16 @@ from krea_studio.errors import InvalidRequest, StudioError, Unavailable
 from krea_studio.library.hub import MAX_BYTES as MAX_STYLE_BYTES
 from krea_studio.library.loader import MAX_FILE_BYTES
 from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
-from krea_studio.library.store import RECORDS_FILE
+from krea_studio.library.store import SHIPPED_STYLES_FOLDER
 from krea_studio.services import Services, build_services
 from krea_studio.settings import Settings
 from krea_studio.startup import uncollected
 from krea_studio.ui import theme
 from krea_studio.ui.page import build_page
 from krea_studio.ui.server import standing
+from krea_studio.ui.server.files import show_in_place
 from krea_studio.ui.server.hosts import Hosts, is_loopback
-from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders
+from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders, ShownFiles, UploadSpace
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +49,8 @@ def build_demo(services: Services) -> gr.Blocks:
     services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
     with uncollected():
         page = build_page(services, shared)
+    for block in page.blocks.values():
+        show_in_place(block, services.library.shows)
     return page.queue(max_size=services.settings.queue_size)
 
 
@@ -107,20 +108,16 @@ def launch_options(services: Services) -> dict[str, Any]:
         "app_kwargs": {
             "openapi_url": None,
             "routes": [Route("/healthz", _healthy), Route(standing.PATH, standing.standing_of(services.runs))],
-            "middleware": [Middleware(SecurityHeaders), Middleware(BodyLimit)],
+            "middleware": [
+                Middleware(SecurityHeaders),
+                Middleware(BodyLimit),
+                Middleware(UploadSpace),
+                Middleware(ShownFiles, services.library.shows),
+            ],
             "lifespan": _behind(Hosts.of(host, services.settings.host_names)),
         },
-        **_file_access(services.library.folder),
-    }
-
-
-def _file_access(library: Path) -> dict[str, list[str]]:
-    """Let Gradio copy pictures from a library that lies outside the places it may read anyway; never the records."""
-    readable = (Path.cwd(), Path(tempfile.gettempdir()))
-    outside = not any(library.resolve().is_relative_to(place.resolve()) for place in readable)
-    return {
-        "allowed_paths": [str(library)] if outside else [],
-        "blocked_paths": [str(library / (RECORDS_FILE + suffix)) for suffix in ("", "-wal", "-shm")],
+        # Of these folders ShownFiles gives out what pages show.
+        "allowed_paths": [str(services.library.folder), str(SHIPPED_STYLES_FOLDER)],
     }
 
 

@@ -7,18 +7,26 @@ close the gaps. Authentication is not covered here.
 """
 
 import contextlib
+import errno
 import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
 
+from gradio.utils import get_upload_folder
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from krea_studio.files import write_error
 from krea_studio.ui.server.hosts import Hosts
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1_000_000
 UPLOAD_PATH = "/gradio_api/upload"
+FILE_PATH = re.compile(r"/file[=/](?P<file>.*)", re.DOTALL)
 READING = ("GET", "HEAD")
 
 # Gradio's page runs inline scripts and styles; pictures arrive as files, data: previews and blob: uploads.
@@ -57,6 +65,55 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class ShownFiles:
+    """Gives out by path only what `shows` says that pages show, and what Gradio itself keeps; answers 404 otherwise.
+
+    Gradio knows folders alone, and a library has more than pictures.
+    """
+
+    def __init__(self, app: ASGIApp, shows: Callable[[str], bool]) -> None:
+        self.app = app
+        self.shows = shows
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = FILE_PATH.search(scope["path"]) if scope["type"] == "http" else None
+        if asked and not await run_in_threadpool(self._given_out, asked["file"]):
+            await PlainTextResponse("There is no such file here.", status_code=404)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _given_out(self, file: str) -> bool:
+        try:
+            return Path(file).resolve().is_relative_to(Path(get_upload_folder()).resolve()) or self.shows(file)
+        except (OSError, ValueError):  # a name that is too long, or has a NUL
+            return False
+
+
+class UploadSpace:
+    """Answers 507 to uploads for which there is no space, with the reason."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted_send(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted_send)
+        except OSError as error:
+            upload = scope["type"] == "http" and scope["path"].endswith(UPLOAD_PATH)
+            if begun or not upload or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            logger.warning("%s", write_error(error, Path(get_upload_folder())).message)
+            answer = PlainTextResponse("The studio's disk for uploads is full — try again later.", status_code=507)
+            await answer(scope, receive, send)
 
 
 class BodyLimit:
