@@ -160,8 +160,8 @@ class Runs:
         entry.drawn = {place for place, record in enumerate(entry.records) if record}
         return entry
 
-    def close(self) -> None:
-        """End the threads; a run that goes on is left as it is, and resumed by the next server."""
+    def close(self) -> int:
+        """End the threads; a run that goes on is left as it is. Returns how many the next server resumes."""
         with self._changed:
             self._closing.set()
             self._tell()
@@ -170,7 +170,11 @@ class Runs:
         for desk in self._desks.values():
             desk.shutdown(wait=False, cancel_futures=True)
         self._writer.shutdown(wait=True)
+        with self._changed:
+            left = [each for each in self._entries.values() if each.generation and not each.state.ended]
+        kept = self._rows.kept
         self._rows.close()
+        return len(left) if kept else 0
 
     def _require_room(self) -> None:
         with self._changed:

@@ -78,6 +78,45 @@ def test_a_program_s_mistake_is_one_clear_line(server: str) -> None:
         client.predict(prompt="a fox", aspect_ratio="7:1", api_name="/generate")
 
 
+CALLS = [
+    (
+        "v2/generate",
+        {"prompt": "a fox", "promt": "a fox"},
+        422,
+        "'promt' is not a field of a request — use only prompt",
+    ),
+    ("v2/generate", {"resolution": "512"}, 422, "Prompt is missing — give a text of 1 to"),
+    ("v2/generate", {"data": ["a fox"]}, 422, "'data' is not a field of a request"),
+    ("v2/generate", {"prompt": "a fox", "batch": 9}, 422, "Batch is 9 — give a whole number from 1 to 4"),
+    ("v2/generate", ["a fox"], 422, "is not a call — give a JSON object"),
+    ("v2/generate", {"prompt": "<b>", "variant": "a's"}, 422, """Variant is "a's" — choose one of"""),
+    ("generate", {"data": []}, 422, "In `data` 0 values were given — give the"),
+    ("generate", {"data": ["a fox"] * 5}, 422, "In `data` 5 values were given — give the"),
+    ("generate", {"prompt": "a fox"}, 422, "In `data` no list was given"),
+    ("v2/add_reference", {}, 422, "image is missing"),
+    ("v2/add_reference", {"picture": {}}, 422, "'picture' is not known here — give image"),
+    ("inspect", {"data": [None]}, 422, "image is missing"),
+    ("v2/draw", {"prompt": "a fox"}, 404, "There is no endpoint 'draw' — use one of generate, add_reference, inspect"),
+    ("draw", {"data": []}, 404, "There is no endpoint 'draw'"),
+]
+
+
+def test_a_call_that_does_not_fit_is_told_why(http: httpx.Client, services: Services) -> None:
+    for path, body, status, words in CALLS:
+        answer = http.post(f"/gradio_api/call/{path}", json=body)
+        assert answer.status_code == status and words in answer.json()["detail"], (path, body, answer.text)
+    for content in (b"", b"{", b"[" * 5000, b"\xff"):
+        assert http.post("/gradio_api/call/v2/generate", content=content).status_code == 422
+    assert services.runs.of() == []
+
+
+def test_a_call_by_name_is_answered(http: httpx.Client) -> None:
+    body = {"prompt": "a fox", "resolution": "512", "batch": 1, "seed": 3}
+    event = http.post("/gradio_api/call/v2/generate", json=body).json()["event_id"]
+    told = http.get(f"/gradio_api/call/v2/generate/{event}", timeout=60).text
+    assert "event: complete" in told and '"seed":3' in told.replace(" ", "")
+
+
 def test_a_program_gives_a_style_reference(server: str, services: Services, tmp_path: Path) -> None:
     client = Client(server, verbose=False)
     Image.new("RGB", (96, 64), "teal").save(tmp_path / "teal.png")

@@ -7,10 +7,12 @@ code is read in the background once the server answers, so that the page never w
 
 import logging
 import os
+import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import gradio as gr
 from starlette.applications import Starlette
@@ -28,8 +30,10 @@ from krea_studio.services import Services, build_services
 from krea_studio.settings import Settings
 from krea_studio.startup import uncollected
 from krea_studio.ui import theme
+from krea_studio.ui.gradio_api import refusal_of_call
 from krea_studio.ui.page import build_page
 from krea_studio.ui.server import standing
+from krea_studio.ui.server.calls import CheckedCalls
 from krea_studio.ui.server.files import show_in_place
 from krea_studio.ui.server.hosts import Hosts, is_loopback
 from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders, ShownFiles, UploadSpace
@@ -54,14 +58,14 @@ def build_demo(services: Services) -> gr.Blocks:
     return page.queue(max_size=services.settings.queue_size)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings) -> NoReturn:
     """Build the page and serve it until interrupted; raises Unavailable when the address cannot be used."""
     services = build_services(settings)
     serve_demo(build_demo(services), services)
 
 
-def serve_demo(demo: gr.Blocks, services: Services) -> None:
-    """Serve a page that `build_demo` made, until interrupted."""
+def serve_demo(demo: gr.Blocks, services: Services) -> NoReturn:
+    """Serve a page that `build_demo` made, until interrupted; then the process ends."""
     host, port = address(services.settings)
     services.runs.resume()  # before a tab is opened, which then shows them
     try:
@@ -74,8 +78,20 @@ def serve_demo(demo: gr.Blocks, services: Services) -> None:
         ) from None
     print(f"Krea Studio is at {url}", flush=True)
     threading.Thread(target=_warm, args=(services,), name="warm-engine", daemon=True).start()
+    # Who stops a service sends SIGTERM: it ends as by Ctrl+C. A second one of either ends it at once.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     demo.block_thread()
-    services.runs.close()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    left = services.runs.close()
+    services.library.close()
+    if left:
+        print(f"{left} run{'s' * (left > 1)} will go on when the studio is started again", flush=True)
+    # All is on disk. Threads may still download or compute: Python would wait for the ones, and break the others.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def address(settings: Settings) -> tuple[str, int]:
@@ -111,6 +127,7 @@ def launch_options(services: Services) -> dict[str, Any]:
             "middleware": [
                 Middleware(SecurityHeaders),
                 Middleware(BodyLimit),
+                Middleware(CheckedCalls, refusal_of_call),
                 Middleware(UploadSpace),
                 Middleware(ShownFiles, services.library.shows),
             ],
