@@ -20,7 +20,7 @@ from krea_studio.files import make_folder
 from krea_studio.library.loader import load_picture
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.moodboards import Moodboards
-from krea_studio.library.records import Record
+from krea_studio.library.records import Record, seconds_text
 from krea_studio.library.references import Reference, References
 from krea_studio.library.store import MOODBOARD_FOLDER, REFERENCE_FOLDER
 from krea_studio.recipe.plan import require_plannable
@@ -177,5 +177,5 @@ def _line(record: Record) -> str:
         told.append(f"drawn as «{plain(recipe.expansion.text)}»")
     return (
         f"{record.path}  seed {recipe.seed}, {recipe.width} × {recipe.height}, {recipe.variant} ({recipe.checkpoint}), "
-        f"{record.seconds:.1f} s" + "".join(f", {text}" for text in told if text)
+        f"{seconds_text(record.seconds)}" + "".join(f", {text}" for text in told if text)
     )

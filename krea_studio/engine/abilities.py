@@ -11,6 +11,7 @@ from typing import Any
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.recipe.recipe import Shot
 from krea_studio.recipe.request import SLIDERS, default, label
+from krea_studio.recipe.variants import VARIANTS
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Abilities:
     def require(self, shots: Iterable[Shot]) -> None:
         """Raise Unavailable where the variant does not run, or a control that one of the shots uses does not work.
 
-        Raises InvalidRequest where it works, but not with that value.
+        Steps and guidance scale are used where they are not the variant's own. Raises InvalidRequest where a control
+        works, but not with that value.
         """
         if self.unavailable:
             raise Unavailable(self.unavailable)
@@ -60,7 +62,7 @@ class Abilities:
                 value = getattr(shot, control)
                 if value == default(control):
                     continue
-                if ability.reason:
+                if ability.reason and value != getattr(VARIANTS[shot.variant], control, None):
                     raise Unavailable(f"{label(control)} does not work here. {ability.reason}")
                 if ability.bounds:
                     _require_within(shot, control, value, ability)

@@ -119,6 +119,17 @@ class Record:
         }
 
 
+def seconds_text(seconds: float) -> str:
+    """A duration as people read it: `0.8 s`, whole seconds from 2 s on, and from 90 s on `2 min 5 s`."""
+    if round(seconds, 1) < 2:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
 def thumbnail_of(path: Path) -> Path:
     """Where the thumbnail of a picture lies: in the library's folder, by day as the pictures are."""
     return (path.parents[1] / THUMBNAIL_FOLDER / path.parent.name / path.name).with_suffix(".jpg")

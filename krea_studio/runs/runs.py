@@ -323,7 +323,8 @@ class Runs:
                 entry.records[ready.shot] = record
                 self._tell(entry)
                 if all(entry.records):
-                    self._end(entry, State.DONE)
+                    stopped = entry.stop.is_set()  # too late to leave anything out, but who pressed it is answered
+                    self._end(entry, *((State.STOPPED, _stopped(entry)) if stopped else (State.DONE, "")))
         with self._changed:
             self._settle(entry)
 

@@ -11,6 +11,7 @@ import gradio as gr
 
 from krea_studio.recipe import request as fields
 from krea_studio.recipe.request import GenerationRequest
+from krea_studio.recipe.variants import VARIANTS
 
 
 def text(field: str, **options: Any) -> gr.Textbox:
@@ -42,6 +43,11 @@ def number_text(number: int | float | None) -> str:
     return "" if number is None else str(number)
 
 
+def guidance_of(variant: str, given: float | str | None) -> float | str:
+    """The guidance scale that a variant draws with when this is what `read_number` finds in its box."""
+    return VARIANTS[variant].guidance_scale if given is None else given
+
+
 def percent(strength: float) -> float:
     """A strength as its slider has it, in %. In decimals, so that 0.07 is 7 and not 7.000000000000001."""
     return float(Decimal(repr(strength)).scaleb(2))
@@ -58,9 +64,14 @@ def slider(field: str, **options: Any) -> gr.Slider:
     return gr.Slider(low, high, step=1, precision=0, buttons=[], **_common(field, options))
 
 
-def mechanism_of(slider: str) -> str:
-    """The name of the line that tells by what a slider works."""
-    return f"{slider}_mechanism"
+def mechanism_of(field: str) -> str:
+    """The name of the line that tells by what a control works, or why it does not."""
+    return f"{field}_mechanism"
+
+
+def mechanism(field: str, *classes: str) -> gr.HTML:
+    """The line that tells by what a control works, or why it does not; shown where there is something to tell."""
+    return gr.HTML(visible=False, elem_id=f"{_element_id(field)}-mechanism", elem_classes=["beneath", *classes])
 
 
 def lock_of(slider: str) -> str:

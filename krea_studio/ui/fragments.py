@@ -15,7 +15,7 @@ from krea_studio.direction.styles import styles_text
 from krea_studio.engine.abilities import Ability
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
 from krea_studio.errors import DEFECT as DEFECT
-from krea_studio.library.records import Record
+from krea_studio.library.records import Record, seconds_text
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import Expansion
@@ -25,6 +25,7 @@ from krea_studio.runs.run import Run, State
 UNOFFICIAL = "Unofficial project, not affiliated with Krea."
 LICENCE = "Krea 2 weights are used under the Krea 2 Community License; see NOTICE and LICENSE in the project's folder."
 PREVIEW = "Preview of the picture in the making"
+KEPT = "What is set here is kept, and not used."
 EXAMPLES = "examples"  # the key of a vocabulary that holds prompts instead of words
 
 HEADER = """
@@ -109,7 +110,7 @@ def _standing(run: Run) -> str:
 
 def _expected(seconds: float | None) -> str:
     """When a run will have ended, in steps of five seconds: it is a guess, and what changes draws the eye."""
-    return "" if seconds is None else f" · done in about {seconds_text(5.0 * max(1, round(seconds / 5)))}"
+    return "" if seconds is None else f" · done in about {seconds_text(5 * max(1, round(seconds / 5)))}"
 
 
 def notice(message: str, kind: str = "problem") -> str:
@@ -180,7 +181,7 @@ def written_by(expansion: Expansion) -> str:
 def mechanism(ability: Ability) -> str:
     """By what a control works here and in which range, or why it does not; empty where that is not known."""
     if ability.reason:
-        return reason([ability.reason])
+        return reason([f"{ability.reason.removesuffix('.')}.", KEPT])
     told = ", ".join(text for text in (ability.by, ability.range_text) if text)
     return f"<p>{escape(told[:1].upper() + told[1:])}</p>" if told else ""
 
@@ -244,15 +245,6 @@ def status_text(status: EngineStatus, checkpoint: CheckpointInfo) -> str:
 def short_name(checkpoint: str) -> str:
     """The last part of a checkpoint's name, which may be a folder or a repository id."""
     return checkpoint.rstrip("/").rsplit("/", 1)[-1]
-
-
-def seconds_text(seconds: float) -> str:
-    """A duration as people read it: "0.8 s", "12 s", "2 min 5 s"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
 def bytes_text(count: int) -> str:

@@ -15,7 +15,7 @@ from tests.browser.conftest import Visit, expect_ready, open_advanced
 pytestmark = pytest.mark.browser
 
 SMALLEST_TARGET_PX = 40
-CAPTION = re.compile(r"^\d+ · [\d.]+ s$")
+CAPTION = re.compile(r"^\d+ · ([\d.]+ s|\d+ min.*)$")
 DRAWN = re.compile(
     r"^(?P<seed>\d+) · .* · intensity (?P<intensity>\S+), complexity (?P<complexity>\S+), movement (?P<movement>\S+)$"
 )
@@ -294,6 +294,25 @@ def test_an_example_fills_the_prompt(visit: Visit) -> None:
     expect(prompt).to_have_value(re.compile("^" + re.escape(beginning)))
     page.locator("#words").get_by_role("button").click()
     expect(page.locator("#words")).to_contain_text("Palette")
+
+
+def test_what_a_variant_cannot_use_is_greyed_and_kept(visit: Visit) -> None:
+    page = visit()
+    choose_draft(page)
+    open_advanced(page)
+    negative, reason = page.get_by_label("Negative prompt"), page.locator("#negative-prompt-mechanism")
+    page.locator("#variant").get_by_text("Medium", exact=True).click()
+    expect(negative).to_be_enabled()
+    expect(reason).to_be_hidden()
+    negative.fill("boats and birds")
+    page.locator("#variant").get_by_text("Turbo", exact=True).click()
+    expect(negative).to_be_disabled()
+    expect(reason).to_contain_text("The guidance scale is 0 here")
+    generate(page, "a tree")
+    expect_pictures(page, 1)
+    page.locator("#guidance-scale input").fill("2")
+    expect(negative).to_be_enabled()
+    expect(negative).to_have_value("boats and birds")
 
 
 def test_random_mode_then_pin_gives_the_same_picture(visit: Visit) -> None:

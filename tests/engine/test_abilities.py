@@ -12,6 +12,8 @@ from krea_studio.recipe.request import GenerationRequest, parse_request
 REFERENCE = {"image": "a" * 32}
 USED: dict[str, Any] = {
     "movement": -3,
+    "steps": 3,
+    "guidance_scale": 2.0,
     "style_references": [REFERENCE],
     "moodboard": {"name": "Dusk"},
     "styles": [{"name": "Ink"}],

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from krea_studio.errors import StorageError
-from krea_studio.library.records import MIGRATIONS, Record, Records
+from krea_studio.library.records import MIGRATIONS, Record, Records, seconds_text
 from tests.library.test_metadata import recipe_of
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -174,3 +174,14 @@ def test_after_the_last_one_closed_them_a_copy_of_the_file_is_all_of_them(record
     copy = Records(tmp_path / "copy" / records.database.name)
     assert copy.count() == 20
     copy.close()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((0.0, "0.0 s"), (0.84, "0.8 s"), (1.64, "1.6 s"), (1.96, "2 s"), (5.0, "5 s"), (9.96, "10 s")),
+        *((89.4, "89 s"), (89.6, "1 min 30 s"), (119.7, "2 min"), (125.0, "2 min 5 s"), (3725.0, "62 min 5 s")),
+    ],
+)
+def test_a_duration_is_told_as_finely_as_people_ask(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text

@@ -273,6 +273,23 @@ class TestStopping:
         run = ended(runs, run_id)
         assert run.state is State.STOPPED and [record.recipe.seed for record in run.finished] == [7]
 
+    @pytest.mark.parametrize("phase", ["decoding", "writing"])
+    def test_after_the_last_step_it_is_told_and_the_picture_is_kept(
+        self, stage: Stage, runs: Runs, monkeypatch: pytest.MonkeyPatch, phase: str
+    ) -> None:
+        here, save = stage.gate(), stage.library.save
+        if phase == "decoding":
+            stage.engine.scripts = [[*drawn(shot_of()), here]]
+        else:
+            monkeypatch.setattr(stage.library, "save", lambda *arguments: here() or save(*arguments))
+        run_id = runs.submit(request_of())
+        here.reached()
+        runs.stop(run_id)
+        assert not runs.watch(run_id).state.ended
+        here.open()
+        run = ended(runs, run_id)
+        assert (run.state, run.failure, drawn_seeds(runs, run_id)) == (State.STOPPED, STOPPED, [7])
+
     def test_one_that_has_ended_stays_as_it_is(self, runs: Runs) -> None:
         run_id = runs.submit(request_of())
         run = ended(runs, run_id)

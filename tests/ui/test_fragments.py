@@ -88,6 +88,13 @@ def test_waiting_tells_the_place_and_when(ahead: int, words: str) -> None:
     assert words in fragments.label_of(waiting) and "done in about 25 s" in fragments.label_of(waiting)
 
 
+@pytest.mark.parametrize(("seconds", "text"), [(0.2, "5 s"), (7.4, "5 s"), (88.0, "1 min 30 s"), (121.0, "2 min")])
+def test_what_is_guessed_is_told_in_steps_of_five_seconds(seconds: float, text: str) -> None:
+    waiting = run_of([shot_of()], None, state=State.WAITING, seconds_left=seconds)
+    assert fragments.label_of(waiting).endswith(f"done in about {text}")
+    assert f"done in about {text}<" in fragments.queue([waiting])
+
+
 def test_the_size_is_the_one_that_will_be_drawn() -> None:
     assert "Landscape · 1376 × 768 pixels" in fragments.size_text("16:9", "1K")
     assert "512 × 512" in fragments.size_text("1:1", "512")
@@ -114,11 +121,6 @@ def test_the_footer_says_that_the_project_is_unofficial_and_names_the_licence() 
 def test_status_before_the_first_picture() -> None:
     text = fragments.status_text(EngineStatus("auto", "auto"), EMBEDDED)
     assert text == "<p>Mini Turbo loads with the first picture</p>"
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0.84, "0.8 s"), (9.96, "10.0 s"), (12.3, "12 s"), (125.0, "2 min 5 s")])
-def test_durations(seconds: float, text: str) -> None:
-    assert fragments.seconds_text(seconds) == text
 
 
 def test_sizes_in_memory() -> None:

@@ -32,6 +32,13 @@ class ControlPanel(Panel, Protocol):
     def writes(self) -> tuple[str, ...]:
         """Names of the parts that a recalled recipe is written into."""
 
+    @property
+    def parts_by_field(self) -> Mapping[str, tuple[str, ...]]:
+        """By field that an engine may not be able to do: the parts that cannot be used then.
+
+        Beside them stands the part `mechanism_of(field)`.
+        """
+
     def fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Its fields of GenerationRequest, unchecked, from the values of the parts that it reads.
 

@@ -7,7 +7,6 @@ hundred such questions. The page tells what it shows, and gets what it does not:
 """
 
 import html
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +21,7 @@ from krea_studio.runs.run import Run, State
 from krea_studio.runs.runs import Runs
 from krea_studio.services import Services
 from krea_studio.ui import fragments
-from krea_studio.ui.create.panel import ControlPanel, fields_of, reads_of
+from krea_studio.ui.create.abilities import AbilitiesPanel
 from krea_studio.ui.create.recent import RECENT, RecentPanel
 from krea_studio.ui.create.results import RESULTS
 from krea_studio.ui.notices import guarded
@@ -78,12 +77,10 @@ class Watched:
 class RunsPanel:
     """Generate, Stop, the queue, and what there is new, over the studio's runs."""
 
-    def __init__(
-        self, services: Services, visitors: Visitors, panels: Sequence[ControlPanel], recent: RecentPanel
-    ) -> None:
-        """A run is made from `panels`."""
+    def __init__(self, services: Services, visitors: Visitors, abilities: AbilitiesPanel, recent: RecentPanel) -> None:
+        """A run is made from the controls that `abilities` has."""
         self._engine, self._shown = services.engine, ShownRuns(services.runs)
-        self._visitors, self._panels, self._recent = visitors, panels, recent
+        self._visitors, self._abilities, self._recent = visitors, abilities, recent
 
     def build(self, parts: Parts) -> None:
         """Lay out Generate and Stop."""
@@ -101,7 +98,7 @@ class RunsPanel:
     def wire(self, wiring: Wiring) -> None:
         """Connect the buttons, Enter in every box of one line, and what the browser asks for."""
         parts, at_once = wiring.parts, wiring.at_once
-        settings = reads_of(self._panels)
+        settings = self._abilities.reads
         boxes = (parts[name] for name in settings if isinstance(parts[name], gr.Textbox) and parts[name].lines == 1)
         at_once(
             any_of(parts["generate"].click, *(box.submit for box in boxes)),
@@ -126,7 +123,7 @@ class RunsPanel:
         """Begin a run of what the controls say; what becomes of it `news` shows."""
 
         def submit() -> Update:
-            request = parse_request(fields_of(self._panels, values))
+            request = parse_request(self._abilities.fields(values))
             return self._shown.begin(request, self._visitors.person(visitor, browser), watched)
 
         return guarded(submit, lambda message: self._shown.refuse(message, watched))
@@ -170,7 +167,9 @@ class ShownRuns:
         watched.adopted = True
         watched.runs.append(run_id)
         seed = {"seed": str(run.shots[0].seed)}
-        return seed if watched.runs[0] != run_id else {**seed, **pictures_of([]), **self._draw(run, person, {})}
+        if watched.runs[0] != run_id:
+            return seed
+        return {**seed, **pictures_of(run.finished), **self._draw(run, person, {})}
 
     def refuse(self, message: str, watched: Watched) -> Update:
         """What was wrong with a request, where it is seen: beside a run that is shown, or in its place."""
@@ -235,8 +234,10 @@ class ShownRuns:
 
     def _going_on(self, watched: Watched) -> bool:
         """Whether a run is shown that has not ended."""
-        with suppress(InvalidRequest):
-            return any(not self._runs.watch(run).state.ended for run in watched.runs)
+        for run_id in watched.runs:
+            with suppress(InvalidRequest):  # it ended so long ago that nothing is known of it
+                if not self._runs.watch(run_id).state.ended:
+                    return True
         return False
 
     def _own(self, person: Person) -> list[Run]:

@@ -7,6 +7,7 @@ results directly after the prompt, on a phone; the stylesheet does that.
 import gradio as gr
 
 from krea_studio.services import Services
+from krea_studio.ui.create.abilities import AbilitiesPanel
 from krea_studio.ui.create.actions import ActionsPanel
 from krea_studio.ui.create.panel import ControlPanel, Panel
 from krea_studio.ui.create.panels.advanced import AdvancedPanel
@@ -45,7 +46,8 @@ class CreateTab:
         self.recall = RecallPanel(self.controls, engine)
         self.results, self.recent = ResultsPanel(library), RecentPanel(library, visitors)
         self.actions = ActionsPanel(library, visitors, self.recall, self.references, self.moodboard)
-        self.runs = RunsPanel(services, visitors, self.controls, self.recent)
+        self.abilities = AbilitiesPanel(self.controls, engine)
+        self.runs = RunsPanel(services, visitors, self.abilities, self.recent)
 
     def build(self, parts: Parts) -> None:
         """Lay out the tab inside the current Blocks context."""
@@ -72,6 +74,7 @@ class CreateTab:
         for panel in (*self.controls, *others):
             panel.wire(wiring)
         self.shape.wire_opening(wiring)  # after what shows a person's own pictures and runs
+        self.abilities.wire(wiring)
 
     def _build_controls(self, parts: Parts) -> None:
         self.shape.build(parts)
@@ -82,6 +85,7 @@ class CreateTab:
         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
             self.advanced.build(parts)
             self.references.build_range_switch(parts)
+        self.abilities.build(parts)
         self.recall.build(parts)
 
 

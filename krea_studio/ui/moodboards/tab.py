@@ -35,7 +35,7 @@ PRESS_DOWNLOAD = "() => document.querySelector('#board-download')?.click()"
 
 
 def build_moodboards_tab(
-    services: Services, visitors: Visitors, tabs: gr.Tabs, chosen: gr.Dropdown, recalled_content: gr.State
+    services: Services, visitors: Visitors, tabs: gr.Tabs, chosen: gr.Dropdown, recalled_content: gr.JSON
 ) -> None:
     """Lay out and wire the tab inside `tabs`; `visitors` are the page's.
 

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, NoReturn
 
 import gradio as gr
@@ -76,11 +76,12 @@ def serve_demo(demo: gr.Blocks, services: Services) -> NoReturn:
         raise Unavailable(
             f"Port {port} on {host} cannot be used — stop what listens there, or set KREA_STUDIO_PORT to another port"
         ) from None
-    print(f"Krea Studio is at {url}", flush=True)
-    threading.Thread(target=_warm, args=(services,), name="warm-engine", daemon=True).start()
     # Who stops a service sends SIGTERM: it ends as by Ctrl+C. A second one of either ends it at once.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    demo.block_thread()
+    with suppress(KeyboardInterrupt):
+        print(f"Krea Studio is at {url}", flush=True)
+        threading.Thread(target=_warm, args=(services,), name="warm-engine", daemon=True).start()
+        demo.block_thread()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     left = services.runs.close()

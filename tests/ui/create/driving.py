@@ -34,7 +34,7 @@ def values(**changed: Any) -> dict[str, Any]:
         **{"moodboard": "", "moodboard_strength": 35, "moodboard_content": None},
         **{"chosen_styles": [], **dict.fromkeys(WEIGHTS, styles.USUAL_WEIGHT), **dict.fromkeys(TRIGGERS, True)},
         **{"expanded_prompt": "", "expansion": None},
-        **{"prompt": "a fox", "resolution": "512", "random_seed": True, "browser": ""},
+        **{"prompt": "a fox", "resolution": "512", "random_seed": True, "browser": "", "greyed": []},
         **changed,
     }
 

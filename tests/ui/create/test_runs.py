@@ -26,8 +26,24 @@ from tests.ui.conftest import PageEngine
 from tests.ui.create.driving import BROWSER, Tab, run, stages
 
 
-def test_a_run_shows_its_pictures(create: CreateTab, visitor: SimpleNamespace, library: Library) -> None:
-    updates = run(create, visitor, batch=2, random_seed=False, seed="41")
+@pytest.fixture
+def halted(engine: PageEngine) -> Iterator[threading.Event]:
+    """The first picture halts until this is set."""
+    go_on = threading.Event()
+    shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 5).shots[0]
+    engine.scripts = [[lambda: go_on.wait(60), *drawn(shot)]]
+    yield go_on
+    go_on.set()
+
+
+def test_a_run_shows_its_pictures(
+    create: CreateTab, visitor: SimpleNamespace, library: Library, halted: threading.Event
+) -> None:
+    tab = Tab(create, visitor)
+    tab.generate(batch=2, random_seed=False, seed="41")
+    halted.set()
+    tab.look_until_rest()
+    updates = tab.updates
     galleries = [len(update["gallery"]["value"]) for update in updates if "gallery" in update]
     assert galleries[0] == 0 and galleries[-1] == 2 and galleries == sorted(galleries)
     path, caption = [update for update in updates if "gallery" in update][-1]["gallery"]["value"][1]
@@ -38,11 +54,30 @@ def test_a_run_shows_its_pictures(create: CreateTab, visitor: SimpleNamespace, l
     assert len([update for update in updates if "recent_ids" in update][-1]["recent_ids"]) == 2
 
 
-def test_the_stage_answers_at_once_and_generate_stays(create: CreateTab, visitor: SimpleNamespace) -> None:
+def test_the_stage_answers_at_once_and_generate_stays(
+    create: CreateTab, visitor: SimpleNamespace, halted: threading.Event
+) -> None:
     first = Tab(create, visitor).generate()
     assert re.search("Waiting for the engine|Starting|Step", first["stage"]["value"])
     assert first["stop"]["visible"] is True
     assert "generate" not in first
+
+
+def test_a_run_that_ends_before_it_is_shown_shows_its_pictures(
+    create: CreateTab, visitor: SimpleNamespace, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = services.runs.submit
+
+    def drawn_at_once(*asked: Any) -> str:
+        run_id = submit(*asked)
+        while not (run := services.runs.watch(run_id, LOCAL, seconds=0.2)).state.ended:
+            pass
+        return run.id
+
+    monkeypatch.setattr(services.runs, "submit", drawn_at_once)
+    shown = Tab(create, visitor).generate(batch=2)
+    assert len(shown["gallery"]["value"]) == 2 and shown["stage"]["visible"] is False
+    assert shown["stop"]["visible"] is False
 
 
 def test_the_drawn_seed_comes_into_its_box(create: CreateTab, visitor: SimpleNamespace, engine: PageEngine) -> None:
@@ -55,10 +90,13 @@ def test_a_fixed_seed_is_used(create: CreateTab, visitor: SimpleNamespace, engin
     assert engine.plans[0].seed == 5
 
 
-def test_an_answer_that_was_lost_comes_again(create: CreateTab, visitor: SimpleNamespace) -> None:
+def test_an_answer_that_was_lost_comes_again(
+    create: CreateTab, visitor: SimpleNamespace, halted: threading.Event
+) -> None:
     tab = Tab(create, visitor)
     tab.generate(batch=2)
     (run_id,) = tab.watched.runs
+    halted.set()
     while not create.services.runs.watch(run_id, LOCAL, seconds=0.2).state.ended:
         pass
     for _ in range(3):
@@ -70,15 +108,6 @@ def test_an_answer_that_was_lost_comes_again(create: CreateTab, visitor: SimpleN
 
 
 class TestSeveralRuns:
-    @pytest.fixture
-    def halted(self, engine: PageEngine) -> Iterator[threading.Event]:
-        """The first picture halts until this is set."""
-        go_on = threading.Event()
-        shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 5).shots[0]
-        engine.scripts = [[lambda: go_on.wait(30), *drawn(shot)]]
-        yield go_on
-        go_on.set()
-
     def test_what_waits_is_listed_and_can_be_cancelled(
         self, create: CreateTab, visitor: SimpleNamespace, halted: threading.Event, engine: PageEngine
     ) -> None:
@@ -102,6 +131,20 @@ class TestSeveralRuns:
         tab.generate()
         with pytest.warns(UserWarning, match="Prompt is empty"):
             assert tab.generate(prompt="") == {}
+
+    def test_one_that_is_forgotten_does_not_hide_one_that_goes_on(
+        self, create: CreateTab, visitor: SimpleNamespace, halted: threading.Event, engine: PageEngine
+    ) -> None:
+        tab = Tab(create, visitor)
+        tab.generate()
+        tab.watched.runs.insert(0, "0" * 32)
+        with pytest.warns(UserWarning, match="Prompt is empty"):
+            assert tab.generate(prompt="") == {}
+        assert "gallery" not in tab.generate(prompt="a bird")
+        halted.set()
+        tab.look_until_rest()
+        assert [each.shots[0].prompt for each in engine.plans] == ["a fox", "a bird"]
+        assert len(tab.watched.runs) == 1, "both were shown"
 
     def test_a_reload_or_a_second_tab_shows_the_same_run(
         self, create: CreateTab, visitor: SimpleNamespace, halted: threading.Event
@@ -195,12 +238,13 @@ def test_a_defect_is_logged_not_shown(
 
 
 def test_stop_is_told_when_the_run_has_ended(create: CreateTab, visitor: SimpleNamespace, engine: PageEngine) -> None:
-    begun = threading.Event()
-    engine.scripts = [[begun.set, *[Step(0, 1, 2)] * 10_000]]
+    begun, pressed_stop = threading.Event(), threading.Event()
+    engine.scripts = [[begun.set, lambda: pressed_stop.wait(60), Step(0, 1, 2)]]
     tab = Tab(create, visitor)
     tab.generate()
-    assert begun.wait(30)
+    assert begun.wait(60)
     pressed = create.runs.stop(visitor, "", tab.watched, tab.drawn)
+    pressed_stop.set()
     assert pressed["stop"]["value"] == "Stopping…" and "stage" not in pressed
     tab.look_until_rest()
     assert "Stopped" in stages(tab.updates)[-1]

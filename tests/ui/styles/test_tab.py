@@ -467,19 +467,31 @@ def test_a_stranger_s_words_are_shown_as_text(services: Services, wired: Wired) 
     assert "&lt;img" in page.shown["report"]["value"]
 
 
-def test_krea_s_own_styles_are_listed_and_say_when_they_cannot_be_had(page: Visitor) -> None:
+def held(intake: Any, method: str, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let a method of the intake begin only once this is set."""
+    released, work = threading.Event(), getattr(intake, method)
+    monkeypatch.setattr(intake, method, lambda *given: work(*given) if released.wait(60) else None)
+    return released
+
+
+def test_krea_s_own_styles_are_listed_and_say_when_they_cannot_be_had(
+    page: Visitor, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installing, asking = (held(services.intake, name, monkeypatch) for name in ("install", "import_from_hub"))
     page.open("Retro anime")
     assert page.values["open_style"] == OFFICIAL_KEY + "retroanime"
     assert "Purple retro anime style" in page.shown["report"]["value"]
     assert page.shown["download"]["visible"] and not page.shown["use"]["visible"]
     page.do("downloaded")
     assert (page.shown["download"]["value"], page.shown["download"]["interactive"]) == ("Downloading…", False)
+    installing.set()
     page.wait()
     assert "alert" in page.notice
     assert (page.shown["download"]["value"], page.shown["download"]["interactive"]) == ("Download", True)
     page.do("fetched", repository="someone/some-style")
     assert (page.shown["fetch"]["value"], page.shown["fetch"]["interactive"]) == ("Adding…", False)
     assert "Asking the Hub …" in page.notice
+    asking.set()
     page.wait()
     assert "alert" in page.notice and page.values["repository"] == "someone/some-style"
     assert (page.shown["fetch"]["value"], page.shown["fetch"]["interactive"]) == ("Add", True)
@@ -498,13 +510,9 @@ def test_a_style_of_the_hub_is_opened_and_its_box_is_empty_again(
 def test_a_download_goes_on_without_its_page_and_is_shown_by_the_next(
     page: Visitor, services: Services, wired: Wired, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, released = style_file(tmp_path / "retroanime.safetensors"), threading.Event()
-
-    def slow(name: str) -> Any:
-        assert released.wait(60)
-        return services.intake.import_file(file, name)
-
-    monkeypatch.setattr(services.intake, "install", slow)
+    file = style_file(tmp_path / "retroanime.safetensors")
+    monkeypatch.setattr(services.intake, "install", lambda name: services.intake.import_file(file, name))
+    released = held(services.intake, "install", monkeypatch)
     page.open("Retro anime")
     page.do("downloaded")
     page.do("imported", dropped=str(style_file(tmp_path / "etching.safetensors", 3, name="Etching")))

@@ -8,23 +8,27 @@ import gradio as gr
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.ui import controls
-from krea_studio.ui.controls import number_text, read_number
+from krea_studio.ui.controls import mechanism_of, number_text, read_number
 from krea_studio.ui.presenter import Update
 from krea_studio.ui.wiring import Parts, Wiring
 
 OVERRIDES = ("steps", "guidance_scale")
+FIELDS = ("negative_prompt", *OVERRIDES)
 
 
 class AdvancedPanel:
     """What steers away, and what overrides the variant's own numbers."""
 
-    reads = writes = ("negative_prompt", *OVERRIDES)
+    reads = writes = FIELDS
+    parts_by_field: Mapping[str, tuple[str, ...]] = {field: (field,) for field in FIELDS}
 
     def build(self, parts: Parts) -> None:
         """Lay out the three boxes, and the variant's own numbers."""
         parts["negative_prompt"] = controls.text("negative_prompt", lines=2, max_lines=6)
+        parts[mechanism_of("negative_prompt")] = controls.mechanism("negative_prompt")
         for field in OVERRIDES:
             parts[field] = controls.optional_number(field, placeholder="the variant's own")
+            parts[mechanism_of(field)] = controls.mechanism(field)
         parts["defaults"] = gr.HTML(elem_id="defaults", elem_classes="beneath")
 
     def wire(self, wiring: Wiring) -> None:

@@ -55,6 +55,7 @@ class CreativityPanel:
     """The level, and the box with what a prompt is written out to, over one studio."""
 
     reads, writes = READ, ("creativity", *BOX, "expand")
+    parts_by_field: Mapping[str, tuple[str, ...]] = {}
 
     def __init__(self, services: Services, visitors: Visitors, beside: Sequence[ControlPanel]) -> None:
         """`beside` are the panels that an expansion depends on, too."""

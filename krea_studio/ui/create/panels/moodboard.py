@@ -24,10 +24,9 @@ from krea_studio.recipe.request import (
     help_text,
     label,
 )
-from krea_studio.recipe.variants import VARIANTS
 from krea_studio.services import Services
-from krea_studio.ui import fragments
-from krea_studio.ui.controls import percent, strength_of
+from krea_studio.ui import controls, fragments
+from krea_studio.ui.controls import guidance_of, mechanism_of, number_text, percent, read_number, strength_of
 from krea_studio.ui.moodboards.fragments import pictures
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, shown
@@ -38,7 +37,7 @@ from krea_studio.ui.wiring import Parts, Wiring, any_of
 NONE = ("None", "")
 CHOICE = ("moodboard", "moodboard_strength", "moodboard_content")
 # What `describe` is given.
-CHOSEN = ("moodboard", "variant", "moodboard_content")
+CHOSEN = ("moodboard", "variant", "guidance_scale", "moodboard_content")
 # What tells of the choice: what steers, and the strength, which is there with a board only.
 TOLD = ("moodboard_text", "moodboard_steers")
 USUAL_STRENGTH = percent(default("strength", MoodboardChoice))
@@ -66,6 +65,7 @@ class MoodboardPanel:
     """The choice of a moodboard, over one library."""
 
     reads, writes = CHOICE, (*CHOICE, *TOLD)
+    parts_by_field: Mapping[str, tuple[str, ...]] = {"moodboard": ("moodboard", "moodboard_strength")}
 
     def __init__(self, services: Services, visitors: Visitors) -> None:
         self._library, self._moodboards = services.library, services.library.moodboards
@@ -82,6 +82,7 @@ class MoodboardPanel:
                 info=help_text("moodboard"),
                 elem_id="moodboard",
             )
+            parts[mechanism_of("moodboard")] = controls.mechanism("moodboard")
             parts["moodboard_text"] = gr.HTML(elem_id="moodboard-text", elem_classes="beneath")
             gr.HTML(
                 fragments.hint(SHARED),
@@ -109,7 +110,7 @@ class MoodboardPanel:
         at_once(parts["moodboard"].input, self.choose_by_hand, reads=(), writes=("moodboard_content",))
         # Also with the tab, which "Use in Create" opens: the chosen board may have been changed on another one.
         at_once(
-            any_of(parts["moodboard"].change, parts["variant"].change, parts["tabs"].change),
+            any_of(*(parts[name].change for name in ("moodboard", "variant", "guidance_scale", "tabs"))),
             self.describe,
             reads=CHOSEN,
             writes=TOLD,
@@ -141,13 +142,16 @@ class MoodboardPanel:
         """Another board was chosen: it steers as it is now."""
         return {"moodboard_content": None}
 
-    def describe(self, moodboard: str, variant: str, moodboard_content: dict[str, Any] | None) -> Update:
+    def describe(
+        self, moodboard: str, variant: str, guidance_scale: str | None, moodboard_content: dict[str, Any] | None
+    ) -> Update:
         """What steers when this board is chosen, or why nothing does."""
         steers = {"moodboard_steers": gr.update(visible=bool(moodboard))}
         if not moodboard:
             return {"moodboard_text": "", **steers}
         content = recorded_content(moodboard, moodboard_content)
-        told = self._recorded_text(content, variant) if content else self._text(moodboard, variant)
+        guided = guidance_of(variant, read_number(guidance_scale)) != 0
+        told = self._recorded_text(content, variant, guided) if content else self._text(moodboard, variant, guided)
         return {"moodboard_text": fragments.reason([told]), **steers}
 
     def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
@@ -155,7 +159,7 @@ class MoodboardPanel:
         choice = request.moodboard
         if choice is None:
             nothing = {"moodboard": NONE[1], "moodboard_strength": USUAL_STRENGTH, "moodboard_content": None}
-            return {**nothing, **self.describe("", request.variant, None)}, []
+            return {**nothing, **self.describe("", request.variant, None, None)}, []
         names = self.names()
         gone = [] if choice.name in names else [choice.name]
         content = None
@@ -166,7 +170,7 @@ class MoodboardPanel:
             "moodboard_strength": percent(choice.strength),
             "moodboard_content": content,
             # Here too: the choice may be what it was, and only its content another.
-            **self.describe(choice.name, request.variant, content),
+            **self.describe(choice.name, request.variant, number_text(request.guidance_scale), content),
         }, []
 
     def drop(self, visitor: gr.Request, files: str | None, **chosen: Any) -> Update:
@@ -182,29 +186,35 @@ class MoodboardPanel:
         note = f"«{board.name}» has {pictures(len(board.images))} now; analyze it again to let them steer."
         return {"stage": shown(fragments.notice(note, "quiet")), **self.describe(moodboard, **described)}
 
-    def _text(self, name: str, variant: str) -> str:
+    def _text(self, name: str, variant: str, guided: bool) -> str:
         try:
             board = self._moodboards.get(name)
             content = board.content()
         except StudioError as error:
             return error.message + "."
-        told = [f"{len(content.representatives)} of {len(board.images)} pictures steer", *self._words(content, variant)]
+        told = [
+            f"{len(content.representatives)} of {len(board.images)} pictures steer",
+            *self._words(content, variant, guided),
+        ]
         writer = board.analysis.written_by if board.analysis else MEASURED
         written = "measured" if writer == MEASURED else f"written by {writer}"
         return ", ".join(told) + f"; {written}." + (" Changed since it was analyzed." if board.changed else "")
 
-    def _recorded_text(self, content: dict[str, Any], variant: str) -> str:
+    def _recorded_text(self, content: dict[str, Any], variant: str, guided: bool) -> str:
         found = MoodboardContent.model_validate(content)
         told = [f"As recorded in the picture: {len(found.representatives)} pictures steer"]
-        return ", ".join([*told, *self._words(found, variant)]) + ". Choose a moodboard to steer by it as it is now."
+        return (
+            ", ".join([*told, *self._words(found, variant, guided)])
+            + ". Choose a moodboard to steer by it as it is now."
+        )
 
-    def _words(self, content: MoodboardContent, variant: str) -> list[str]:
+    def _words(self, content: MoodboardContent, variant: str, guided: bool) -> list[str]:
         """How many words steer, and which of them do not."""
         told = []
         if content.keywords:
             told.append(f"{len(content.keywords)} keyword{'s' * (len(content.keywords) > 1)}")
         if content.avoids:
-            idle = "" if VARIANTS[variant].guidance_scale else " (without effect: this variant has no guidance)"
+            idle = "" if guided else " (without effect: the guidance scale is 0 here)"
             told.append(f"{len(content.avoids)} avoid{'s' * (len(content.avoids) > 1)}{idle}")
         words = (*content.keywords, *content.avoids)
         known = known_words(words, self._engine.checkpoint_of(variant).vocabulary)

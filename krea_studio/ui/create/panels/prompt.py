@@ -19,6 +19,7 @@ class PromptPanel:
     """The prompt."""
 
     reads = writes = ("prompt",)
+    parts_by_field: Mapping[str, tuple[str, ...]] = {}
 
     def build(self, parts: Parts) -> None:
         """Lay out the box, the examples and the words."""

@@ -15,8 +15,8 @@ from krea_studio.errors import InvalidRequest
 from krea_studio.library.loader import load_picture
 from krea_studio.library.references import Reference, References
 from krea_studio.recipe.request import GenerationRequest, StyleReference, bounds, default, help_text, label
-from krea_studio.ui import fragments
-from krea_studio.ui.controls import percent, strength_of
+from krea_studio.ui import controls, fragments
+from krea_studio.ui.controls import mechanism_of, percent, strength_of
 from krea_studio.ui.create.panels import cards
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, shown
@@ -53,6 +53,7 @@ class ReferencesPanel:
     """The places, over one library's pictures."""
 
     reads, writes = ("references", *STRENGTHS), (*REFERENCES, "wide_strengths")
+    parts_by_field: Mapping[str, tuple[str, ...]] = {"style_references": ("reference_file", *STRENGTHS)}
 
     def __init__(self, references: References) -> None:
         self._references = references
@@ -69,6 +70,7 @@ class ReferencesPanel:
             elem_classes="drop-line",
         )
         gr.HTML(fragments.hint(f"{help_text('style_references')}."), elem_classes="beneath")
+        parts[mechanism_of("style_references")] = controls.mechanism("style_references")
         for place in range(PLACES):
             with gr.Row(visible=False, elem_classes="reference-card") as parts[CARDS[place]]:
                 cards.build_card(

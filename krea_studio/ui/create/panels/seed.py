@@ -18,6 +18,7 @@ class SeedPanel:
     """Batch and seed."""
 
     reads = writes = ("batch", *SEED)
+    parts_by_field: Mapping[str, tuple[str, ...]] = {}
 
     def build(self, parts: Parts) -> None:
         """Lay out the count, the seed, and whether a new one is drawn every time."""

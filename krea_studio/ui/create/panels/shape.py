@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from krea_studio.engine.base import Engine
-from krea_studio.recipe.request import SLIDERS, GenerationRequest, choices, default
+from krea_studio.recipe.request import GenerationRequest, choices, default
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.ui import controls, fragments
 from krea_studio.ui.create.panels.prompt import HELP
@@ -15,13 +15,14 @@ from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 SHAPE = ("variant", "aspect_ratio", "resolution")
 # Never a control: facts may come late, when something has been typed or chosen already.
-FACTS = ("variant_text", *HELP, "status", "defaults", *(controls.mechanism_of(slider) for slider in SLIDERS))
+FACTS = ("variant_text", *HELP, "status", "defaults")
 
 
 class ShapePanel:
     """Which model draws, and in what size, over one engine."""
 
     reads = writes = SHAPE
+    parts_by_field: Mapping[str, tuple[str, ...]] = {}
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -70,22 +71,16 @@ class ShapePanel:
 
     def describe_variant(self, variant: str) -> Update:
         """What goes with a variant: its description, defaults, the model's words and examples, the status line."""
-        row, checkpoint, abilities = (
-            VARIANTS[variant],
-            self._engine.checkpoint_of(variant),
-            self._engine.abilities(variant),
-        )
+        row, checkpoint = VARIANTS[variant], self._engine.checkpoint_of(variant)
         vocabulary = checkpoint.vocabulary or {}
         examples = vocabulary.get(fragments.EXAMPLES, [])
-        mechanisms = {controls.mechanism_of(slider): fragments.mechanism(abilities.of(slider)) for slider in SLIDERS}
         return {
-            "variant_text": fragments.variant_text(row, abilities.unavailable),
+            "variant_text": fragments.variant_text(row, self._engine.abilities(variant).unavailable),
             "defaults": fragments.defaults_text(row),
             "world": gr.update(value=fragments.world_notice(checkpoint), visible=bool(vocabulary)),
             "words": fragments.words_by_group(vocabulary),
             "words_group": gr.update(visible=bool(vocabulary)),
             "examples": gr.Dataset(samples=[[prompt] for prompt in examples], visible=bool(examples)),
-            **mechanisms,
             **status_of(self._engine, variant),
         }
 

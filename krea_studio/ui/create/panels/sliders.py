@@ -23,6 +23,10 @@ class SlidersPanel:
     """Sliders and random mode."""
 
     reads, writes = READ, (*READ, "random_panel")
+    parts_by_field: Mapping[str, tuple[str, ...]] = {
+        **{slider: (slider, lock_of(slider)) for slider in SLIDERS},
+        "random_mode": ("random_mode", "spread", "exploration_seed"),
+    }
 
     def build(self, parts: Parts) -> None:
         """Lay out starting points and sliders, and what random mode can be told, which shows while it is on."""
@@ -31,8 +35,9 @@ class SlidersPanel:
                 parts[_button_of(point)] = gr.Button(point.label, size="sm", min_width=0, elem_classes="starting-point")
         for slider in SLIDERS:
             parts[slider] = controls.slider(slider)
-            parts[mechanism_of(slider)] = gr.HTML(elem_id=f"{slider}-mechanism", elem_classes=["beneath", "mechanism"])
+            parts[mechanism_of(slider)] = controls.mechanism(slider, "mechanism")
         parts["random_mode"] = controls.toggle("random_mode")
+        parts[mechanism_of("random_mode")] = controls.mechanism("random_mode")
         with gr.Column(visible=False, elem_id="random-panel") as parts["random_panel"]:
             with gr.Row(elem_id="locks"):
                 for slider in SLIDERS:

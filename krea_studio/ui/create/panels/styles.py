@@ -15,8 +15,8 @@ from krea_studio.direction.styles import StyleCard, chosen_card, made_for_anothe
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.recipe.request import GenerationRequest, StyleChoice, bounds, default
 from krea_studio.services import Services
-from krea_studio.ui import fragments
-from krea_studio.ui.controls import percent, strength_of
+from krea_studio.ui import controls, fragments
+from krea_studio.ui.controls import mechanism_of, percent, strength_of
 from krea_studio.ui.create.panels import cards
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update
@@ -51,6 +51,7 @@ class StylesPanel:
     """List and places, over one library and one engine."""
 
     reads, writes = CHOICE, STYLES
+    parts_by_field: Mapping[str, tuple[str, ...]] = {"styles": ("add_style", *WEIGHTS, *TRIGGERS)}
 
     def __init__(self, services: Services) -> None:
         self._styles = services.library.styles
@@ -62,6 +63,7 @@ class StylesPanel:
         parts["add_style"] = gr.Dropdown(
             self.names(), value=None, label="Add a style", interactive=True, elem_id="add-style", min_width=0
         )
+        parts[mechanism_of("styles")] = controls.mechanism("styles")
         for place in range(PLACES):
             element = f"style-{place + 1}"
             with gr.Row(visible=False, elem_classes="style-place", elem_id=element) as parts[CARDS[place]]:

@@ -1,17 +1,14 @@
-"""What is told of a variant, and by what its sliders work."""
+"""What is told of a variant, and what starting points set."""
 
 from types import SimpleNamespace
 
 import pytest
 
 from krea_studio.direction.sliders import STARTING_POINTS, StartingPoint
-from krea_studio.engine.abilities import Ability
 from krea_studio.recipe.request import SLIDERS
-from krea_studio.ui import fragments
 from krea_studio.ui.create.panels.sliders import SlidersPanel
 from krea_studio.ui.create.tab import CreateTab
 from tests.ui.conftest import PageEngine
-from tests.ui.create.driving import run, stages
 
 
 def test_a_variant_that_cannot_run_says_why(create: CreateTab, engine: PageEngine) -> None:
@@ -38,25 +35,3 @@ def test_a_starting_point_sets_the_sliders(create: CreateTab, visitor: SimpleNam
     update = SlidersPanel().start(point)
     assert {slider: update[slider] for slider in SLIDERS} == point.values
     assert (update["random_mode"], update["random_panel"]["visible"]) == (point.random_mode, point.random_mode)
-
-
-def test_beside_each_slider_stands_by_what_it_works_or_why_not(
-    create: CreateTab, visitor: SimpleNamespace, engine: PageEngine
-) -> None:
-    narrow = Ability(by="text direction", bounds=(-50, 50))
-    engine.controls = {
-        "intensity": Ability(by="slider LoRA"),
-        "complexity": narrow,
-        "movement": Ability(reason="Its file is <damaged>."),
-    }
-    update = create.shape.describe_variant("turbo")
-    assert update["intensity_mechanism"] == "<p>Slider LoRA</p>"
-    assert update["complexity_mechanism"] == "<p>Text direction, from −50 to 50</p>"
-    assert update["movement_mechanism"] == fragments.reason(["Its file is <damaged>."])
-    assert "Movement does not work here. Its file" in stages(run(create, visitor, movement=5))[-1]
-    assert "Complexity is 60, and works from −50 to 50 here" in stages(run(create, visitor, complexity=60))[-1]
-    assert engine.plans == []
-    run(create, visitor, intensity=5)
-    assert len(engine.plans) == 1
-    engine.controls = {}
-    assert create.shape.describe_variant("turbo")["complexity_mechanism"] == ""
