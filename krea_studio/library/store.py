@@ -52,7 +52,6 @@ PICTURE = re.compile(r"\d{6}-(?P<id>[0-9a-f]{16})-s\d+\.png")
 # What a page shows, by its path in the folder of its kind.
 SHOWN_PICTURE = re.compile(rf"({DAY.pattern}/{PICTURE.pattern}|{THUMBNAIL_FOLDER}/{DAY.pattern}/[0-9a-fs-]+\.jpg)")
 SHOWN_REFERENCE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.png")
-SHOWN_COVER = re.compile(r"[\w-]+\.png")
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +82,6 @@ class Library:
         self._shown = [
             (self.folder.resolve(), SHOWN_PICTURE),
             (self.references.folder.resolve(), SHOWN_REFERENCE),
-            (self.styles.folder.resolve(), SHOWN_COVER),
-            (SHIPPED_STYLES_FOLDER.resolve(), SHOWN_COVER),
         ]
         try:
             self._reconcile()
@@ -155,10 +152,10 @@ class Library:
         return found[:limit]
 
     def shows(self, path: Path | str) -> bool:
-        """Whether a file is one that a page shows where it lies: a picture, a thumbnail, a reference or a cover.
+        """Whether a file is one that a page shows where it lies: a picture, a thumbnail or a reference.
 
-        Never weights, boards, cards or records. The names of pictures and references are long and random, so who has
-        one was given it.
+        Never weights, boards, cards or records. The names are long and random, so who has one was given it, and what
+        is under one never changes, as a style's cover does.
         """
         file = Path(path).resolve()
         for home, pattern in self._shown:

@@ -296,10 +296,9 @@ def test_of_the_library_only_what_pages_show_is_given_out(
     library.moodboards.create("Dusk")
     with library.styles.incoming() as incoming:
         write_style(incoming)
-        card = library.styles.keep(incoming, "Etching", StyleFacts(source="file"))
+        library.styles.keep(incoming, "Etching", StyleFacts(source="file"))
     library.styles.set_cover("Etching", record.path)
-    cover = library.styles.cover(card.identity)
-    shown = {record.path, record.thumbnail, reference, cover}
+    shown = {record.path, record.thumbnail, reference}
     for path in shown:
         answer = http.get(f"/gradio_api/file={path}")
         assert (answer.status_code, answer.content) == (200, path.read_bytes())

@@ -134,7 +134,7 @@ def launch_options(services: Services) -> dict[str, Any]:
             ],
             "lifespan": _behind(Hosts.of(host, services.settings.host_names)),
         },
-        # Of these folders ShownFiles gives out what pages show.
+        # Of which ShownFiles gives out what pages show, and Gradio copies the covers of styles.
         "allowed_paths": [str(services.library.folder), str(SHIPPED_STYLES_FOLDER)],
     }
 
