@@ -47,7 +47,7 @@ OWNER = "ada"
 IMAGE_MEGABYTES = 96
 # The kernel writes nothing by itself meanwhile: what is there was synced.
 MOUNT_OPTIONS = "loop,commit=600"
-FIRST_SECONDS, BETWEEN_SECONDS = 2.0, 0.37  # how long the keeping goes on before a cut
+FIRST_FILES, FILES_BETWEEN = 60, 7  # how many were said to be kept at the first cut, and how many more at the next
 KEEP = "import sys; from krea_studio.measures.durability import keep; keep(sys.argv[1], sys.argv[2] == 'synced')"
 TARGET = 1.02
 PICTURES = 2  # of a run
@@ -125,8 +125,8 @@ def _command(*arguments: object) -> None:
         )
 
 
-def cut(work: Path, seconds: float, synced: bool) -> tuple[Counter[str], Counter[str]]:
-    """How many files of each kind were said to be kept before a power cut after so many seconds, and were lost."""
+def cut(work: Path, count: int, synced: bool) -> tuple[Counter[str], Counter[str]]:
+    """How many files of each kind were said to be kept before a power cut, `count` and some more, and were lost."""
     image, after = work / "disk.img", work / "after.img"
     with image.open("wb") as file:
         file.truncate(IMAGE_MEGABYTES * 2**20)
@@ -136,11 +136,13 @@ def cut(work: Path, seconds: float, synced: bool) -> tuple[Counter[str], Counter
         process = subprocess.Popen([sys.executable, "-c", KEEP, str(disk), mode], stdout=subprocess.PIPE)
         assert process.stdout
         try:
-            said = process.stdout.readline()  # the imports are over
-            said += _read_for(process.stdout.fileno(), seconds)
+            said = b""
+            while said.count(b"\n") < count and (more := os.read(process.stdout.fileno(), 2**16)):
+                said += more
             process.send_signal(signal.SIGSTOP)
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-            said += _read_for(process.stdout.fileno(), 0)
+            while select.select([process.stdout], [], [], 0)[0]:
+                said += os.read(process.stdout.fileno(), 2**16)
             shutil.copyfile(image, after)
         finally:
             process.kill()
@@ -165,15 +167,6 @@ def cut(work: Path, seconds: float, synced: bool) -> tuple[Counter[str], Counter
     image.unlink()
     after.unlink()
     return kept, lost
-
-
-def _read_for(descriptor: int, seconds: float) -> bytes:
-    found, until = b"", time.monotonic() + seconds
-    while select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
-        found += os.read(descriptor, 2**16)
-        if seconds and time.monotonic() > until:
-            break
-    return found
 
 
 def costs(pairs: int) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
@@ -227,7 +220,7 @@ def main(argv: Sequence[str]) -> int:
     for number in range(chosen.cuts):
         for synced in cuts:
             with tempfile.TemporaryDirectory() as work:
-                cuts[synced].append(cut(Path(work), FIRST_SECONDS + BETWEEN_SECONDS * number, synced))
+                cuts[synced].append(cut(Path(work), FIRST_FILES + FILES_BETWEEN * number, synced))
             kept, lost = cuts[synced][-1]
             print(f"cut {number + 1}, synced {synced}: {kept.total()} kept, {lost.total()} lost", flush=True)
     runs, saves = costs(chosen.pairs)
