@@ -83,7 +83,7 @@ def read_recipe(path: Path | str) -> Recipe:
     cannot be read.
     """
     path = Path(path)
-    name = path.name  # the rest is nobody's business who sent it
+    name = path.name or str(path)  # where an upload lies is nobody's business
     try:
         value = json.loads(_recipe_text(path, name), parse_constant=_no_constant)
     except (ValueError, RecursionError):

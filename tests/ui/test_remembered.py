@@ -39,7 +39,7 @@ def begin(page: gr.Blocks) -> Any:
 
 def pressed(**changed: Any) -> dict[str, Any]:
     """What Generate is called with by a page whose session was forgotten."""
-    remembering = ("references", "expansion", "moodboard_content", "chosen_styles")
+    remembering = ("references", "expansion", "moodboard_content", "chosen_styles", "greyed")
     controls = {**values(), **changed, "watched": Watched()}
     return controls | {name: sent(controls[name]) for name in remembering}
 
