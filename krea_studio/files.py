@@ -1,8 +1,9 @@
 """How single files are written and read, and a folder of them is changed.
 
-A file of the studio is there as a whole or not at all, whoever dies or runs out of disk while it is written. So
-reading needs no lock; changes to a folder come one after another, over all threads and processes. A file that a person
-names may be anything: it is read only where it is a plain file, and only up to a size.
+A file of the studio is there as a whole or not at all, whoever dies, runs out of disk or loses power while it is
+written, and once written it stays: it is synced to the disk before it gets its name, and its name before anybody is
+told. So reading needs no lock; changes to a folder come one after another, over all threads and processes. A file that
+a person names may be anything: it is read only where it is a plain file, and only up to a size.
 """
 
 import errno
@@ -51,15 +52,15 @@ def without_clutter(paths: Iterable[Named]) -> list[Named]:
 def whole(path: Path) -> Iterator[Path]:
     """Where to write a file, so that it is there as a whole or not at all; the folders above it are made.
 
-    What was written takes the place of `path` at the end. Raises OSError, and what is raised within; then nothing is
-    left behind. `write_error` puts it into words.
+    What was written takes the place of `path` at the end, and is on disk then. Raises OSError, and what is raised
+    within; then nothing is left behind. `write_error` puts it into words.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # A name of its own: another process may be writing the same file.
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        move(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -72,6 +73,45 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def move(written: Path, path: Path) -> None:
+    """Give a file that was written, or a folder of such, the name `path`; both are on disk then. Raises OSError."""
+    _sync(written)
+    os.replace(written, path)
+    _sync(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they do not exist; they are on disk then. Raises OSError."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        _sync(made.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, which does not come back. Raises OSError, FileNotFoundError where there is none."""
+    path.unlink()
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk keep what a file holds, or which files a folder names."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if path.is_dir():
+            return  # Windows opens no folders, and others none that may be written but not read
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems, of networks above all, sync files alone.
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):
+            raise
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def one_change(folder: Path, what: str) -> Iterator[None]:
     """One change at a time in `folder`, which is made; `what` says what is in it (`The moodboards`).
@@ -79,7 +119,7 @@ def one_change(folder: Path, what: str) -> Iterator[None]:
     What cannot be written in it, or waits too long for others, comes out as StorageError.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         # An empty database: SQLite's write lock works on every system and ends with its process.
         lock = sqlite3.connect(folder / LOCK_FILE, timeout=LOCK_TIMEOUT_SECONDS, isolation_level=None)
         with closing(lock):

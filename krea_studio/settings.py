@@ -114,7 +114,18 @@ class Settings(BaseSettings):
     previews: bool = Field(default=True, description="Show the picture as it forms, at every step")
     host: str = Field(default="127.0.0.1", min_length=1, max_length=255, description="Address that the page listens on")
     port: int = Field(default=7860, ge=1, le=65535, description="Port that the page listens on")
+    hosts: str = Field(
+        default="",
+        pattern=r"^([^\s,/:@*]+(, ?[^\s,/:@*]+)*)?$",
+        description="give the names under which a proxy shows the page, such as studio.example.com, with commas "
+        "between them",
+    )
     queue_size: int = Field(default=32, ge=1, le=10_000, description="Runs that may wait before new ones are refused")
+
+    @property
+    def host_names(self) -> list[str]:
+        """The names in `hosts`."""
+        return [name.strip() for name in self.hosts.split(",") if name.strip()]
 
     def checkpoint_for(self, variant: str) -> str:
         """Name, folder or repository id of the checkpoint that runs `variant` ("medium", "large" or "turbo")."""
@@ -135,7 +146,7 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return host.lower() == "localhost"
+        return host.lower() == "localhost" or host.lower().endswith(".localhost")
 
 
 def load_settings(

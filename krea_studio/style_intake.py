@@ -23,7 +23,7 @@ from krea_studio.direction.styles import (
     refused,
 )
 from krea_studio.errors import InvalidRequest, StudioError, Unavailable
-from krea_studio.files import TEMPORARY_SUFFIX, write_error
+from krea_studio.files import TEMPORARY_SUFFIX, make_folder, write_error
 from krea_studio.library.hub import Hub, HubFile, parse_reference
 from krea_studio.library.names import folded, plain_name
 from krea_studio.library.style_files import MADE_FOR, stated
@@ -289,7 +289,7 @@ def _cut(text: str, most: float = FACT_CHARACTERS) -> str:
 def _download_folder(styles: Path) -> Iterator[Path]:
     """A folder beside the styles, on a disk with room for them, that goes with all that is in it."""
     try:
-        styles.mkdir(parents=True, exist_ok=True)
+        make_folder(styles)
         folder = tempfile.TemporaryDirectory(
             prefix="download-", suffix=TEMPORARY_SUFFIX, dir=styles, ignore_cleanup_errors=True
         )

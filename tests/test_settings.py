@@ -57,6 +57,12 @@ def test_options_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
         ("MEMORY_BUDGET_GB", "-1", "KREA_STUDIO_MEMORY_BUDGET_GB is '-1' — give a number above 0, or leave it empty"),
         ("DEADLINE_SECONDS", "nan", "KREA_STUDIO_DEADLINE_SECONDS is 'nan' — give a number above 0"),
         ("UNWATCHED_SECONDS", "0", "KREA_STUDIO_UNWATCHED_SECONDS is '0' — give a number above 0"),
+        (
+            "HOSTS",
+            "https://studio.example",
+            "KREA_STUDIO_HOSTS is 'https://studio.example' — give the names under which a proxy shows the page, such "
+            "as studio.example.com, with commas between them",
+        ),
         ("PREVIEWS", "maybe", "KREA_STUDIO_PREVIEWS is 'maybe' — give true or false"),
         (
             "EXPANDER",

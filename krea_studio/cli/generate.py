@@ -15,6 +15,7 @@ from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import chosen_card, made_for_another, other_styles, styles_text
 from krea_studio.errors import InvalidRequest
+from krea_studio.files import make_folder
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.records import Record, seconds_text
@@ -141,7 +142,7 @@ def _chosen(strength: float | None, **named: str) -> dict[str, Any]:
 def _require_folder(out: Path) -> None:
     """Refuse a folder named by the person that cannot be written, as the bad input that it is."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
     except OSError as error:
         raise InvalidRequest(
             f"--out is {shown(str(out))} ({error.strerror}) — name a folder that can be made"

@@ -41,7 +41,9 @@ from krea_studio.validation import allowed, field_schema, shown
 EXIT_CODES: dict[type[StudioError], int] = {InvalidRequest: 2, Unavailable: 3, StorageError: 4, Stopped: 130}
 
 # Commands with options of their own, which their module's `main` takes as they are; it returns an exit code.
-MEASURES = ("speed", "startup", "sliders", "references", "moodboards", "creativity", "styles", "adapters")
+MEASURES = (
+    "speed", "startup", "sliders", "references", "moodboards", "creativity", "styles", "adapters", "durability",
+)  # fmt: skip
 TRAINING = {
     "train-slider": "train a slider LoRA on a checkpoint",
     "train-style": "train a style LoRA on a folder of captioned pictures",

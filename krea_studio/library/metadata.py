@@ -84,40 +84,41 @@ def read_recipe(path: Path | str) -> Recipe:
     cannot be read.
     """
     path = Path(path)
+    name = path.name or str(path)  # where an upload lies is nobody's business
     try:
-        value = json.loads(_recipe_text(path), parse_constant=_no_constant)
+        value = json.loads(_recipe_text(path, name), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidRequest(
-            f"{path} holds a recipe that is not valid JSON — it was changed; use the original"
+            f"{name} holds a recipe that is not valid JSON — it was changed; use the original"
         ) from None
     if not isinstance(value, dict):
-        raise InvalidRequest(f"{path} holds {shown(value)} instead of a recipe — it was changed; use the original")
+        raise InvalidRequest(f"{name} holds {shown(value)} instead of a recipe — it was changed; use the original")
     try:
         return Recipe.from_json(value)
     except InvalidRequest as error:
-        raise InvalidRequest(f"{path}: {error.message}") from None
+        raise InvalidRequest(f"{name}: {error.message}") from None
 
 
-def _recipe_text(path: Path) -> str:
+def _recipe_text(path: Path, name: str) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise InvalidRequest(f"{path} has {size:,} bytes — give a picture of at most {MAX_FILE_BYTES:,}")
+            raise InvalidRequest(f"{name} has {size:,} bytes — give a picture of at most {MAX_FILE_BYTES:,}")
         with path.open("rb") as file:
             text = _text_in(file)
     except (FileNotFoundError, NotADirectoryError):
-        raise InvalidRequest(f"{path} does not exist — give a PNG that this studio made") from None
+        raise InvalidRequest(f"{name} does not exist — give a PNG that this studio made") from None
     except IsADirectoryError:
-        raise InvalidRequest(f"{path} is a folder — give a PNG that this studio made") from None
+        raise InvalidRequest(f"{name} is a folder — give a PNG that this studio made") from None
     except OSError as error:
-        raise StorageError(f"{path} cannot be read ({error.strerror}) — check the file and its permissions") from None
+        raise StorageError(f"{name} cannot be read ({error.strerror}) — check the file and its permissions") from None
     except ValueError:
-        raise InvalidRequest(f"{path} is not a PNG, or a damaged one — give a PNG that this studio made") from None
+        raise InvalidRequest(f"{name} is not a PNG, or a damaged one — give a PNG that this studio made") from None
     if text is None:
-        raise InvalidRequest(f"{path} holds no recipe — give a PNG that this studio made, unchanged by other tools")
+        raise InvalidRequest(f"{name} holds no recipe — give a PNG that this studio made, unchanged by other tools")
     if len(text) > MAX_RECIPE_CHARACTERS:
         raise InvalidRequest(
-            f"{path} holds a recipe of {len(text):,} characters — this studio reads at most {MAX_RECIPE_CHARACTERS:,}"
+            f"{name} holds a recipe of {len(text):,} characters — this studio reads at most {MAX_RECIPE_CHARACTERS:,}"
         )
     return text
 

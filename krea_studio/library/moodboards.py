@@ -19,9 +19,12 @@ from krea_studio.direction.moodboards import MAX_IMAGES, Analysis, Moodboard, re
 from krea_studio.errors import InvalidRequest, StorageError, StudioError
 from krea_studio.files import (
     TEMPORARY_SUFFIX,
+    make_folder,
+    move,
     one_change,
     read_error,
     read_given,
+    remove,
     without_clutter,
     write_error,
     write_whole,
@@ -95,7 +98,7 @@ class Moodboards:
                 self._require_free(new)
             board = self._write(board.model_copy(update={"name": new}))
             if self._path(new) != old_path:
-                old_path.unlink()
+                remove(old_path)
             return board
 
     def delete(self, name: str) -> None:
@@ -103,7 +106,7 @@ class Moodboards:
         name = board_name(name)
         with self._changing():
             try:
-                self._path(name).unlink()
+                remove(self._path(name))
             except FileNotFoundError:
                 raise self._missing(name) from None
 
@@ -209,13 +212,13 @@ class Moodboards:
             self.folder.with_name(f"{self.folder.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"), self.references
         )
         try:
-            prepared.folder.mkdir(parents=True)
+            make_folder(prepared.folder)
             for archive in archives:
                 try:
                     prepared.import_(archive)
                 except StudioError as error:
                     logger.warning("The example moodboard %s is left out: %s", archive.name, error)
-            prepared.folder.rename(self.folder)
+            move(prepared.folder, self.folder)
         except OSError as error:
             if not os.path.exists(self.folder):
                 logger.warning("The example moodboards are left out: %s", error)

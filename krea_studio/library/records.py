@@ -164,7 +164,8 @@ class Records:
         while True:
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = NORMAL")
+                # With less, what was committed last is lost when the power goes.
+                self._connection.execute("PRAGMA synchronous = FULL")
                 return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > give_up:
@@ -291,7 +292,10 @@ class Records:
                 raise self._storage_error(error) from None
 
     def close(self) -> None:
-        """Close the database; the records cannot be used afterwards."""
+        """Close the database; the records cannot be used afterwards.
+
+        The last process that closes it leaves all rows in the one file, which can be copied then.
+        """
         with self._lock:
             self._connection.close()
 

@@ -1,8 +1,10 @@
 """The library: a folder of pictures that loses nothing it has announced.
 
-A picture is written under a temporary name and renamed, then its thumbnail, then its row; only then does `save`
-return. If the process dies in between, the file is whole and carries its recipe, and the next opening makes the rest.
-Names are the time, random digits and the seed; no text of a person ever enters a path.
+A picture is written under a temporary name, gets its row, which says whose it is, and then its own name; only when
+both are on disk does `save` return. So a picture is never there without its owner, and one that is told as failed is
+not there. A row whose picture is gone counts for nothing. Pictures without a row, where the records were lost, carry
+their recipe and are found at the next opening, as the local person's: whose they were must not be in a file that people
+pass on. Names are the time, random digits and the seed; no text of a person ever enters a path.
 """
 
 import io
@@ -18,7 +20,15 @@ from pathlib import Path
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.files import TEMPORARY_FILE, TEMPORARY_FOLDER, TEMPORARY_SUFFIX, write_error, write_whole
+from krea_studio.files import (
+    TEMPORARY_FILE,
+    TEMPORARY_FOLDER,
+    TEMPORARY_SUFFIX,
+    make_folder,
+    whole,
+    write_error,
+    write_whole,
+)
 from krea_studio.library.metadata import png_bytes, read_recipe
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.records import THUMBNAIL_FOLDER, Record, Records, thumbnail_of
@@ -39,6 +49,10 @@ ABANDONED_SECONDS = 3600.0
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 PICTURE = re.compile(r"\d{6}-(?P<id>[0-9a-f]{16})-s\d+\.png")
 
+# What a page shows, by its path in the folder of its kind.
+SHOWN_PICTURE = re.compile(rf"({DAY.pattern}/{PICTURE.pattern}|{THUMBNAIL_FOLDER}/{DAY.pattern}/[0-9a-fs-]+\.jpg)")
+SHOWN_REFERENCE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.png")
+
 logger = logging.getLogger(__name__)
 
 
@@ -57,7 +71,7 @@ class Library:
         """
         self.folder = Path(folder).absolute()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise write_error(error, self.folder) from None
         home = self.folder if home is None else Path(home).absolute()
@@ -65,6 +79,10 @@ class Library:
         self.moodboards = Moodboards(home / MOODBOARD_FOLDER, self.references, EXAMPLES_FOLDER)
         self.styles = library_styles(home)
         self.records = Records(self.folder / RECORDS_FILE)
+        self._shown = [
+            (self.folder.resolve(), SHOWN_PICTURE),
+            (self.references.folder.resolve(), SHOWN_REFERENCE),
+        ]
         try:
             self._reconcile()
         except BaseException:
@@ -75,7 +93,7 @@ class Library:
         """Raise StorageError when a picture could not be written now; said before a run, not after it."""
         probe = self.folder / f"probe-{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             try:
                 # As large as a block of any usual file system: an empty file fits on a full disk.
                 probe.write_bytes(bytes(64 * 2**10))
@@ -95,7 +113,8 @@ class Library:
         """Keep a finished picture and return its record, when all of it is on disk.
 
         `recipe` is that of the picture, `seconds` the time it took, `person` its owner; its id, 16 hexadecimal digits,
-        is a random one where none is given. Raises StorageError; then no half-written file is left behind.
+        is a random one where none is given. Raises StorageError; then the picture is not there. One whose thumbnail
+        cannot be written is kept without.
         """
         now = datetime.now(UTC)
         local = now.astimezone()
@@ -104,13 +123,17 @@ class Library:
             / f"{local:%Y-%m-%d}"
             / f"{local:%H%M%S}-{picture_id or secrets.token_hex(8)}-s{recipe.seed}.png"
         )
+        record = Record(recipe, path, person.id, seconds, now)
         try:
-            write_whole(path, png_bytes(image, recipe))
-            write_whole(thumbnail_of(path), _thumbnail_bytes(image))
+            with whole(path) as file:
+                file.write_bytes(png_bytes(image, recipe))
+                self.records.add(record)
         except OSError as error:
             raise write_error(error, self.folder) from None
-        record = Record(recipe, path, person.id, seconds, now)
-        self.records.add(record)
+        try:
+            write_whole(thumbnail_of(path), _thumbnail_bytes(image))
+        except OSError as error:
+            logger.warning("%s has no thumbnail: %s", path.name, write_error(error, self.folder).message)
         return record
 
     def get(self, picture_id: str, person: Person = LOCAL) -> Record | None:
@@ -127,6 +150,18 @@ class Library:
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    def shows(self, path: Path | str) -> bool:
+        """Whether a file is one that a page shows where it lies: a picture, a thumbnail or a reference.
+
+        Never weights, boards, cards or records. The names are long and random, so who has one was given it, and what
+        is under one never changes, as a style's cover does.
+        """
+        file = Path(path).resolve()
+        for home, pattern in self._shown:
+            if file.is_relative_to(home) and pattern.fullmatch(file.relative_to(home).as_posix()):
+                return file.is_file()
+        return False
 
     def moodboards_for(self, person: Person) -> Moodboards:
         """The moodboards, for one who changes them; raises InvalidRequest where this person may not."""

@@ -8,11 +8,10 @@ has been through the doctor: nothing here looks into weights.
 
 import io
 import logging
-import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,7 +19,16 @@ from PIL import Image
 
 from krea_studio.direction.styles import OFFICIAL, StyleCard, StyleFacts
 from krea_studio.errors import InvalidRequest
-from krea_studio.files import TEMPORARY_SUFFIX, one_change, read_error, write_error, write_whole
+from krea_studio.files import (
+    TEMPORARY_SUFFIX,
+    make_folder,
+    move,
+    one_change,
+    read_error,
+    remove,
+    write_error,
+    write_whole,
+)
 from krea_studio.library.loader import Tell, load_picture, logged
 from krea_studio.library.names import folded, free_name, missing
 from krea_studio.library.style_files import (
@@ -130,7 +138,7 @@ class Styles:
         """Where a file can be written that `keep` then takes; whatever is left there at the end is removed."""
         path = self.folder / f"incoming{WEIGHTS_SUFFIX}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise write_error(error, self.folder) from None
         try:
@@ -169,7 +177,7 @@ class Styles:
                 weights, card.model_copy(update={**dict(facts), "identity": identity, "bytes": size_bytes})
             )
             if (cover := self._file(old, ".png")).is_file():
-                os.replace(cover, self._file(identity, ".png"))
+                move(cover, self._file(identity, ".png"))
             self._remove(old)
             return kept
 
@@ -222,7 +230,8 @@ class Styles:
             card = self.get(name)
             file = self._file(card.identity, ".png")
             if content is None:
-                file.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    remove(file)
             else:
                 write_whole(file, content)
             return card
@@ -243,7 +252,7 @@ class Styles:
     def _keep(self, weights: Path, card: StyleCard) -> StyleCard:
         # The card comes last: with it the style is there.
         kept = self._file(card.identity, WEIGHTS_SUFFIX)
-        os.replace(weights, kept)
+        move(weights, kept)
         try:
             return self._write(card)
         except BaseException:
@@ -252,7 +261,8 @@ class Styles:
 
     def _remove(self, identity: str) -> None:
         for suffix in (".json", ".png", WEIGHTS_SUFFIX):
-            self._file(identity, suffix).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                remove(self._file(identity, suffix))
 
     def _write(self, card: StyleCard) -> StyleCard:
         write_whole(self._file(card.identity, ".json"), card_bytes(card))

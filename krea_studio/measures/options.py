@@ -44,10 +44,12 @@ DRAWN = {
 PAIRED = {
     "speed": Paired("What the engine's savings are worth, measured on this machine", 7),
     "startup": Paired("How long a start takes, whole processes of this checkout and of another", 5),
+    "durability": Paired("What a power cut takes of what was kept, and what keeping costs", 15),
 }
 WHOLE = {"adapters": "What the doctor makes of every adapter that peft and LyCORIS write"}
 """Measurements that have no scope: by name, what each is about."""
 SLIDER_PROMPTS = 8
+CUTS = 10
 
 
 def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
@@ -65,7 +67,7 @@ def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
             "--report", type=Path, default=FOLDER / f"{name}.md", help="Markdown file to write (%(default)s)"
         )
     chosen = parser.parse_args(argv)
-    for number in ("pairs", "seeds", "prompts"):
+    for number in ("pairs", "cuts", "seeds", "prompts"):
         if getattr(chosen, number, 1) < 1:
             raise InvalidRequest(f"--{number} is {getattr(chosen, number)} — give a whole number above 0")
     if getattr(chosen, "prompts", 1) > SLIDER_PROMPTS:
@@ -78,6 +80,8 @@ def _add_pairs(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--pairs", type=int, default=PAIRED[name].pairs, help="pairs per comparison (%(default)s)")
     if name == "startup":
         parser.add_argument("--against", type=Path, metavar="FOLDER", help="another checkout, to compare this one with")
+    if name == "durability":
+        parser.add_argument("--cuts", type=int, default=CUTS, help="power cuts, each way (%(default)s)")
 
 
 def _add_scope(parser: argparse.ArgumentParser, name: str) -> None:

@@ -99,6 +99,11 @@ class Rows:
             rows.append(Row(run, known, owner, title, State(state), datetime.fromisoformat(created_at), asked))
         return rows
 
+    @property
+    def kept(self) -> bool:
+        """Whether rows are kept, which those of the first server on a library are."""
+        return self._lock is not None
+
     def close(self) -> None:
         """Let another server be the first."""
         with self._deciding:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from krea_studio.engine.base import ImageReady, Loading, Step
@@ -156,17 +155,12 @@ class Runs:
         generation = self.studio.begin(row.request, Person(row.owner))
         entry = Entry(row.kind, row.owner, row.title, generation, row.id, row.created_at)
         for place in range(len(entry.records)):
-            record = self.studio.library.get(picture_id(entry.id, place))
-            if record and record.owner != entry.owner:
-                # Its server was killed before it had a row, and the library, which found it, cannot know whose it is.
-                record = replace(record, owner=entry.owner)
-                self.studio.library.records.add(record)
-            entry.records[place] = record
+            entry.records[place] = self.studio.library.get(picture_id(entry.id, place))
         entry.drawn = {place for place, record in enumerate(entry.records) if record}
         return entry
 
-    def close(self) -> None:
-        """End the threads; a run that goes on is left as it is, and resumed by the next server."""
+    def close(self) -> int:
+        """End the threads; a run that goes on is left as it is. Returns how many the next server resumes."""
         with self._changed:
             self._closing.set()
             self._tell()
@@ -175,7 +169,11 @@ class Runs:
         for desk in self._desks.values():
             desk.shutdown(wait=False, cancel_futures=True)
         self._writer.shutdown(wait=True)
+        with self._changed:
+            left = [each for each in self._entries.values() if each.generation and not each.state.ended]
+        kept = self._rows.kept
         self._rows.close()
+        return len(left) if kept else 0
 
     def _require_room(self) -> None:
         with self._changed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -26,7 +26,7 @@ from krea_studio.engine.checkpoints.table import Checkpoint
 from krea_studio.engine.controls.adapters import PREFIX
 from krea_studio.engine.pipeline.prompts import count_tokens
 from krea_studio.errors import StorageError, Unavailable
-from krea_studio.files import write_error
+from krea_studio.files import make_folder, whole, write_error
 from krea_studio.settings import Settings
 
 
@@ -94,7 +94,7 @@ def tensors_of(transformer: Krea2Transformer2DModel, name: str, strength: float 
 def require_writable(folder: Path) -> None:
     """Make a folder where there is none. Raises StorageError where it cannot be made or written: before a training."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -106,11 +106,9 @@ def write(tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str
 
     Raises StorageError where it cannot be written, such as on a full disk.
     """
-    temporary = path.with_suffix(".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(dict(tensors), temporary, {"format": "pt", **metadata})
-        temporary.replace(path)
+        with whole(path) as temporary:
+            save_file(dict(tensors), temporary, {"format": "pt", **metadata})
     except OSError as error:
         raise write_error(error, path, "The file") from None
     except SafetensorError as error:
@@ -118,9 +116,6 @@ def write(tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str
         raise StorageError(
             f"The file {path} cannot be written ({error}) — free some space, or name a file on another disk"
         ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def prompt_length(pipeline: Krea2Pipeline, prompts: Sequence[str]) -> int:

@@ -4,7 +4,6 @@ The parameters of `generate`, their defaults and its documentation are made from
 Everything else that the page can do is private to it.
 """
 
-import html
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,9 +21,12 @@ from krea_studio.redrawing import differences
 from krea_studio.runs.run import State
 from krea_studio.services import Services
 from krea_studio.ui.visitors import Visitors
+from krea_studio.validation import shown
 
 Pictures = list[dict[str, Any]]
 NEWS_SECONDS = 0.5
+# The names of each endpoint's values, in their order.
+ENDPOINTS = {"generate": tuple(GenerationRequest.model_fields), "add_reference": ("image",), "inspect": ("image",)}
 
 
 def add_endpoints(services: Services, visitors: Visitors) -> None:
@@ -91,13 +93,45 @@ def inspect_function(services: Services) -> Callable[[str], dict[str, Any]]:
     return inspect
 
 
+def refusal_of_call(endpoint: str, body: Any, by_name: bool) -> tuple[int, str] | None:
+    """Why a call cannot be taken, with the status of the answer; None where it can.
+
+    The body of a call with values `by_name` is an object of them, of another one `{"data": […]}`, in their order.
+    """
+    if endpoint not in ENDPOINTS:
+        return 404, f"There is no endpoint {shown(endpoint)} — use one of {', '.join(ENDPOINTS)}"
+    names = ENDPOINTS[endpoint]
+    if not isinstance(body, dict):
+        return 422, f"{shown(body)} is not a call — give a JSON object"
+    values = body
+    if not by_name:
+        given = body.get("data")
+        if not isinstance(given, list) or len(given) != len(names):
+            what = f"{len(given)} values were" if isinstance(given, list) else "no list was"
+            return 422, (
+                f"In `data` {what} given — give the {len(names)} values of {', '.join(names)} in this order, or call "
+                f"/gradio_api/call/v2/{endpoint}, which takes them by name"
+            )
+        values = dict(zip(names, given, strict=True))
+    try:
+        if endpoint == "generate":
+            parse_request(values)
+        elif unknown := set(values) - set(names):
+            raise InvalidRequest(f"{shown(min(unknown))} is not known here — give {', '.join(names)}")
+        elif values.get(names[0]) is None:
+            raise InvalidRequest(f"{names[0]} is missing — upload a picture, and give what names it")
+    except InvalidRequest as error:
+        return 422, error.message
+    return None
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """What the studio refuses, as Gradio tells it to a program."""
     try:
         yield
     except StudioError as error:
-        raise gr.Error(html.escape(error.message), print_exception=False) from None
+        raise gr.Error(error.message, print_exception=False) from None
 
 
 def generate_function(services: Services, visitors: Visitors) -> Callable[..., Iterator[Pictures]]:

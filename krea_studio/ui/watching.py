@@ -17,6 +17,7 @@ from krea_studio.people import LOCAL, Person
 from krea_studio.runs.run import Kind, Run
 from krea_studio.runs.runs import Check, Report, Runs
 from krea_studio.ui.presenter import Update
+from krea_studio.ui.remembered import remembered
 from krea_studio.ui.visitors import UNKNOWN
 from krea_studio.ui.wiring import Parts
 
@@ -40,7 +41,7 @@ def parts_of(name: str) -> tuple[str, str]:
 
 def build_watch(parts: Parts, name: str) -> None:
     """The parts of a watch: not seen, and not on the server, which forgets a page that sleeps."""
-    parts[shown_of(name)] = gr.JSON([], visible=False)
+    parts[shown_of(name)] = remembered([], list[str], session=False)
     parts[timer_of(name)] = gr.Timer(LOOK_SECONDS, active=False)
 
 

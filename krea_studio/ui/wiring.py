@@ -5,6 +5,7 @@ yield, updates by the same names.
 """
 
 import functools
+import html
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -12,8 +13,14 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block
 
+from krea_studio.errors import InvalidRequest
+from krea_studio.ui.remembered import checked, is_remembered, sent, session_of
+from krea_studio.validation import shown
+
 Parts = dict[str, Block]
 Reads = Iterable[str] | Mapping[str, str]
+ADDED = (gr.Request, gr.SelectData, gr.EventData)  # what Gradio gives a handler beside the values of parts
+KNOWN = "_known"  # after a parameter: what the session has of it
 
 
 class Wiring:
@@ -28,10 +35,13 @@ class Wiring:
         A mapping as `reads` gives a parameter the part of another name.
         """
         named = reads if isinstance(reads, Mapping) else {name: name for name in reads}
+        inputs = {parameter: self.parts[part] for parameter, part in named.items()}
+        outputs = [self.parts[name] for name in writes]
+        sessions = {f"{parameter}{KNOWN}": session_of(part) for parameter, part in inputs.items()}
         return event(
-            _addressed(self.parts, handler),
-            inputs_kwargs={parameter: self.parts[part] for parameter, part in named.items()},
-            outputs=[self.parts[name] for name in writes],
+            _addressed(self.parts, handler, inputs),
+            inputs_kwargs=inputs | {parameter: session for parameter, session in sessions.items() if session},
+            outputs=[*outputs, *(session for part in outputs if (session := session_of(part)))],
             show_progress="hidden",
             api_visibility="private",
             **options,
@@ -49,28 +59,49 @@ def any_of(*events: Any) -> Callable[..., Any]:
     return functools.partial(gr.on, events)
 
 
-def _addressed(parts: Parts, handler: Callable[..., Any]) -> Callable[..., Any]:
-    """`handler` with its updates addressed to components instead of names."""
+def _addressed(parts: Parts, handler: Callable[..., Any], inputs: Parts) -> Callable[..., Any]:
+    """`handler` with what the page sent looked at, and its updates addressed to components instead of names."""
+
+    def asked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        known = {name: kwargs.pop(f"{name}{KNOWN}", None) for name in inputs}
+        try:
+            for choice in args:
+                if isinstance(choice, gr.SelectData) and type(choice.index) is not int:
+                    raise InvalidRequest(f"The page chose {shown(choice.index)} — reload it and try again")
+            return {
+                name: known[name][0] if known[name] else checked(inputs[name], value, name)
+                for name, value in kwargs.items()
+            }
+        except InvalidRequest as error:
+            raise gr.Error(html.escape(error.message), print_exception=False) from None
 
     def addressed(update: dict[str, Any]) -> Any:
-        # Gradio takes an empty mapping for a value.
-        return {parts[name]: value for name, value in update.items()} or gr.skip()
+        values = {parts[name]: value for name, value in update.items()}
+        values |= {part: sent(value) for part, value in values.items() if is_remembered(part)}
+        values |= {session: value for part, value in values.items() if (session := session_of(part))}
+        return values or gr.skip()  # Gradio takes an empty mapping for a value
+
+    # Gradio then gives what it adds itself by position, and all values of parts by name.
+    given = [each for each in inspect.signature(handler).parameters.values() if each.annotation in ADDED]
+    signature = inspect.Signature([*given, inspect.Parameter("values", inspect.Parameter.VAR_KEYWORD)])
 
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
         def stream(*args: Any, **kwargs: Any) -> Any:
-            updates = handler(*args, **kwargs)
+            updates = handler(*args, **asked(args, kwargs))
             try:
                 for update in updates:
                     yield addressed(update)
             finally:
                 updates.close()
 
+        vars(stream)["__signature__"] = signature
         return stream
 
     @functools.wraps(handler)
     def answer(*args: Any, **kwargs: Any) -> Any:
-        return addressed(handler(*args, **kwargs))
+        return addressed(handler(*args, **asked(args, kwargs)))
 
+    vars(answer)["__signature__"] = signature
     return answer

@@ -1,5 +1,6 @@
 """Rows survive, newer databases are refused, damaged ones are told, and a transaction is all or nothing."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -154,6 +155,25 @@ def test_a_row_that_cannot_be_read_is_left_out(records: Records, caplog: pytest.
         connection.execute("UPDATE picture SET recipe = '{\"schema_version\": 99}' WHERE file = ?", (file(1),))
     assert [found.path.name for found in records.page(None, 9, 0)] == [Path(file(number)).name for number in (2, 0)]
     assert file(1) in caplog.text and "schema version 99" in caplog.text
+
+
+def test_what_was_committed_is_on_disk(records: Records) -> None:
+    with records.transaction() as connection:
+        full = 2
+        assert connection.execute("PRAGMA synchronous").fetchone() == (full,)
+
+
+def test_after_the_last_one_closed_them_a_copy_of_the_file_is_all_of_them(records: Records, tmp_path: Path) -> None:
+    beside = Records(records.database)
+    for number in range(20):
+        (beside if number % 2 else records).add(row(records, number))
+    beside.close()
+    records.close()
+    (tmp_path / "copy").mkdir()
+    shutil.copy(records.database, tmp_path / "copy")
+    copy = Records(tmp_path / "copy" / records.database.name)
+    assert copy.count() == 20
+    copy.close()
 
 
 @pytest.mark.parametrize(

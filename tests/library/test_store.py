@@ -20,7 +20,7 @@ from krea_studio.library import store
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
-from krea_studio.people import Person
+from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import Recipe, Shot
 from krea_studio.recipe.request import parse_request
@@ -79,42 +79,56 @@ def test_a_missing_thumbnail_is_the_picture_itself(library: Library) -> None:
     assert library.get(record.id).thumbnail == record.path
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])
-@pytest.mark.parametrize("failing_write", [1, 2])
-def test_a_failed_write_leaves_no_half_file(
-    library: Library, monkeypatch: pytest.MonkeyPatch, code: int, failing_write: int
-) -> None:
+def fail_write(monkeypatch: pytest.MonkeyPatch, number: int, code: int) -> None:
+    """From now on the write of this number gets half way and fails."""
     writes = 0
 
     def write_half(path: Path, data: bytes) -> None:
         nonlocal writes
         writes += 1
         with path.open("wb") as file:
-            file.write(data[: len(data) // 2] if writes == failing_write else data)
-        if writes == failing_write:
+            file.write(data[: len(data) // 2] if writes == number else data)
+        if writes == number:
             raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(Path, "write_bytes", write_half)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])
+def test_a_picture_that_is_told_as_failed_is_not_there(
+    library: Library, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    fail_write(monkeypatch, 1, code)
     with pytest.raises(StorageError) as caught:
         save(library)
     monkeypatch.undo()
     words = "is full — free some space" if code == errno.ENOSPC else os.strerror(code)
     assert words in caught.value.message and str(library.folder) in caught.value.message
     assert library.recent(5) == []
-    whole = {name for name in files(library.folder) if name.endswith(".png")}
-    assert len(whole) == failing_write - 1, "a picture that was whole when its thumbnail failed is kept"
-    assert not any(name.endswith((".part", ".jpg")) for name in files(library.folder))
+    assert not any(name.endswith((".png", ".part", ".jpg")) for name in files(library.folder))
     library.check_writable()
-    assert len(Library(library.folder).recent(5)) == len(whole)
+    assert Library(library.folder).recent(5) == []
 
 
-def test_full_records_are_told(library: Library) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
+def test_a_picture_whose_thumbnail_fails_is_kept(library: Library, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    fail_write(monkeypatch, 2, code)
+    record = save(library, owner="ada")
+    monkeypatch.undo()
+    assert library.recent(5, Person("ada")) == [record]
+    assert record.path.is_file() and record.thumbnail == record.path
+    assert not any(name.endswith((".part", ".jpg")) for name in files(library.folder))
+
+
+def test_full_records_are_told_and_leave_no_picture(library: Library) -> None:
     with library.records.transaction() as connection:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages}")
+    told = []
     with pytest.raises(StorageError, match="is full — free some space"):
         for seed in range(100):
-            save(library, shot_of(seed))
+            told.append(save(library, shot_of(seed)).path)
+    assert sorted(library.folder.glob("*/*.png")) == sorted(told)
 
 
 def test_an_unwritable_folder_is_told_before_a_run(library: Library, tmp_path: Path) -> None:
@@ -136,11 +150,12 @@ def test_a_check_leaves_nothing_behind(library: Library) -> None:
 
 KILLED = """
 import os, sys
+from krea_studio import files
 from krea_studio.library import store
 from tests.library.test_store import save
 
 {patch}
-save(store.Library(sys.argv[1]))
+save(store.Library(sys.argv[1]), owner="ada")
 """
 
 
@@ -149,28 +164,31 @@ def run_python(code: str, *arguments: str) -> int:
     return subprocess.run([sys.executable, "-c", code, *arguments], cwd=root, timeout=60).returncode
 
 
-@pytest.mark.parametrize(
-    "patch",
-    [
-        "store.Records.add = lambda self, row: os._exit(9)",
-        "store._thumbnail_bytes = lambda image: os._exit(9)",
-    ],
-    ids=["before the row", "before the thumbnail"],
-)
-def test_a_process_killed_after_the_picture_loses_nothing(tmp_path: Path, patch: str) -> None:
+def test_a_picture_is_never_there_without_its_owner(tmp_path: Path) -> None:
+    patch = "store._thumbnail_bytes = lambda image: os._exit(9)"  # as soon as the picture has its name
     assert run_python(KILLED.format(patch=patch), str(tmp_path / "library")) == 9
     library = Library(tmp_path / "library")
-    (record,) = library.recent(5)
-    assert record.path.is_file() and record.thumbnail.suffix == ".jpg"
-    assert (record.recipe.seed, record.recipe.prompt, record.owner) == (7, "a fox", "local")
+    (record,) = library.recent(5, Person("ada"))
+    assert record.path.is_file() and record.thumbnail == record.path
     assert record.recipe == shot_of().recipe("mini-turbo")
+    assert (record.owner, record.seconds) == ("ada", 1.25)
     library.close()
     assert Library(tmp_path / "library").recent(5) == [record]
 
 
-def test_a_process_killed_while_writing_leaves_no_picture(tmp_path: Path) -> None:
-    assert run_python(KILLED.format(patch="os.replace = lambda *_: os._exit(9)"), str(tmp_path / "library")) == 9
-    assert Library(tmp_path / "library").recent(5) == []
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "store.Records.add = lambda self, row: os._exit(9)",
+        "files._sync = lambda path: os._exit(9) if path.suffix == '.part' else None",
+        "os.replace = lambda *_: os._exit(9)",
+    ],
+    ids=["before the row", "before it is on disk", "before it has its name"],
+)
+def test_a_process_killed_while_writing_leaves_no_picture(tmp_path: Path, patch: str) -> None:
+    assert run_python(KILLED.format(patch=patch), str(tmp_path / "library")) == 9
+    for person in (LOCAL, Person("ada")):
+        assert Library(tmp_path / "library").recent(5, person) == []
     (part,) = [name for name in files(tmp_path / "library") if name.endswith(".part")]
     old = time.time() - 2 * store.ABANDONED_SECONDS
     os.utime(tmp_path / "library" / part, (old, old))
@@ -249,7 +267,11 @@ def test_lost_records_are_filled_from_the_pictures(library: Library) -> None:
     library.close()
     for name in ("", "-wal", "-shm"):
         (library.folder / (store.RECORDS_FILE + name)).unlink(missing_ok=True)
-    assert {record.recipe.seed for record in Library(library.folder).recent(9)} == saved
+    for path in (library.folder / "thumbnails").rglob("*.jpg"):
+        path.unlink()
+    found = Library(library.folder).recent(9)
+    assert {record.recipe.seed for record in found} == saved
+    assert all(record.thumbnail.suffix == ".jpg" for record in found)
 
 
 def test_a_library_can_be_moved(library: Library, tmp_path: Path) -> None:

@@ -161,26 +161,6 @@ def test_what_was_all_drawn_is_done(stage: Stage, runs: Runs) -> None:
     assert stage.engine.plans == [] and state_of(stage.library, run_id) == ("done", "")
 
 
-def test_a_picture_that_has_no_row_yet_is_its_owner_s(stage: Stage, runs: Runs) -> None:
-    run_id = runs.submit(request_of(batch=2), ADA)
-    ended(runs, run_id)
-    runs.close()
-    set_row(stage.library, run_id, "state", State.RUNNING)
-    with stage.library.records.transaction() as connection:
-        connection.execute("DELETE FROM picture WHERE id = ?", (picture_id(run_id, 1),))
-    stage.library.close()
-    stage.library = Library(stage.library.folder)  # finds the picture
-    assert stage.library.get(picture_id(run_id, 1)).owner == LOCAL.id
-    with closing(stage.library):
-        again = stage.serve()
-        again.resume()
-        run = ended(again, run_id)
-        assert run.state is State.DONE and stage.engine.plans == []
-        assert [record.owner for record in run.finished] == ["ada", "ada"]
-        assert len(stage.library.recent(9, ADA)) == 2
-        again.close()
-
-
 def test_a_row_that_cannot_be_read_fails_with_words(stage: Stage, runs: Runs) -> None:
     wrong, no_json, unknown, fine = left_waiting(stage, runs, *[(request_of(seed=k), ADA) for k in (1, 2, 3, 4)])
     set_row(stage.library, wrong, "request", json.dumps({"prompt": 5}))

@@ -1,6 +1,8 @@
 """The page as the server gives it: what it offers to programs, what it protects, what it asks of other hosts."""
 
+import errno
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from gradio_client import Client, handle_file
 from gradio_client.utils import is_valid_file
 from PIL import Image
 
+from krea_studio.direction.styles import StyleFacts
 from krea_studio.engine.base import Loading, Step
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.formats import ENDINGS
@@ -21,10 +24,10 @@ from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import GenerationRequest, default, parse_request
 from krea_studio.services import Services
-from krea_studio.settings import Settings, is_loopback
+from krea_studio.settings import Settings
 from krea_studio.ui.server.launch import address, build_demo, launch_options
 from krea_studio.ui.server.protection import MAX_BODY_BYTES
-from tests.doubles import drawn
+from tests.doubles import drawn, write_style
 from tests.library.test_store import save
 from tests.ui.conftest import PageEngine
 
@@ -83,6 +86,45 @@ def test_a_program_s_mistake_is_one_clear_line(server: str) -> None:
     client = Client(server, verbose=False)
     with pytest.raises(Exception, match=r"Aspect ratio is .*7:1.* — choose one of 1:1"):
         client.predict(prompt="a fox", aspect_ratio="7:1", api_name="/generate")
+
+
+CALLS = [
+    (
+        "v2/generate",
+        {"prompt": "a fox", "promt": "a fox"},
+        422,
+        "'promt' is not a field of a request — use only prompt",
+    ),
+    ("v2/generate", {"resolution": "512"}, 422, "Prompt is missing — give a text of 1 to"),
+    ("v2/generate", {"data": ["a fox"]}, 422, "'data' is not a field of a request"),
+    ("v2/generate", {"prompt": "a fox", "batch": 9}, 422, "Batch is 9 — give a whole number from 1 to 4"),
+    ("v2/generate", ["a fox"], 422, "is not a call — give a JSON object"),
+    ("v2/generate", {"prompt": "<b>", "variant": "a's"}, 422, """Variant is "a's" — choose one of"""),
+    ("generate", {"data": []}, 422, "In `data` 0 values were given — give the"),
+    ("generate", {"data": ["a fox"] * 5}, 422, "In `data` 5 values were given — give the"),
+    ("generate", {"prompt": "a fox"}, 422, "In `data` no list was given"),
+    ("v2/add_reference", {}, 422, "image is missing"),
+    ("v2/add_reference", {"picture": {}}, 422, "'picture' is not known here — give image"),
+    ("inspect", {"data": [None]}, 422, "image is missing"),
+    ("v2/draw", {"prompt": "a fox"}, 404, "There is no endpoint 'draw' — use one of generate, add_reference, inspect"),
+    ("draw", {"data": []}, 404, "There is no endpoint 'draw'"),
+]
+
+
+def test_a_call_that_does_not_fit_is_told_why(http: httpx.Client, services: Services) -> None:
+    for path, body, status, words in CALLS:
+        answer = http.post(f"/gradio_api/call/{path}", json=body)
+        assert answer.status_code == status and words in answer.json()["detail"], (path, body, answer.text)
+    for content in (b"", b"{", b"[" * 5000, b"\xff"):
+        assert http.post("/gradio_api/call/v2/generate", content=content).status_code == 422
+    assert services.runs.of() == []
+
+
+def test_a_call_by_name_is_answered(http: httpx.Client) -> None:
+    body = {"prompt": "a fox", "resolution": "512", "batch": 1, "seed": 3}
+    event = http.post("/gradio_api/call/v2/generate", json=body).json()["event_id"]
+    told = http.get(f"/gradio_api/call/v2/generate/{event}", timeout=60).text
+    assert "event: complete" in told and '"seed":3' in told.replace(" ", "")
 
 
 def test_a_program_gives_a_style_reference(server: str, services: Services, tmp_path: Path) -> None:
@@ -192,18 +234,51 @@ def test_uploads_come_from_the_page_itself(http: httpx.Client, site: str | None,
     assert answer.status_code == status
 
 
+# What a website's script could ask, if its name led to this machine or if the answer told it that it may.
+ASKED = [
+    ("GET", "/"),
+    ("GET", "/config"),
+    ("GET", f"/runs/{'0' * 32}"),
+    ("POST", "/gradio_api/queue/join"),
+    ("POST", "/gradio_api/call/generate"),
+    ("POST", "/gradio_api/upload"),
+    ("OPTIONS", "/gradio_api/call/generate"),
+]
+FOREIGN = [
+    {"host": "evil.example"},
+    {"x-forwarded-host": "evil.example"},
+    {"origin": "https://evil.example"},
+    {"origin": "null"},
+    {"origin": "http://localhost:1"},
+]
+
+
+def test_no_other_site_is_answered(http: httpx.Client) -> None:
+    for method, path in ASKED:
+        asked = {"access-control-request-method": "POST"} if method == "OPTIONS" else {}
+        for headers in FOREIGN:
+            answer = http.request(method, path, headers={**asked, **headers})
+            assert answer.status_code == 403, (method, path, headers)
+            assert "access-control-allow-origin" not in answer.headers
+            assert len(answer.text.splitlines()) == 1 and "KREA_STUDIO_HOSTS" in answer.text
+
+
+def test_the_own_page_is_answered(http: httpx.Client) -> None:
+    own = str(http.base_url).rstrip("/")
+    upload = {"files": {"files": ("a.png", b"png")}}
+    for origin, host in (
+        (own, None),
+        (own.replace("127.0.0.1", "localhost"), own.replace("http://127.0.0.1", "localhost")),
+    ):
+        headers = {"origin": origin} | ({"host": host} if host else {})
+        assert http.post("/gradio_api/upload", headers=headers, **upload).status_code == 200
+        assert http.get("/config", headers=headers).status_code == 200
+
+
 def test_the_page_names_no_other_host(http: httpx.Client) -> None:
     styles = http.get("/theme.css").text + http.get("/config").json()["css"]
     assert "#aspect-ratio" in styles
     assert re.findall(r"(?:url\(|@import )['\"]?https?:[^;)]*", styles) == []
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("studio.example", False)],
-)
-def test_only_loopback_is_private(host: str, loopback: bool) -> None:
-    assert is_loopback(host) is loopback
 
 
 def test_the_hosting_platform_names_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,10 +297,52 @@ def test_whatever_a_loader_takes_can_be_uploaded(services: Services) -> None:
     assert launch_options(services)["max_file_size"] >= max(MAX_FILE_BYTES, MAX_ARCHIVE_BYTES)
 
 
-def test_records_are_never_served(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = launch_options(services)
-    assert str(services.library.folder / "records.sqlite3") in options["blocked_paths"]
-    assert options["allowed_paths"] == []
-    monkeypatch.chdir("/usr")
-    monkeypatch.setattr("tempfile.gettempdir", lambda: "/usr")
-    assert launch_options(services)["allowed_paths"] == [str(services.library.folder)]
+def test_of_the_library_only_what_pages_show_is_given_out(
+    http: httpx.Client, services: Services, tmp_path: Path
+) -> None:
+    library = services.library
+    record = save(library)
+    reference = library.references.path(library.references.add_picture(Image.new("RGB", (64, 64), "teal")))
+    library.moodboards.create("Dusk")
+    with library.styles.incoming() as incoming:
+        write_style(incoming)
+        library.styles.keep(incoming, "Etching", StyleFacts(source="file"))
+    library.styles.set_cover("Etching", record.path)
+    shown = {record.path, record.thumbnail, reference}
+    for path in shown:
+        answer = http.get(f"/gradio_api/file={path}")
+        assert (answer.status_code, answer.content) == (200, path.read_bytes())
+        assert answer.headers["content-type"].startswith("image/")
+    (library.folder / "note.png").touch()
+    (record.path.parent / "holiday.png").write_bytes(record.path.read_bytes())
+    (record.path.parent / f"120000-{'0' * 16}-s1.png").symlink_to(library.records.database)
+    (tmp_path / "private.png").write_bytes(record.path.read_bytes())
+    others = {path for path in (*library.folder.rglob("*"), tmp_path / "private.png") if path.is_file()} - shown
+    assert {path.suffix for path in others} >= {".sqlite3", ".safetensors", ".json", ".png"}
+    for path in others:
+        for way in (f"file={path}", f"file/{path}", f"file={record.path.parent}/../../../{path.relative_to(tmp_path)}"):
+            assert http.get(f"/gradio_api/{way}").status_code in (403, 404), way
+    for path in ("/etc/passwd", str(library.folder), "x" * 5000, "a%00b", "https://127.0.0.1/a.png"):
+        assert http.get(f"/gradio_api/file={path}").status_code in (403, 404), path
+
+
+def test_pictures_are_shown_without_a_copy_of_them(server: str, demo: gr.Blocks, services: Services) -> None:
+    temporary = Path(os.environ["GRADIO_TEMP_DIR"])
+    temporary.mkdir(parents=True, exist_ok=True)
+    client = Client(server, verbose=False, download_files=False)
+    (entry,) = client.predict(prompt="a fox", resolution="512", batch=1, api_name="/generate")
+    (record,) = services.library.recent(1)
+    assert entry["image"]["path"] == str(record.path)
+    assert httpx.get(entry["image"]["url"]).content == record.path.read_bytes()
+    assert not [path for path in temporary.rglob("*") if path.is_file()]
+    # What is in these Gradio removes a day later.
+    assert not any(str(services.library.folder) in file for files in demo.temp_file_sets for file in files)
+
+
+def test_a_full_disk_for_uploads_is_told(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("gradio.routes.upload_fn", full)
+    answer = http.post("/gradio_api/upload", files={"files": ("a.png", b"png")})
+    assert (answer.status_code, answer.text) == (507, "The studio's disk for uploads is full — try again later.")

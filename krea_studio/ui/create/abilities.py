@@ -19,6 +19,7 @@ from krea_studio.ui import fragments
 from krea_studio.ui.controls import guidance_of, mechanism_of, read_number
 from krea_studio.ui.create.panel import ControlPanel, fields_of, reads_of
 from krea_studio.ui.presenter import Update
+from krea_studio.ui.remembered import remembered
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 NO_SLIDER = "No slider works here, so there is nothing to vary."
@@ -35,7 +36,7 @@ class AbilitiesPanel:
 
     def build(self, parts: Parts) -> None:
         """Keep which fields the page shows as greyed."""
-        parts["greyed"] = gr.State([])
+        parts["greyed"] = remembered([], list[str])
 
     def wire(self, wiring: Wiring) -> None:
         """Let the controls follow the variant, and the guidance that overrides its own."""

@@ -9,6 +9,7 @@ from krea_studio.people import Person
 from krea_studio.ui.create.results import RESULTS, picture_at
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, pictures_of
+from krea_studio.ui.remembered import remembered
 from krea_studio.ui.visitors import Visitors, is_browser
 from krea_studio.ui.wiring import Parts, Wiring
 
@@ -36,7 +37,7 @@ class RecentPanel:
             elem_id="recent",
         )
         parts["status"] = gr.HTML("Starting the engine", elem_id="status")
-        parts["recent_ids"] = gr.State([])
+        parts["recent_ids"] = remembered([], list[str])
         # Names the browser as owner of its pictures. The secret only keeps Gradio from drawing a new one at every
         # start, after which no browser's entry could be read.
         parts["browser"] = gr.BrowserState("", storage_key="krea-studio-browser", secret="krea-studio")

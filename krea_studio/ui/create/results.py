@@ -8,6 +8,7 @@ from krea_studio.library.store import Library
 from krea_studio.ui import fragments
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update
+from krea_studio.ui.remembered import remembered
 from krea_studio.ui.wiring import Parts, Wiring
 
 # What shows other pictures writes to, and what `picture_at` is given.
@@ -33,8 +34,8 @@ class ResultsPanel:
             buttons=["download", "fullscreen"],
             elem_id="gallery",
         )
-        # Only ids are kept on the server: the browser is never asked which files it shows.
-        parts["shown_ids"], parts["selected"] = gr.State([]), gr.State(0)
+        # Ids alone, which are long and random: who has one was given it.
+        parts["shown_ids"], parts["selected"] = remembered([], list[str]), remembered(0, int)
 
     def build_details(self, parts: Parts) -> None:
         """Lay out what is told of the looked-at picture."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
+from pydantic import BaseModel
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.people import Person
@@ -34,6 +35,7 @@ from krea_studio.ui.presenter import (
     unfinished_of,
     waiting_beside,
 )
+from krea_studio.ui.remembered import remembered
 from krea_studio.ui.visitors import UNKNOWN, Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
@@ -41,6 +43,17 @@ from krea_studio.ui.wiring import Parts, Wiring, any_of
 PARTS = ("stop", "queue", "drawn")
 NOTHING_DRAWN: dict[str, Any] = {"run": "", "pictures": 0, "ended": True, "queue": ""}
 Drawn = dict[str, Any]
+
+
+class DrawnRun(BaseModel):
+    """What a page shows of a run, as it remembers it."""
+
+    run: str
+    pictures: int
+    ended: bool
+    queue: str
+
+
 CANCEL_SCRIPT = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-run]");
@@ -79,7 +92,7 @@ class RunsPanel:
         parts["queue"] = gr.HTML(visible=False, elem_id="queue", js_on_load=CANCEL_SCRIPT)
         parts["watched"] = gr.State(Watched())
         # What the page shows; in the page, because only there it is known what has arrived.
-        parts["drawn"] = gr.JSON(NOTHING_DRAWN, visible=False)
+        parts["drawn"] = remembered(NOTHING_DRAWN, DrawnRun, session=False)
         parts["news"] = gr.Button("News", visible="hidden", elem_id="news")
 
     def wire(self, wiring: Wiring) -> None:
@@ -102,7 +115,7 @@ class RunsPanel:
             writes=(*RESULTS, *RECENT, *PARTS, "status"),
             trigger_mode="once",
         )
-        at_once(parts["stop"].click, self.stop, reads=("browser", "watched"), writes=("stage", "stop"))
+        at_once(parts["stop"].click, self.stop, reads=watching, writes=("stage", "stop"))
         at_once(parts["queue"].click, self.cancel, reads=watching, writes=(*RESULTS, *PARTS))
         at_once(gr.context.Context.root_block.load, self.open, reads=watching, writes=(*RECENT, *RESULTS, *PARTS))
 
@@ -123,13 +136,13 @@ class RunsPanel:
             return {**self._recent.strip(visitor, browser), **status_of(self._engine, variant), **update}
         return update
 
-    def stop(self, visitor: gr.Request, browser: str, watched: Watched) -> Update:
+    def stop(self, visitor: gr.Request, browser: str, watched: Watched, drawn: Drawn) -> Update:
         """Stop was pressed: the run that is shown is to end."""
-        return guarded(lambda: self._shown.stop(self._visitors.person(visitor, browser), watched))
+        return guarded(lambda: self._shown.stop(self._visitors.person(visitor, browser), watched, drawn))
 
     def cancel(self, choice: gr.EventData, visitor: gr.Request, browser: str, watched: Watched, drawn: Drawn) -> Update:
         """Cancel was pressed beside a waiting run."""
-        person, run_id = self._visitors.person(visitor, browser), str(choice.run)
+        person, run_id = self._visitors.person(visitor, browser), str(getattr(choice, "run", ""))
         return guarded(lambda: self._shown.cancel(run_id, person, watched, drawn))
 
     def open(self, visitor: gr.Request, browser: str, watched: Watched, drawn: Drawn) -> Update:
@@ -167,7 +180,7 @@ class ShownRuns:
 
     def news(self, person: Person, watched: Watched, drawn: Drawn) -> Update:
         """All of the watched run that the page does not show yet."""
-        run = self._current(person, watched)
+        run = self._current(person, watched, drawn)
         if run is None:
             return {"drawn": {**drawn, "ended": True, "queue": ""}, "stop": _stop(False), **_queue("")}
         pictures = {}
@@ -175,24 +188,31 @@ class ShownRuns:
             pictures = pictures_of(run.finished)
         return {**pictures, **self._draw(run, person, drawn)}
 
-    def stop(self, person: Person, watched: Watched) -> Update:
+    def stop(self, person: Person, watched: Watched, drawn: Drawn) -> Update:
         """Stop was pressed: say so until the run has really ended."""
+        self._adopt(person, watched, drawn)
         if watched.runs:
             self._runs.stop(watched.runs[0], person)
         return {"stop": gr.update(value="Stopping…", interactive=False)}
 
     def cancel(self, run_id: str, person: Person, watched: Watched, drawn: Drawn) -> Update:
         """A waiting run was cancelled."""
+        self._adopt(person, watched, drawn)
         if run_id in watched.runs[1:]:
             watched.runs.remove(run_id)
         self._runs.stop(run_id, person)
         return self.news(person, watched, drawn)
 
-    def _current(self, person: Person, watched: Watched) -> Run | None:
-        """The run that the tab is to show: the first one that has not ended, or else the last one."""
+    def _adopt(self, person: Person, watched: Watched, drawn: Drawn) -> None:
+        """Let a tab that watches nothing yet, or whose session was forgotten, watch what it shows and what goes on."""
         if not watched.adopted:
             watched.adopted = True
-            watched.runs += [run.id for run in self._own(person)]
+            shown = [drawn["run"]] if drawn["run"] else []
+            watched.runs += dict.fromkeys([*shown, *(run.id for run in self._own(person))])
+
+    def _current(self, person: Person, watched: Watched, drawn: Drawn) -> Run | None:
+        """The run that the tab is to show: the first one that has not ended, or else the last one."""
+        self._adopt(person, watched, drawn)
         while watched.runs:
             with suppress(InvalidRequest):  # it ended so long ago that nothing is known of it
                 run = self._runs.watch(watched.runs[0], person)

@@ -12,6 +12,7 @@ from krea_studio.services import Services
 from krea_studio.ui.moodboards import fragments as moodboard_fragments
 from krea_studio.ui.moodboards.handlers import MoodboardHandlers
 from krea_studio.ui.moodboards.words import HINTS, LABELS, WORDS
+from krea_studio.ui.remembered import remembered
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import build_watch, parts_of, shown_of, timer_of
 from krea_studio.ui.wiring import Parts, Wiring, any_of
@@ -35,7 +36,7 @@ PRESS_DOWNLOAD = "() => document.querySelector('#board-download')?.click()"
 
 
 def build_moodboards_tab(
-    services: Services, visitors: Visitors, tabs: gr.Tabs, chosen: gr.Dropdown, recalled_content: gr.State
+    services: Services, visitors: Visitors, tabs: gr.Tabs, chosen: gr.Dropdown, recalled_content: gr.JSON
 ) -> None:
     """Lay out and wire the tab inside `tabs`; `visitors` are the page's.
 
@@ -151,9 +152,10 @@ def _found(parts: Parts) -> None:
 def _keep_in_mind(parts: Parts) -> None:
     # In the page, not on the server: it comes with the texts that it belongs to, however late they come.
     parts["open_board"] = gr.Textbox("", visible=False)
-    parts["kept_words"] = gr.JSON(None, visible=False)
-    # Only ids are kept on the server: the browser is never asked which files it shows.
-    parts["image_ids"], parts["look_ids"], parts["selected_image"] = gr.State([]), gr.State([]), gr.State("")
+    parts["kept_words"] = remembered(None, dict[str, str] | None, session=False)
+    # Ids alone: the browser is never asked which files it shows.
+    parts["image_ids"], parts["look_ids"] = remembered([], list[str]), remembered([], list[str])
+    parts["selected_image"] = remembered("", str)
     build_watch(parts, "analyses")
     build_watch(parts, "imports")
 

@@ -7,18 +7,21 @@ code is read in the background once the server answers, so that the page never w
 
 import logging
 import os
+import signal
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import gradio as gr
 import gradio.blocks
 from gradio.utils import get_upload_folder
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -28,14 +31,18 @@ from krea_studio.errors import InvalidRequest, StorageError, StudioError, Unavai
 from krea_studio.library.hub import MAX_BYTES as MAX_STYLE_BYTES
 from krea_studio.library.loader import MAX_FILE_BYTES
 from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
-from krea_studio.library.store import RECORDS_FILE
+from krea_studio.library.store import SHIPPED_STYLES_FOLDER
 from krea_studio.services import Services, build_services
 from krea_studio.settings import Settings, is_loopback
 from krea_studio.startup import uncollected
 from krea_studio.ui import theme
+from krea_studio.ui.gradio_api import refusal_of_call
 from krea_studio.ui.page import build_page
 from krea_studio.ui.server import standing
-from krea_studio.ui.server.protection import BodyLimit, SameSiteUploads, SecurityHeaders
+from krea_studio.ui.server.calls import CheckedCalls
+from krea_studio.ui.server.files import show_in_place
+from krea_studio.ui.server.hosts import Hosts
+from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders, ShownFiles, UploadSpace
 
 logger = logging.getLogger(__name__)
 
@@ -54,19 +61,43 @@ def build_demo(services: Services) -> gr.Blocks:
     services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
     with uncollected():
         page = build_page(services, shared)
+    for block in page.blocks.values():
+        show_in_place(block, services.library.shows)
     return page.queue(max_size=services.settings.queue_size)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings) -> NoReturn:
     """Build the page and serve it until interrupted; raises Unavailable when the address cannot be used."""
     services = build_services(settings)
     serve_demo(build_demo(services), services)
 
 
-def serve_demo(demo: gr.Blocks, services: Services) -> None:
-    """Serve a page that `build_demo` made, until interrupted."""
-    host, port = address(services.settings)
+def serve_demo(demo: gr.Blocks, services: Services) -> NoReturn:
+    """Serve a page that `build_demo` made, until interrupted; then the process ends."""
     services.runs.resume()  # before a tab is opened, which then shows them
+    url = start(demo, services)
+    # Who stops a service sends SIGTERM: it ends as by Ctrl+C. A second one of either ends it at once.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        print(f"Krea Studio is at {url}", flush=True)
+        threading.Thread(target=_warm, args=(services,), name="warm-engine", daemon=True).start()
+        demo.block_thread()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    left = services.runs.close()
+    services.library.close()
+    if left:
+        print(f"{left} run{'s' * (left > 1)} will go on when the studio is started again", flush=True)
+    # All is on disk. Threads may still download or compute: Python would wait for the ones, and break the others.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def start(demo: gr.Blocks, services: Services) -> str:
+    """Serve a page in threads of its own, and return its address; raises Unavailable when that cannot be used."""
+    host, port = address(services.settings)
     # A browser and Gradio write an IPv6 address in brackets.
     name = f"[{host}]" if ":" in host and not host.startswith("[") else host
     try:
@@ -83,10 +114,7 @@ def serve_demo(demo: gr.Blocks, services: Services) -> None:
         raise Unavailable(
             f"Port {port} on {host} cannot be used — stop what listens there, or set KREA_STUDIO_PORT to another port"
         ) from None
-    print(f"Krea Studio is at {url}", flush=True)
-    threading.Thread(target=_warm, args=(services,), name="warm-engine", daemon=True).start()
-    demo.block_thread()
-    services.runs.close()
+    return url
 
 
 def address(settings: Settings) -> tuple[str, int]:
@@ -136,6 +164,7 @@ def _require_upload_folder() -> None:
 
 def launch_options(services: Services) -> dict[str, Any]:
     """Everything for `launch` beside the address: look, limits, and what Gradio must not offer."""
+    host, _ = address(services.settings)
     return {
         "theme": theme.studio_theme(),
         "css": theme.stylesheet(),
@@ -148,26 +177,36 @@ def launch_options(services: Services) -> dict[str, Any]:
         "run_history": False,
         "ssr_mode": False,
         "pwa": False,
-        "max_file_size": MAX_STYLE_BYTES if is_loopback(address(services.settings)[0]) else MAX_UPLOAD_BYTES,
+        "max_file_size": MAX_STYLE_BYTES if is_loopback(host) else MAX_UPLOAD_BYTES,
         "max_threads": services.settings.queue_size + SPARE_THREADS,
         "state_session_capacity": SESSIONS_KEPT,
         "app_kwargs": {
             "openapi_url": None,
             "routes": [Route("/healthz", _healthy), Route(standing.PATH, standing.standing_of(services.runs))],
-            "middleware": [Middleware(SecurityHeaders), Middleware(SameSiteUploads), Middleware(BodyLimit)],
+            "middleware": [
+                Middleware(SecurityHeaders),
+                Middleware(BodyLimit),
+                Middleware(CheckedCalls, refusal_of_call),
+                Middleware(UploadSpace),
+                Middleware(ShownFiles, services.library.shows),
+            ],
+            "lifespan": _behind(Hosts.of(host, services.settings.host_names)),
         },
-        **_file_access(services.library.folder),
+        # Of which ShownFiles gives out what pages show, and Gradio copies the covers of styles.
+        "allowed_paths": [str(services.library.folder), str(SHIPPED_STYLES_FOLDER)],
     }
 
 
-def _file_access(library: Path) -> dict[str, list[str]]:
-    """Let Gradio copy pictures from a library that lies outside the places it may read anyway; never the records."""
-    readable = (Path.cwd(), Path(tempfile.gettempdir()))
-    outside = not any(library.resolve().is_relative_to(place.resolve()) for place in readable)
-    return {
-        "allowed_paths": [str(library)] if outside else [],
-        "blocked_paths": [str(library / (RECORDS_FILE + suffix)) for suffix in ("", "-wal", "-shm")],
-    }
+def _behind(hosts: Hosts) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """Gradio puts its middleware around all that it is given; this comes around that, as the server starts."""
+
+    @asynccontextmanager
+    async def started(app: Starlette) -> AsyncIterator[None]:
+        assert app.middleware_stack
+        app.middleware_stack = KnownHosts(app.middleware_stack, hosts)
+        yield
+
+    return started
 
 
 async def _healthy(_: Request) -> JSONResponse:

@@ -1,18 +1,33 @@
-"""What stands between the network and Gradio: response headers, a body limit, and no uploads from other sites.
+"""What stands between the network and Gradio: known hosts, response headers, a body limit, and the files given out.
 
 Plain ASGI middleware (the base class for HTTP middleware of Starlette would break Gradio's event streams). Gradio
-caps uploaded files but not the JSON bodies of its other endpoints, sets no security headers, and lets any web page
-post a file to a server on localhost; these close the three gaps. Authentication is not covered here.
+answers under any name, lets pages of any site use a server that is not on localhost, caps uploaded files but not the
+JSON bodies of its other endpoints, sets no security headers, and gives out a folder of allowed files as a whole; these
+close the gaps. Authentication is not covered here.
 """
 
 import contextlib
+import errno
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
 
+from gradio.utils import get_upload_folder
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from krea_studio.files import write_error
+from krea_studio.ui.server.hosts import Hosts
+
+logger = logging.getLogger(__name__)
+
 MAX_BODY_BYTES = 1_000_000
 UPLOAD_PATH = "/gradio_api/upload"
+FILE_PATH = re.compile(r"/file[=/](?P<file>.*)", re.DOTALL)
+READING = ("GET", "HEAD")
 
 # Gradio's page runs inline scripts and styles; pictures arrive as files, data: previews and blob: uploads.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -50,6 +65,55 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class ShownFiles:
+    """Gives out by path only what `shows` says that pages show, and what Gradio itself keeps; answers 404 otherwise.
+
+    Gradio knows folders alone, and a library has more than pictures.
+    """
+
+    def __init__(self, app: ASGIApp, shows: Callable[[str], bool]) -> None:
+        self.app = app
+        self.shows = shows
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = FILE_PATH.search(scope["path"]) if scope["type"] == "http" else None
+        if asked and not await run_in_threadpool(self._given_out, asked["file"]):
+            await PlainTextResponse("There is no such file here.", status_code=404)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _given_out(self, file: str) -> bool:
+        try:
+            return Path(file).resolve().is_relative_to(Path(get_upload_folder()).resolve()) or self.shows(file)
+        except (OSError, ValueError):  # a name that is too long, or has a NUL
+            return False
+
+
+class UploadSpace:
+    """Answers 507 to uploads for which there is no space, with the reason."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted_send(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted_send)
+        except OSError as error:
+            upload = scope["type"] == "http" and scope["path"].endswith(UPLOAD_PATH)
+            if begun or not upload or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            logger.warning("%s", write_error(error, Path(get_upload_folder())).message)
+            answer = PlainTextResponse("The studio's disk for uploads is full — try again later.", status_code=507)
+            await answer(scope, receive, send)
 
 
 class BodyLimit:
@@ -93,22 +157,34 @@ class BodyLimit:
         await answer(scope, receive, send)
 
 
-class SameSiteUploads:
-    """Answers 403 to uploads that a browser sends for a page of another site (such posts need no preflight)."""
+class KnownHosts:
+    """Answers 403 to requests under a name that is not the studio's, and to those of other sites' pages.
 
-    def __init__(self, app: ASGIApp) -> None:
+    It has to be outermost: Gradio's own middleware tells every site that it may ask.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self.app = app
+        self.hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] == "http"
-            and scope["path"].endswith(UPLOAD_PATH)
-            and Headers(scope=scope).get("sec-fetch-site") == "cross-site"
-        ):
-            answer = PlainTextResponse("Uploads from other sites are refused — use the studio's page.", status_code=403)
-            await answer(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+        refusal = "" if scope["type"] == "lifespan" else self._refusal(scope)
+        if not refusal:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            logger.warning("%s", refusal)
+            await PlainTextResponse(refusal, status_code=403, headers=HEADERS)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str:
+        headers = Headers(scope=scope)
+        forwarded = ",".join(headers.getlist("x-forwarded-host"))
+        refusal = self.hosts.refusal(headers.get("host", ""), forwarded, headers.get("origin"))
+        # A browser says so also where it says no origin; a link to the page is no such request.
+        if not refusal and scope.get("method") not in READING and headers.get("sec-fetch-site") == "cross-site":
+            return "Requests from other sites are refused — use the studio's own page."
+        return refusal
 
 
 class _BodyTooLarge(Exception):

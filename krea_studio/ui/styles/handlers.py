@@ -89,7 +89,7 @@ class StyleHandlers:
         """A card was clicked: open its style, which is told by the card, since others may be shown by now."""
 
         def chosen() -> Update:
-            caption = choice.value["caption"]
+            caption = choice.value.get("caption") if isinstance(choice.value, dict) else None
             key = next((key for key, style in self._all().items() if style_fragments.caption(style) == caption), "")
             # The browser has marked one already; of two clicks in a hurry it may be another one.
             return {**self._shown(visitor, self._get(key)), "cards": gr.update(selected_index=choice.index)}

@@ -17,7 +17,7 @@ from krea_studio.people import LOCAL
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import SLIDERS, parse_request
 from krea_studio.services import Services
-from krea_studio.ui.create.runs import Watched
+from krea_studio.ui.create.runs import NOTHING_DRAWN, Watched
 from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.fragments import DEFECT
 from krea_studio.ui.visitors import Visitors
@@ -169,7 +169,7 @@ class TestSeveralRuns:
         theirs.open()
         assert theirs.watched.runs == []
         stolen = Watched(runs=list(mine.watched.runs), adopted=True)
-        assert "There is no run" in shared.runs.stop(visitor, "f" * 32, stolen)["stage"]["value"]
+        assert "There is no run" in shared.runs.stop(visitor, "f" * 32, stolen, NOTHING_DRAWN)["stage"]["value"]
         assert not services.runs.watch(mine.watched.runs[0]).state.ended
         unknown, other = Tab(shared, visitor, ""), Tab(shared, visitor, "")
         unknown.generate()
@@ -243,7 +243,7 @@ def test_stop_is_told_when_the_run_has_ended(create: CreateTab, visitor: SimpleN
     tab = Tab(create, visitor)
     tab.generate()
     assert begun.wait(60)
-    pressed = create.runs.stop(visitor, "", tab.watched)
+    pressed = create.runs.stop(visitor, "", tab.watched, tab.drawn)
     pressed_stop.set()
     assert pressed["stop"]["value"] == "Stopping…" and "stage" not in pressed
     tab.look_until_rest()

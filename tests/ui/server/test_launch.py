@@ -1,7 +1,11 @@
-"""A start where the environment makes it hard: proxies, busy machines, IPv6, folders that cannot be written."""
+"""A start where the environment makes it hard, and an end that leaves a whole library."""
 
 import os
+import shutil
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +15,10 @@ import httpx
 import pytest
 
 from krea_studio.errors import InvalidRequest, StorageError, Unavailable
+from krea_studio.library.store import RECORDS_FILE, Library
+from krea_studio.runs.rows import Rows
 from krea_studio.services import Services
-from krea_studio.ui.server.launch import build_demo, serve_demo
+from krea_studio.ui.server.launch import build_demo, start
 
 CLOSED = "http://127.0.0.1:9"
 
@@ -30,15 +36,16 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def answer(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], int]]:
+def answer(services: Services) -> Iterator[Callable[[str], int]]:
     """Serve the page at a host, and return the status with which it answers there."""
     demos: list[gr.Blocks] = []
-    monkeypatch.setattr(gr.Blocks, "block_thread", lambda demo: demos.append(demo))
 
     def answer(host: str, port: int = 0) -> int:
         settings = services.settings.model_copy(update={"host": host, "port": port or free_port()})
         here = replace(services, settings=settings)
-        serve_demo(build_demo(here), here)
+        demo = build_demo(here)
+        start(demo, here)
+        demos.append(demo)
         name = f"[{host}]" if ":" in host else host
         return httpx.get(f"http://{name}:{settings.port}/healthz", trust_env=False, timeout=30).status_code
 
@@ -96,3 +103,48 @@ def test_a_folder_for_uploads_that_cannot_be_written_is_one_line(
     monkeypatch.setenv("GRADIO_TEMP_DIR", folder)
     with pytest.raises(StorageError, match=f"uploads, {folder}, cannot be written .* — set GRADIO_TEMP_DIR"):
         build_demo(services)
+
+
+SERVING = """
+import sys, threading, time
+from krea_studio.runs import runs
+from krea_studio.library.store import Library
+from krea_studio.recipe.request import parse_request
+from krea_studio.services import services_over
+from krea_studio.settings import Settings
+from krea_studio.ui.server.launch import build_demo, serve_demo
+from tests.library.test_store import save
+from tests.ui.conftest import PageEngine
+
+runs.LEAVING_SECONDS = 0.5
+halt = lambda: (print("drawing", flush=True), time.sleep(600))
+library = Library(sys.argv[1])
+save(library)
+engine = PageEngine([halt])
+services = services_over(Settings(library=library.folder, port=int(sys.argv[2])), library, engine, engine)
+demo = build_demo(services)
+threading.Thread(target=lambda: time.sleep(600)).start()  # such as a download that nobody can end
+services.runs.submit(parse_request({"prompt": "a fox", "resolution": "512"}))
+serve_demo(demo, services)
+"""
+
+
+def test_a_server_that_is_asked_to_end_leaves_all_that_the_next_one_needs(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-c", SERVING, str(tmp_path / "library"), str(port)]
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        assert server.stdout
+        waited = {"drawing", "Krea Studio is at"}
+        while waited and (line := server.stdout.readline()):
+            waited = {words for words in waited if words not in line}
+        server.send_signal(signal.SIGTERM)  # which is handled as Ctrl+C is
+        told, _ = server.communicate(timeout=60)
+    assert (server.returncode, waited) == (0, set())
+    assert "1 run will go on when the studio is started again" in told and "Traceback" not in told
+    (tmp_path / "copy").mkdir()
+    shutil.copy(tmp_path / "library" / RECORDS_FILE, tmp_path / "copy")
+    copy = Library(tmp_path / "copy")
+    assert copy.records.count() == 1
+    assert [row.request.prompt for row in Rows(copy.records).unfinished() if row.request] == ["a fox"]
+    copy.close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from pydantic import BaseModel
 
 from krea_studio.recipe.request import RAW, Expansion, GenerationRequest, bounds, label, parse_request
 from krea_studio.runs.run import Kind, State
@@ -19,6 +20,7 @@ from krea_studio.ui import controls, fragments
 from krea_studio.ui.create.panel import ControlPanel, fields_of, reads_of
 from krea_studio.ui.notices import guarded, on_stage
 from krea_studio.ui.presenter import Update
+from krea_studio.ui.remembered import remembered
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import Watch, build_watch, parts_of, shown_of, timer_of
 from krea_studio.ui.wiring import Parts, Wiring
@@ -30,6 +32,14 @@ EXPANSION = ("expanded_prompt", "expansion")
 READ = ("prompt", "creativity", *EXPANSION)
 # The box, and what is told of it.
 BOX = (*EXPANSION, "expansion_note", "expansion_group")
+
+
+class InBox(BaseModel):
+    """What was written into the box, of which prompt and at which level."""
+
+    written: Expansion
+    prompt: str
+    creativity: str
 
 
 @dataclass(frozen=True)
@@ -67,9 +77,7 @@ class CreativityPanel:
             )
             parts["expansion_note"] = gr.HTML(elem_id="expansion-note", elem_classes="beneath")
             parts["clear_expansion"] = gr.Button("Clear", size="sm", min_width=0, elem_id="clear-expansion")
-        # What was written into the box, from what: {"written": as a request has it, "prompt": …, "creativity": …} or
-        # None.
-        parts["expansion"] = gr.State(None)
+        parts["expansion"] = remembered(None, InBox | None)
         build_watch(parts, WATCH)
 
     def wire(self, wiring: Wiring) -> None:

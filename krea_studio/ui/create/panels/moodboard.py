@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from pydantic import BaseModel
 
 from krea_studio.direction.moodboards import MEASURED
 from krea_studio.direction.references import known_words
@@ -30,6 +31,7 @@ from krea_studio.ui.controls import guidance_of, mechanism_of, number_text, perc
 from krea_studio.ui.moodboards.fragments import pictures
 from krea_studio.ui.notices import guarded, remarks
 from krea_studio.ui.presenter import Update
+from krea_studio.ui.remembered import remembered
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
@@ -41,6 +43,13 @@ CHOSEN = ("moodboard", "variant", "guidance_scale", "moodboard_content")
 TOLD = ("moodboard_text", "moodboard_steers")
 USUAL_STRENGTH = percent(default("strength", MoodboardChoice))
 SHARED = "Everyone who opens this page sees the moodboards; who is signed in may add to one."
+
+
+class Recalled(BaseModel):
+    """The content that a recalled recipe gave the board of this name."""
+
+    name: str
+    content: MoodboardContent
 
 
 def choices_of(names: list[str]) -> list[tuple[str, str]]:
@@ -94,8 +103,7 @@ class MoodboardPanel:
                 )
             # Takes what is dragged here from the results, by the page's script.
             parts["board_file"] = gr.File(file_types=["image", *ENDINGS], visible="hidden", elem_id="board-file")
-        # The content that a recalled recipe gave the board of this name: {"name": …, "content": …}, or None.
-        parts["moodboard_content"] = gr.State(None)
+        parts["moodboard_content"] = remembered(None, Recalled | None)
 
     def wire(self, wiring: Wiring) -> None:
         """Let the line below follow the choice, and what is dragged here join the board."""

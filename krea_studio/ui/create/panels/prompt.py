@@ -47,7 +47,7 @@ class PromptPanel:
 
     def take_example(self, example: list[str]) -> Update:
         """An example was clicked: it is the prompt now."""
-        return {"prompt": example[0]}
+        return {"prompt": example[0]} if example else {}
 
     def fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The prompt."""

@@ -21,6 +21,7 @@ from krea_studio.ui.controls import mechanism_of, percent, strength_of
 from krea_studio.ui.create.panels import cards
 from krea_studio.ui.notices import guarded, remarks
 from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.remembered import remembered
 from krea_studio.ui.wiring import Parts, Wiring
 
 PLACES = int(bounds("style_references")[1])
@@ -60,7 +61,7 @@ class ReferencesPanel:
 
     def build(self, parts: Parts) -> None:
         """Lay out the drop zone and the places, which show when they are filled."""
-        parts["references"] = gr.State([])
+        parts["references"] = remembered([], list[str])
         parts["reference_file"] = gr.File(
             label=label("style_references"),
             file_types=["image", *ENDINGS],

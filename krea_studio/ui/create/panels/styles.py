@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
+from pydantic import BaseModel
 
 from krea_studio.direction.styles import StyleCard, chosen_card, made_for_another
 from krea_studio.errors import InvalidRequest, StudioError
@@ -19,6 +20,7 @@ from krea_studio.ui.controls import mechanism_of, percent, strength_of
 from krea_studio.ui.create.panels import cards
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update
+from krea_studio.ui.remembered import remembered
 from krea_studio.ui.styles.pictures import cover_or_tile
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
@@ -33,8 +35,16 @@ CHOICE = ("chosen_styles", *WEIGHTS, *TRIGGERS)
 STYLES = (*CHOICE, *CARDS, *PICTURES, *NOTES, *PROMPTS)
 PLACED = (*CHOICE, "variant")
 
-# A place's style: {"identity": …, "name": …, "words": what its chip says, "own": whether they are the style's own}.
 Chosen = dict[str, Any]
+
+
+class ChosenStyle(BaseModel):
+    """A place's style, as the page remembers it: `words` is what its chip says, `own` whether they are its own."""
+
+    identity: str
+    name: str
+    words: str
+    own: bool
 
 
 class StylesPanel:
@@ -49,7 +59,7 @@ class StylesPanel:
 
     def build(self, parts: Parts) -> None:
         """Lay out the list of styles and the places, which show when they are filled."""
-        parts["chosen_styles"] = gr.State([])
+        parts["chosen_styles"] = remembered([], list[ChosenStyle])
         parts["add_style"] = gr.Dropdown(
             self.names(), value=None, label="Add a style", interactive=True, elem_id="add-style", min_width=0
         )
