@@ -77,14 +77,14 @@ def _quoted(value: object) -> str:
     return json.dumps(text, ensure_ascii=False) if any(c in text for c in ',:\n"') else text
 
 
-def read_recipe(path: Path | str) -> Recipe:
-    """The recipe inside a PNG that this studio wrote, or one before it.
+def read_recipe(path: Path | str, name: str | None = None) -> Recipe:
+    """The recipe inside a PNG that this studio wrote, or one before it. A refusal calls it `name`, or else its path.
 
     Raises InvalidRequest for a file that is missing, is no PNG, or holds no usable recipe, StorageError where the file
     cannot be read.
     """
     path = Path(path)
-    name = path.name or str(path)  # where an upload lies is nobody's business
+    name = str(path) if name is None else name
     try:
         value = json.loads(_recipe_text(path, name), parse_constant=_no_constant)
     except (ValueError, RecursionError):

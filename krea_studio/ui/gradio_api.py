@@ -87,7 +87,7 @@ def inspect_function(services: Services) -> Callable[[str], dict[str, Any]]:
         with _told():
             if image is None:
                 raise InvalidRequest("No picture was given — upload a PNG that this studio made")
-            recipe = read_recipe(Path(image))
+            recipe = read_recipe(image, Path(image).name)
             return {"recipe": recipe.as_json(), "notes": differences(recipe, services.engine)}
 
     return inspect

@@ -50,7 +50,7 @@ class RecallPanel:
         """Write the settings inside an uploaded PNG into the controls."""
         if picture is None:
             return {"settings_file": None}
-        return {**guarded(lambda: self.recall(read_recipe(Path(picture)))), "settings_file": None}
+        return {**guarded(lambda: self.recall(read_recipe(picture, Path(picture).name))), "settings_file": None}
 
     def recall(self, recipe: Recipe) -> Update:
         """All controls as a recipe has them, and what to know before drawing again: the seed alone where all is as it

@@ -36,20 +36,22 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def answer(services: Services) -> Iterator[Callable[[str], int]]:
-    """Serve the page at a host, and return the status with which it answers there."""
+def serve(services: Services) -> Iterator[Callable[[str], httpx.URL]]:
+    """Serve the page at a host, see that it answers there, and return the address that is told."""
     demos: list[gr.Blocks] = []
 
-    def answer(host: str, port: int = 0) -> int:
+    def serve(host: str, port: int = 0) -> httpx.URL:
         settings = services.settings.model_copy(update={"host": host, "port": port or free_port()})
         here = replace(services, settings=settings)
         demo = build_demo(here)
-        start(demo, here)
+        url = start(demo, here)
         demos.append(demo)
         name = f"[{host}]" if ":" in host else host
-        return httpx.get(f"http://{name}:{settings.port}/healthz", trust_env=False, timeout=30).status_code
+        health = httpx.get(f"http://{name}:{settings.port}/healthz", trust_env=False, timeout=30)
+        assert health.status_code == 200
+        return httpx.URL(url)
 
-    yield answer
+    yield serve
     for demo in demos:
         demo.close(verbose=False)
 
@@ -59,33 +61,31 @@ PROXIES = {"HTTP_PROXY": CLOSED, "ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy
 
 @pytest.mark.parametrize("variable", PROXIES)
 def test_a_proxy_is_not_asked_for_this_machine(
-    answer: Callable[[str], int], monkeypatch: pytest.MonkeyPatch, variable: str
+    serve: Callable[[str], httpx.URL], monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, PROXIES[variable])
-    assert answer("127.0.0.1") == 200
+    serve("127.0.0.1")
     assert os.environ[variable] == PROXIES[variable], "others go through it as before"
 
 
 @pytest.mark.parametrize("host", ["::1", "0.0.0.0"])
-def test_every_way_to_write_this_machine_is_served(
-    answer: Callable[[str], int], capsys: pytest.CaptureFixture[str], host: str
+def test_every_way_to_write_this_machine_is_served(serve: Callable[[str], httpx.URL], host: str) -> None:
+    assert serve(host).host == {"0.0.0.0": "localhost"}.get(host, host)
+
+
+def test_a_page_that_is_slow_at_first_is_served(
+    serve: Callable[[str], httpx.URL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert answer(host) == 200
-    url = httpx.URL(capsys.readouterr().out.split()[-1])
-    assert url.host == {"0.0.0.0": "localhost"}.get(host, host)
-
-
-def test_a_page_that_is_slow_at_first_is_served(answer: Callable[[str], int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)
-    assert answer("127.0.0.1") == 200
+    serve("127.0.0.1")
 
 
-def test_a_port_that_is_taken_is_one_line(answer: Callable[[str, int], int]) -> None:
+def test_a_port_that_is_taken_is_one_line(serve: Callable[[str, int], httpx.URL]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(Unavailable, match="Port .* cannot be used — "):
-            answer("127.0.0.1", taken.getsockname()[1])
+            serve("127.0.0.1", taken.getsockname()[1])
 
 
 @pytest.mark.parametrize("path", ["studio", "studio/", "studio.example/tools"])
