@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from krea_studio.direction.moodboards import MAX_IMAGES
+from krea_studio.engine.checkpoints import weight_files
+from krea_studio.engine.lora import beginnings, factors, files, strangers
+from krea_studio.engine.lora import formats as key_formats
+from krea_studio.expansion import chat_server, server_refusals
 from krea_studio.files import CLUTTER, write_error, write_whole
 from krea_studio.library import colour, formats, loader, metadata, references
 from krea_studio.library.containers import MAX_PROFILE_BYTES
@@ -101,7 +105,59 @@ def recipes() -> str:
     )
 
 
-TAKEN_IN: Sequence[Callable[[], str]] = (pictures, colours, folders, recipes)
+def styles() -> str:
+    """Which LoRA files are taken in, and which are named and refused."""
+    containers = _names(prefix for prefix, _ in key_formats.CONTAINERS)
+    fused = [f"`{name}` as {_names(layers)}" for name, layers in key_formats.FUSED.items()]
+    undone = ", ".join(name for name, _ in beginnings.KNOWN.values())
+    lost = ", ".join(dict.fromkeys(name for name, _, _ in beginnings.LOST.values() if name not in undone))
+    kinds = dict.fromkeys(kind for kind, _ in factors.KINDS)
+    return _section(
+        "Styles (LoRA files)",
+        f"Safetensors files of at most {files.MOST_BYTES / 1e9:g} GB and {files.MOST_TENSORS:,} tensors of "
+        f"{', '.join(sorted(files.FLOATS))}, or a folder of peft's with its config. What is in them is turned into "
+        f"factors of a plain LoRA: {', '.join(kinds)}; DoRA's magnitudes are read beside them. Of a change that has "
+        f"more than {factors.EXACT_RANK} ranks, at most {factors.MOST_LEFT_OUT:.0%} may be left out, which is told. "
+        "`inspect-style` says what is in a file, and what becomes of it.",
+        f"Layers are found by diffusers' names and by Krea's own, behind {containers} in any order, and behind what "
+        f"PyTorch puts into names ({_names(key_formats.WRAPPERS)}). Fused layers part: {'; '.join(fused)}.",
+        f"An adapter that changed the weights it began with is set right where those are here ({undone}), and refused "
+        f"where what it took off cannot be known ({lost}).",
+        f"Named for what they are, and refused: {', '.join(dict.fromkeys(strangers.TUNERS.values()))}; and LoRAs of "
+        "other models.",
+    )
+
+
+def checkpoints() -> str:
+    """Which checkpoint folders are loaded."""
+    return _section(
+        "Checkpoints",
+        "Folders and repositories of the Hub as `Krea2Pipeline.save_pretrained` writes them. Weights are safetensors, "
+        "in one file or in shards with their index, full ones before variants "
+        f"({_names(weight_files.VARIANTS)} before others). Pickles ({_names(weight_files.PICKLES)}) are never read.",
+    )
+
+
+def chat_servers() -> str:
+    """Which servers write prompts out."""
+    return _section(
+        "Chat servers",
+        f"Servers that speak OpenAI's chat completions, with answers of up to {chat_server.MOST_BYTES // MEBIBYTE} "
+        f"MiB. What a server refuses is left out or asked for by its newer name, for as long as the studio runs: "
+        f"{_names(server_refusals.FIELDS)}, and the system message. Thoughts, marked or in parts of their own, are "
+        "never drawn.",
+    )
+
+
+TAKEN_IN: Sequence[Callable[[], str]] = (
+    pictures,
+    colours,
+    folders,
+    recipes,
+    styles,
+    checkpoints,
+    chat_servers,
+)
 """The sections of `what_it_takes_in`, in their order."""
 
 PAGES: Mapping[str, Callable[[], str]] = {"what_it_takes_in.md": what_it_takes_in}
@@ -117,6 +173,10 @@ def _section(heading: str, *parts: str) -> str:
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _names(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
 
 
 def _numbers(table: Mapping[int, object]) -> str:

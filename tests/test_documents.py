@@ -7,6 +7,10 @@ import pytest
 
 from krea_studio import documents
 from krea_studio.cli.main import main
+from krea_studio.engine.checkpoints.weight_files import PICKLES
+from krea_studio.engine.lora.formats import FUSED
+from krea_studio.engine.lora.strangers import TUNERS
+from krea_studio.expansion.server_refusals import FIELDS
 from krea_studio.files import CLUTTER
 from krea_studio.library.formats import FORMATS
 
@@ -33,6 +37,8 @@ def test_what_is_taken_in_is_listed_whole() -> None:
     page = documents.what_it_takes_in()
     for each in FORMATS:
         assert f"| {each.name} |" in page and all(f"`{ending}`" in page for ending in each.endings)
-    assert all(f"`{name}`" in " ".join(page.split()) for name in CLUTTER)
+    words = " ".join(page.split())
+    assert all(f"`{name}`" in words for name in (*CLUTTER, *FUSED, *PICKLES, *FIELDS))
+    assert all(name in words for name in TUNERS.values())
     assert all(len(line) <= documents.WIDTH for line in page.splitlines() if not line.startswith("|"))
     assert not re.search(r"[{}]", page)

@@ -22,7 +22,7 @@ EVERYTHING = "everything that may be left out"
 
 _LIMIT, _NEWER_LIMIT, _EFFORT = "max_tokens", "max_completion_tokens", "reasoning_effort"
 # What is left out first where a server names several.
-_FIELDS = (*NO_THINKING, _EFFORT, "seed", "top_p", "temperature", _LIMIT, _NEWER_LIMIT)
+FIELDS = (*NO_THINKING, _EFFORT, "seed", "top_p", "temperature", _LIMIT, _NEWER_LIMIT)
 _PLACES = (
     "error",
     "message",
@@ -49,7 +49,7 @@ _DEPTH = 6
 def fitted(request: dict[str, Any], refused: Collection[str]) -> dict[str, Any]:
     """A request with all fields that a server may take, as one that refused these takes it."""
     if EVERYTHING in refused:
-        kept = {field: value for field, value in request.items() if field not in _FIELDS}
+        kept = {field: value for field, value in request.items() if field not in FIELDS}
     else:
         kept = {field: value for field, value in request.items() if field not in refused}
         if _LIMIT in refused and _NEWER_LIMIT not in refused:
@@ -68,9 +68,9 @@ def refusals(status: int, body: bytes, sent: dict[str, Any]) -> frozenset[str]:
     if status not in (400, 413, 415, 422, 500, 501):
         return frozenset()
     said = reason_of(body)
-    named = [field for field in _FIELDS if field in sent and re.search(rf"\b{_known_as(field)}\b", said)]
+    named = [field for field in FIELDS if field in sent and re.search(rf"\b{_known_as(field)}\b", said)]
     parameter = _parameter(body)
-    if parameter in _FIELDS and parameter in sent:
+    if parameter in FIELDS and parameter in sent:
         named = [parameter]
     if named and _UNKNOWN.search(said):
         return frozenset(named)
@@ -78,7 +78,7 @@ def refusals(status: int, body: bytes, sent: dict[str, Any]) -> frozenset[str]:
         return frozenset({f"{_EFFORT} {sent[_EFFORT]}" if named[0] == _EFFORT else named[0]})
     if len(sent["messages"]) > 1 and _NO_SYSTEM.search(said):
         return frozenset({SYSTEM})
-    left = status < 500 and any(field in sent for field in _FIELDS)
+    left = status < 500 and any(field in sent for field in FIELDS)
     return frozenset({EVERYTHING} if left else ())
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Of several variants without full weights the first of these is taken, else the first by name.
-_VARIANTS = ("bf16", "fp16")
-_PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
+VARIANTS = ("bf16", "fp16")
+PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def weight_files(folder: Path, part: str) -> WeightFiles:
     """
     base = "model" if part == "text_encoder" else "diffusion_pytorch_model"
     names = {path.name for path in folder.glob("*") if path.is_file()}
-    pickles = tuple(sorted(name for name in names if name.endswith(_PICKLES)))
+    pickles = tuple(sorted(name for name in names if name.endswith(PICKLES)))
     found: dict[str, list[str]] = {}
     for name in sorted(names):
         whole = re.fullmatch(rf"{base}(?:\.(\w+))?\.safetensors", name)
@@ -49,7 +49,7 @@ def weight_files(folder: Path, part: str) -> WeightFiles:
         shards = any(re.fullmatch(rf"{base}.*-\d+-of-\d+\.safetensors", name) for name in names)
         lacking = f"{base}.safetensors.index.json" if shards else f"{base}.safetensors"
         return WeightFiles("", (), (lacking,), pickles)
-    variant = next((each for each in ("", *_VARIANTS) if each in found), min(found))
+    variant = next((each for each in ("", *VARIANTS) if each in found), min(found))
     # Where both are there, transformers takes the one file, diffusers the shards.
     name = sorted(found[variant], key=lambda name: name.endswith(".json") == (base == "model"))[0]
     wanted = _shards(folder / name) if name.endswith(".json") else [name]

@@ -29,11 +29,11 @@ def _orthonormal(weight: torch.Tensor, rank: int, scale: float) -> Factors:
 
 
 Beginning = Callable[[torch.Tensor, int, float], Factors]
-_KNOWN: dict[str, tuple[str, Beginning]] = {"pissa": ("PiSSA", _principal), "olora": ("OLoRA", _orthonormal)}
+KNOWN: dict[str, tuple[str, Beginning]] = {"pissa": ("PiSSA", _principal), "olora": ("OLoRA", _orthonormal)}
 # What leaves the weights as they are, and what takes off something that nobody can know afterwards.
 _PLAIN = ("gaussian", "eva", "orthogonal", "mica")
 _CONVERTED = "ask for a plain LoRA, which peft saves with path_initial_model_for_weight_conversion"
-_LOST = {
+LOST = {
     "pissa_niter": ("PiSSA", "was drawn at random", _CONVERTED),
     "corda": ("CorDA", "depends on the training's own data", _CONVERTED),
     "lora_ga": ("LoRA-GA", "depends on the training's own data", _CONVERTED),
@@ -46,7 +46,7 @@ def known(stated: object) -> tuple[str, Beginning] | None:
 
     It makes of a weight (out, in), a rank and a scale the adapter's change, scale counted in, when training began.
     """
-    return _KNOWN.get(stated.casefold()) if isinstance(stated, str) else None
+    return KNOWN.get(stated.casefold()) if isinstance(stated, str) else None
 
 
 def why_unusable(stated: object) -> str | None:
@@ -54,9 +54,9 @@ def why_unusable(stated: object) -> str | None:
     if stated is None or isinstance(stated, bool):
         return None
     text = stated.casefold() if isinstance(stated, str) else ""
-    if text in (*_PLAIN, *_KNOWN):
+    if text in (*_PLAIN, *KNOWN):
         return None
-    for begin, (name, why, advice) in _LOST.items():
+    for begin, (name, why, advice) in LOST.items():
         if text.startswith(begin):
             return (
                 f"it is a {name} adapter, which fits only weights that were changed when its training began, and what "

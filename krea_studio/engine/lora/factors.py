@@ -34,7 +34,7 @@ EXACT_SHARE = 1e-4
 MOST_RANK = 1024
 # Parts that are no matrices of a change, and the matrices of each kind.
 _NO_MATRICES = ("alpha", "magnitude", "bias", "rescale")
-_KINDS = (
+KINDS = (
     ("LoRA", {"down", "up"}),
     ("full difference", {"diff"}),
     *(("LoKr", first | second) for first in ({"w1"}, {"w1_a", "w1_b"}) for second in ({"w2"}, {"w2_a", "w2_b"})),
@@ -102,7 +102,7 @@ def kind_of(parts: Mapping[str, object]) -> str:
     Raises Misfit where sides are missing or two kinds are mixed.
     """
     found = set(parts) - set(_NO_MATRICES)
-    for kind, sides in _KINDS:
+    for kind, sides in KINDS:
         if found == sides:
             return kind
     if not found and "bias" in parts:

@@ -42,7 +42,7 @@ DIFFUSERS_NAMES, ORIGINAL_NAMES = "diffusers names", "original Krea names"
 # Layers that trainers compute as one, in the order in which the rows of their weights follow one another. diffusers'
 # `fuse_qkv_projections`, which SimpleTuner turns on by a setting, writes `to_qkv`; the other names say their order too.
 _QKV = ("attn.to_q", "attn.to_k", "attn.to_v")
-_FUSED = {
+FUSED = {
     "attn.to_qkv": _QKV,
     "attn.qkv": _QKV,
     "attn.wqkv": _QKV,
@@ -55,7 +55,7 @@ _FUSED = {
 
 # Prefixes with what writes them. They may stand behind one another; the first says who wrote the file. ComfyUI finds
 # the names behind them in the same way (comfy/lora.py, model_lora_keys_unet).
-_CONTAINERS = (
+CONTAINERS = (
     ("base_model.model.", "peft"),
     ("diffusion_model.", "ComfyUI"),
     ("model.", "ComfyUI"),
@@ -72,8 +72,8 @@ _CONTAINERS = (
 )
 _MOST_CONTAINERS = 8
 # What PyTorch puts into the names of modules that it compiles, shards, copies to several devices or recomputes.
-_WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-_WRAPPED = re.compile(rf"(?<![^._])(?:{'|'.join(_WRAPPERS)})[._]")
+WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+_WRAPPED = re.compile(rf"(?<![^._])(?:{'|'.join(WRAPPERS)})[._]")
 
 # How a key ends → what the tensor is. `.default` and the like are names of adapters, as peft has them in memory.
 _PARTS = tuple(
@@ -149,7 +149,7 @@ def original_name(layer: str) -> str:
 
 def fused(layer: str) -> tuple[str, ...]:
     """The layers whose rows are those of a fused one, in their order; of any other layer it alone."""
-    for leaf, parts in _FUSED.items():
+    for leaf, parts in FUSED.items():
         if layer.endswith("." + leaf):
             return tuple(layer.removesuffix(leaf) + part for part in parts)
     return (layer,)
@@ -212,7 +212,7 @@ def _spelled(name: str, names: Mapping[str, tuple[str, str]]) -> tuple[str, str]
     """Layer and format of a name behind any containers and wrappers; None where it is in no table."""
     writer, rest = "", (bare := _WRAPPED.sub("", name))
     for _ in range(_MOST_CONTAINERS):
-        container = next(((prefix, who) for prefix, who in _CONTAINERS if rest.startswith(prefix)), None)
+        container = next(((prefix, who) for prefix, who in CONTAINERS if rest.startswith(prefix)), None)
         if rest in names or container is None:
             break
         writer = writer or container[1]
@@ -229,7 +229,7 @@ def _spellings(layers: frozenset[str]) -> dict[str, tuple[str, str]]:
     """Every way to spell each layer, and each that could be fused of them → the layer and whose names they are."""
     whole = {
         f"{layer.removesuffix(parts[0])}{leaf}"
-        for leaf, parts in _FUSED.items()
+        for leaf, parts in FUSED.items()
         for layer in layers
         if layer.endswith("." + parts[0])
     }

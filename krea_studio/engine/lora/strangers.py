@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 # Kinds by how the last names of a key begin, in peft's own letters; what is more telling comes first.
-_TUNERS = {
+TUNERS = {
     "adamss_": "AdaMSS",
     "beft_": "BEFT",
     "boft_": "BOFT as peft writes it",
@@ -52,7 +52,7 @@ _TUNERS = {
     "waveft_": "WaveFT",
 }
 _KINDS = (
-    *((name, re.compile(rf"(?:^|\.){begin}")) for begin, name in _TUNERS.items()),
+    *((name, re.compile(rf"(?:^|\.){begin}")) for begin, name in TUNERS.items()),
     # AdaLoRA's matrices have no `.weight`, which its other keys tell too late.
     ("AdaLoRA", re.compile(r"\.lora_[AB](?:\.(?!weight$)[^.]+)?$")),
     ("IA³", re.compile(r"\.on_input$")),
