@@ -5,12 +5,37 @@ fail when that is full. What a component is to show is given out by its own path
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import gradio as gr
 from gradio.blocks import Block
+from gradio.events import EventData
 
 
-def show_in_place(block: Block, shows: Callable[[str], bool]) -> None:
-    """Let a component copy no file of which `shows` says that it is given out where it lies."""
+def show_in_place(page: gr.Blocks, shows: Callable[[str], bool]) -> None:
+    """Let the parts of a page copy no file of which `shows` says that it is given out where it lies."""
+    for block in page.blocks.values():
+        _copy_less(block, shows)
+    called = page.call_function
+
+    async def call_function(
+        block_fn: Any,
+        values: list[Any],
+        iterator: Any = None,
+        requests: Any = None,
+        event_id: str | None = None,
+        event: EventData | None = None,
+        *others: Any,
+    ) -> Any:
+        # Who chooses a picture tells of its file too, which Gradio refuses from elsewhere; handlers go by its place.
+        if event is not None and isinstance(event._data, dict) and "index" in event._data:
+            event._data = {"index": event._data["index"], "value": None}
+        return await called(block_fn, values, iterator, requests, event_id, event, *others)
+
+    page.call_function = call_function
+
+
+def _copy_less(block: Block, shows: Callable[[str], bool]) -> None:
     copied = block.async_move_resource_to_block_cache
 
     async def moved(path: str | None) -> str | None:

@@ -61,8 +61,7 @@ def build_demo(services: Services) -> gr.Blocks:
     services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
     with uncollected():
         page = build_page(services, shared)
-    for block in page.blocks.values():
-        show_in_place(block, services.library.shows)
+    show_in_place(page, services.library.shows)
     return page.queue(max_size=services.settings.queue_size)
 
 
