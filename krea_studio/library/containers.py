@@ -30,7 +30,7 @@ MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 STANDALONE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
 
 MAX_BOXES = 10_000
-"""Of one kind and level; libheif opens a file of at most 1,000 pictures and tiles."""
+"""Of one level; libheif opens a file of at most 1,000 pictures and tiles."""
 AVIF_BRANDS = frozenset((b"avif", b"avis"))
 HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"mif1"))
 HEIC_SEQUENCE_BRANDS = frozenset((b"hevc", b"hevx", b"hevm", b"hevs", b"msf1"))
@@ -154,20 +154,19 @@ def brands(content: bytes) -> frozenset[bytes]:
 def coded_sizes(content: bytes) -> list[tuple[int, int]]:
     """Width and height of every picture, tile and thumbnail in an AVIF or HEIC before anything is cut off.
 
-    None for another file.
+    None for another file. Raises TooManyParts for one of MAX_BOXES on a level.
     """
     if not brands(content):
         return []
-    start, end = 0, len(content)
-    for kind, version_bytes in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
-        start, end = next(_boxes(content, start, end, kind), (end, end))
-        start += version_bytes
-    found = [start + 4 for start, _ in _boxes(content, start, end, b"ispe")]
-    return [struct.unpack(">II", content[place : place + 8].ljust(8, b"\0")) for place in found]
+    # Of boxes that should be there once, a file may have several, and decoders differ in which of them counts.
+    parts = [(0, len(content))]
+    for kind, version_bytes in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0), (b"ispe", 4)):
+        parts = [(start + version_bytes, end) for part in parts for start, end in _boxes(content, *part, kind)]
+    return [struct.unpack(">II", content[place : place + 8].ljust(8, b"\0")) for place, _ in parts]
 
 
 def _boxes(content: bytes, start: int, end: int, kind: bytes) -> Iterator[tuple[int, int]]:
-    """Where each box of this kind begins and ends, without its head, among the first boxes of a part of a file."""
+    """Where each box of this kind in a part of a file begins and ends, without its head."""
     for _ in range(MAX_BOXES):
         size = int.from_bytes(content[start : start + 4], "big")
         head = 16 if size == 1 else 8
@@ -180,6 +179,7 @@ def _boxes(content: bytes, start: int, end: int, kind: bytes) -> Iterator[tuple[
         if content[start + 4 : start + 8] == kind:
             yield start + head, start + size
         start += size
+    raise TooManyParts(f"{MAX_BOXES:,} boxes")
 
 
 def _tells_orientation(kind: bytes, data: bytes) -> bool:

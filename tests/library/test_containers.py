@@ -8,6 +8,7 @@ import zlib
 import pytest
 
 from krea_studio.library.containers import (
+    MAX_BOXES,
     MAX_PNG_CHUNKS,
     PNG_SIGNATURE,
     TooManyParts,
@@ -63,6 +64,18 @@ def test_a_damaged_container_has_sizes_or_none(format: str) -> None:
         for _ in range(drawn.randint(1, 8)):
             content[drawn.randrange(min(len(content), 500))] = drawn.choice((0, 1, 255, drawn.randrange(256)))
         assert all(len(size) == 2 for size in coded_sizes(bytes(content)))
+
+
+@pytest.mark.parametrize("format", ["AVIF", "HEIF"])
+def test_no_size_is_hidden_behind_other_boxes(format: str) -> None:
+    content = encoded(noise(128, 96), format)
+    start = int.from_bytes(content[:4], "big")
+    small = struct.pack(">I4s4xII", 20, b"ispe", 64, 48)
+    for kind, version in ((b"ipco", b""), (b"iprp", b""), (b"meta", bytes(4))):
+        small = struct.pack(">I4s", 8 + len(version) + len(small), kind) + version + small
+    assert {(64, 48), (128, 96)} <= set(coded_sizes(content[:start] + small + content[start:]))
+    with pytest.raises(TooManyParts):
+        coded_sizes(content[:start] + struct.pack(">I4s", 8, b"free") * MAX_BOXES + content[start:])
 
 
 def test_a_plain_png_has_its_picture_and_nothing_that_is_not_wanted() -> None:
