@@ -10,11 +10,13 @@ import pytest
 from krea_studio.library.containers import (
     MAX_BOXES,
     MAX_PNG_CHUNKS,
+    MAX_TABLE_BYTES,
     PNG_SIGNATURE,
     TooManyParts,
     brands,
     coded_sizes,
     jpeg_extent,
+    pieced_pixels,
     plain_png,
     png_chunks,
     png_text,
@@ -64,6 +66,18 @@ def test_a_damaged_container_has_sizes_or_none(format: str) -> None:
         for _ in range(drawn.randint(1, 8)):
             content[drawn.randrange(min(len(content), 500))] = drawn.choice((0, 1, 255, drawn.randrange(256)))
         assert all(len(size) == 2 for size in coded_sizes(bytes(content)))
+
+
+def test_endless_tables_of_a_container_are_not_gone_through() -> None:
+    content = encoded(noise(), "HEIF")
+    start = int.from_bytes(content[:4], "big")
+    assert pieced_pixels(content) == 0
+    for around, kind in ((b"iprp", b"ipma"), (b"", b"iref")):
+        table = struct.pack(">I4s4x", 12 + MAX_TABLE_BYTES, kind) + bytes(MAX_TABLE_BYTES)
+        table = struct.pack(">I4s", 8 + len(table), around) + table if around else table
+        meta = struct.pack(">I4s4x", 12 + len(table), b"meta") + table
+        with pytest.raises(TooManyParts):
+            pieced_pixels(content[:start] + meta + content[start:])
 
 
 @pytest.mark.parametrize("format", ["AVIF", "HEIF"])
