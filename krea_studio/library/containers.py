@@ -5,9 +5,11 @@ carry a film, a maker's data or a whole workflow; nothing of that is looked into
 """
 
 import io
+import math
 import re
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -30,10 +32,13 @@ MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 STANDALONE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
 
 MAX_BOXES = 10_000
-"""Of one kind and level; libheif opens a file of at most 1,000 pictures and tiles."""
+"""Of one level; libheif opens a file of at most 1,000 pictures and tiles."""
+MAX_TABLE_BYTES = 2**18
+"""Of those that say what belongs to a picture or is a part of it; a photograph's have a few hundred."""
 AVIF_BRANDS = frozenset((b"avif", b"avis"))
 HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"mif1"))
 HEIC_SEQUENCE_BRANDS = frozenset((b"hevc", b"hevx", b"hevm", b"hevs", b"msf1"))
+IN_PROPERTIES = (b"meta", b"iprp", b"ipco")
 
 
 class TooManyParts(ValueError):
@@ -154,20 +159,85 @@ def brands(content: bytes) -> frozenset[bytes]:
 def coded_sizes(content: bytes) -> list[tuple[int, int]]:
     """Width and height of every picture, tile and thumbnail in an AVIF or HEIC before anything is cut off.
 
-    None for another file.
+    None for another file. Raises TooManyParts for one of MAX_BOXES on a level.
     """
     if not brands(content):
         return []
-    start, end = 0, len(content)
-    for kind, version_bytes in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
-        start, end = next(_boxes(content, start, end, kind), (end, end))
-        start += version_bytes
-    found = [start + 4 for start, _ in _boxes(content, start, end, b"ispe")]
-    return [struct.unpack(">II", content[place : place + 8].ljust(8, b"\0")) for place in found]
+    return [_size(content, start) for start, _ in _found(content, *IN_PROPERTIES, b"ispe")]
 
 
-def _boxes(content: bytes, start: int, end: int, kind: bytes) -> Iterator[tuple[int, int]]:
-    """Where each box of this kind begins and ends, without its head, among the first boxes of a part of a file."""
+def pieced_pixels(content: bytes) -> int:
+    """How many pixels are decoded for the picture in an AVIF or HEIC that is pieced together of most, by stated sizes.
+
+    A grid may name a tile as often as it likes, and decoders decode it as often, also beyond the picture's edge. Tiles
+    that are grids themselves are refused by decoders. Raises TooManyParts as `coded_sizes` does, and where it is not
+    plain what belongs to which.
+    """
+    sizes, pixels = _item_sizes(content), Counter[int]()
+    for start, end in _tables(content, b"meta", b"iref"):
+        width = 4 if content[start] else 2
+        for place, last in _boxes(content, start + 4, end, b"dimg"):
+            source, *tiles = (_number(content, at, width) for at in (place, *range(place + width + 2, last, width)))
+            pixels[source] += sum(sizes.get(tile, 0) for tile in tiles)
+    return max(pixels.values(), default=0)
+
+
+def _item_sizes(content: bytes) -> dict[int, int]:
+    """Pixels of each item of an AVIF or HEIC, by the `ispe` box that is associated with it; the largest of several."""
+    sizes: dict[int, int] = {}
+    parts = _found(content, *IN_PROPERTIES)
+    if len(parts) > 1:
+        raise TooManyParts("several lists of properties")
+    properties = [start for part in parts for start, _ in _boxes(content, *part)]
+    stated = {start: math.prod(_size(content, start)) for start, _ in _found(content, *IN_PROPERTIES, b"ispe")}
+    for start, end in _tables(content, b"meta", b"iprp", b"ipma"):
+        id_width, width = 4 if content[start] else 2, 2 if content[start + 3] & 1 else 1
+        place = start + 8
+        while place + id_width < end:
+            item, count = _number(content, place, id_width), content[place + id_width]
+            place += id_width + 1
+            for at in range(place, place + count * width, width):
+                # The first bit says whether the property is essential.
+                index = _number(content, at, width) & (2 ** (8 * width - 1) - 1)
+                if 0 < index <= len(properties):
+                    sizes[item] = max(sizes.get(item, 0), stated.get(properties[index - 1], 0))
+            place += count * width
+    return sizes
+
+
+def _tables(content: bytes, *kinds: bytes) -> list[tuple[int, int]]:
+    """`_found` for tables, which are short. Raises TooManyParts for others."""
+    found = _found(content, *kinds)
+    if sum(end - start for start, end in found) > MAX_TABLE_BYTES:
+        raise TooManyParts(f"tables of more than {MAX_TABLE_BYTES:,} bytes")
+    return found
+
+
+def _number(content: bytes, start: int, width: int) -> int:
+    return int.from_bytes(content[start : start + width], "big")
+
+
+def _size(content: bytes, start: int) -> tuple[int, int]:
+    """Width and height in an `ispe` box, of which `start` is the version."""
+    width, height = struct.unpack(">II", content[start + 4 : start + 12].ljust(8, b"\0"))
+    return width, height
+
+
+def _found(content: bytes, *kinds: bytes) -> list[tuple[int, int]]:
+    """Where the boxes of the last kind begin and end that are inside those before.
+
+    Of boxes that should be there once, a file may have several, and decoders differ in which of them counts.
+    """
+    parts = [(0, len(content))]
+    for kind in kinds:
+        parts = [place for part in parts for place in _boxes(content, *part, kind)]
+        if kind == b"meta":
+            parts = [(start + 4, end) for start, end in parts]
+    return parts
+
+
+def _boxes(content: bytes, start: int, end: int, kind: bytes = b"") -> Iterator[tuple[int, int]]:
+    """Where each box of this kind, or of any, in a part of a file begins and ends, without its head."""
     for _ in range(MAX_BOXES):
         size = int.from_bytes(content[start : start + 4], "big")
         head = 16 if size == 1 else 8
@@ -177,9 +247,10 @@ def _boxes(content: bytes, start: int, end: int, kind: bytes) -> Iterator[tuple[
             size = end - start
         if size < head or start + size > end:
             return
-        if content[start + 4 : start + 8] == kind:
+        if kind in (b"", content[start + 4 : start + 8]):
             yield start + head, start + size
         start += size
+    raise TooManyParts(f"{MAX_BOXES:,} boxes")
 
 
 def _tells_orientation(kind: bytes, data: bytes) -> bool:

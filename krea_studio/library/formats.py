@@ -54,7 +54,7 @@ def _open_png(content: bytes, name: str) -> Opened:
     try:
         plain, colours = containers.plain_png(content)
     except containers.TooManyParts:
-        raise _too_long(name) from None
+        raise too_long(name) from None
     return PngImageFile(io.BytesIO(plain)), _png_sources(colours)
 
 
@@ -100,7 +100,7 @@ def _measured(gamma: bytes, primaries: bytes) -> Source:
 def _open_jpeg(content: bytes, name: str) -> Opened:
     end, scans = containers.jpeg_extent(content)
     if scans > MAX_JPEG_SCANS:
-        raise _too_long(name)
+        raise too_long(name)
     # The class itself: Pillow's `open` would hand a phone's JPEG of several pictures to yet another decoder.
     image = JpegImageFile(io.BytesIO(content[:end]))
     sources = _profile_in(image)
@@ -172,7 +172,8 @@ def _profile_in(image: Image.Image) -> list[Source]:
     return [profile if len(profile) <= containers.MAX_PROFILE_BYTES else UNREADABLE]
 
 
-def _too_long(name: str) -> InvalidRequest:
+def too_long(name: str) -> InvalidRequest:
+    """The refusal of a picture whose decoding would hold others up."""
     return InvalidRequest(f"{shown(name)} would take too long to decode — save it again with another program")
 
 

@@ -20,11 +20,13 @@ from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.files import read_given
 from krea_studio.library import containers
 from krea_studio.library.colour import Source, to_srgb
-from krea_studio.library.formats import FORMATS, WANTED
+from krea_studio.library.formats import FORMATS, WANTED, too_long
 from krea_studio.validation import shown
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_PIXELS = 64_000_000
+MAX_PIECED_PIXELS = 2 * MAX_PIXELS
+"""Of all tiles that are decoded for a picture: those at its edges go beyond them."""
 MIN_SIDE_PX = 32
 
 TURNS = {
@@ -162,6 +164,8 @@ def _check_header(image: ImageFile, content: bytes, name: str) -> None:
     # An HEIC may show a small part of a large picture, all of which is decoded.
     for size in containers.coded_sizes(content):
         _check_pixels(size, name)
+    if containers.brands(content) and containers.pieced_pixels(content) > MAX_PIECED_PIXELS:
+        raise too_long(name)
     frames = getattr(image, "n_frames", 1)
     # Several pictures in a HEIC are a collection with a main one; what moves has brands of its own.
     if frames > 1 and image.format != "HEIF":

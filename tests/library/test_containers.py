@@ -8,12 +8,15 @@ import zlib
 import pytest
 
 from krea_studio.library.containers import (
+    MAX_BOXES,
     MAX_PNG_CHUNKS,
+    MAX_TABLE_BYTES,
     PNG_SIGNATURE,
     TooManyParts,
     brands,
     coded_sizes,
     jpeg_extent,
+    pieced_pixels,
     plain_png,
     png_chunks,
     png_text,
@@ -63,6 +66,30 @@ def test_a_damaged_container_has_sizes_or_none(format: str) -> None:
         for _ in range(drawn.randint(1, 8)):
             content[drawn.randrange(min(len(content), 500))] = drawn.choice((0, 1, 255, drawn.randrange(256)))
         assert all(len(size) == 2 for size in coded_sizes(bytes(content)))
+
+
+def test_endless_tables_of_a_container_are_not_gone_through() -> None:
+    content = encoded(noise(), "HEIF")
+    start = int.from_bytes(content[:4], "big")
+    assert pieced_pixels(content) == 0
+    for around, kind in ((b"iprp", b"ipma"), (b"", b"iref")):
+        table = struct.pack(">I4s4x", 12 + MAX_TABLE_BYTES, kind) + bytes(MAX_TABLE_BYTES)
+        table = struct.pack(">I4s", 8 + len(table), around) + table if around else table
+        meta = struct.pack(">I4s4x", 12 + len(table), b"meta") + table
+        with pytest.raises(TooManyParts):
+            pieced_pixels(content[:start] + meta + content[start:])
+
+
+@pytest.mark.parametrize("format", ["AVIF", "HEIF"])
+def test_no_size_is_hidden_behind_other_boxes(format: str) -> None:
+    content = encoded(noise(128, 96), format)
+    start = int.from_bytes(content[:4], "big")
+    small = struct.pack(">I4s4xII", 20, b"ispe", 64, 48)
+    for kind, version in ((b"ipco", b""), (b"iprp", b""), (b"meta", bytes(4))):
+        small = struct.pack(">I4s", 8 + len(version) + len(small), kind) + version + small
+    assert {(64, 48), (128, 96)} <= set(coded_sizes(content[:start] + small + content[start:]))
+    with pytest.raises(TooManyParts):
+        coded_sizes(content[:start] + struct.pack(">I4s", 8, b"free") * MAX_BOXES + content[start:])
 
 
 def test_a_plain_png_has_its_picture_and_nothing_that_is_not_wanted() -> None:

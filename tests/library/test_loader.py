@@ -250,6 +250,51 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     assert "too long to decode" in refused(jpeg[:last] + jpeg[last:-2] * MAX_JPEG_SCANS + jpeg[-2:])
 
 
+def box(kind: bytes, content: bytes, version: bytes = b"") -> bytes:
+    return struct.pack(">I4s", 8 + len(version) + len(content), kind) + version + content
+
+
+def heic_grid(tile_side: int, rows: int, columns: int, width: int, height: int) -> bytes:
+    """An HEIC of this size that is pieced of one tile again and again."""
+    heic = encoded(Image.new("RGB", (tile_side, tile_side), "lime"), "HEIF")
+    start = heic.index(b"hvcC") - 4
+    decoder = heic[start : start + int.from_bytes(heic[start : start + 4], "big")]
+    tile = heic[heic.index(b"mdat") + 4 :]
+    v0, v2, grid = bytes(4), b"\2\0\0\0", bytes((0, 0, rows - 1, columns - 1)) + struct.pack(">HH", width, height)
+    count = rows * columns
+    infos = [box(b"infe", struct.pack(">HH4sB", k, 0, kind, 0), v2) for k, kind in ((1, b"hvc1"), (2, b"grid"))]
+    named = box(b"dimg", struct.pack(f">HH{count}H", 2, count, *[1] * count))
+    sizes = [box(b"ispe", struct.pack(">II", *size), v0) for size in ((tile_side, tile_side), (width, height))]
+    linked = b"\0\0\0\2" + b"\0\1\2\x81\2" + b"\0\2\1\3"
+    properties = box(b"ipco", decoder + b"".join(sizes)) + box(b"ipma", linked, v0)
+
+    def meta(start: int) -> bytes:
+        located = struct.pack(">3H2I3H2I", 1, 0, 1, start, len(tile), 2, 0, 1, start + len(tile), len(grid))
+        return box(
+            b"meta",
+            box(b"hdlr", struct.pack(">I4s13x", 0, b"pict"), v0)
+            + box(b"pitm", b"\0\2", v0)
+            + box(b"iloc", b"\x44\0\0\2" + located, v0)
+            + box(b"iinf", b"\0\2" + b"".join(infos), v0)
+            + box(b"iref", named, v0)
+            + box(b"iprp", properties),
+            v0,
+        )
+
+    kind = heic[: int.from_bytes(heic[:4], "big")]
+    return kind + meta(len(kind) + len(meta(0)) + 8) + box(b"mdat", tile + grid)
+
+
+def test_an_heic_is_pieced_of_its_tiles() -> None:
+    loaded = load_picture_bytes(heic_grid(64, 2, 3, 180, 120), "a.heic")
+    assert loaded.size == (180, 120) and near(loaded, (0, 255, 0), 4)
+
+
+def test_an_heic_that_names_a_large_tile_again_and_again_is_refused() -> None:
+    assert load_picture_bytes(heic_grid(1024, 2, 2, 64, 64), "a.heic").size == (64, 64)
+    assert "too long to decode" in refused(heic_grid(1024, 30, 30, 64, 64), "a.heic")
+
+
 def test_few_pictures_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     going_on, most, lock = 0, 0, threading.Lock()
     load = PngImageFile.load

@@ -24,6 +24,8 @@ MOST_BYTES = 2 * 10**9
 MOST_TENSORS = 20_000
 MOST_NAME_CHARACTERS = 500
 FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
+NUMBERS = FLOATS | {f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64)}
+"""safetensors has others, which torch reads in other shapes or as no single number."""
 
 _PEFT_FILE, _PEFT_CONFIG, _MOST_CONFIG_BYTES = "adapter_model.safetensors", "adapter_config.json", 200_000
 # diffusers' `lora_base.LORA_ADAPTER_METADATA_KEY`: the peft config of a model, or of each part under the part's name.

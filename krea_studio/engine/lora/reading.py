@@ -17,7 +17,7 @@ import torch
 from krea_studio.engine.lora import factors, formats, strangers
 from krea_studio.engine.lora.config import LoraConfig
 from krea_studio.engine.lora.factors import WHOLE, Factors, Misfit
-from krea_studio.engine.lora.files import FLOATS, LoraFile, opened
+from krea_studio.engine.lora.files import FLOATS, NUMBERS, LoraFile, opened
 from krea_studio.errors import InvalidRequest
 from krea_studio.validation import shown
 
@@ -144,8 +144,10 @@ class LoraReading:
         return self.match.layers[self._places[layer][0]]
 
     def _read(self, stored: str, part: str) -> torch.Tensor:
-        tensor = self.file.read(self.match.layers[stored][part])
-        tensor = tensor.reshape(self._shapes(stored)[part])
+        key = self.match.layers[stored][part]
+        if (kind := self.file.tensors[key].dtype) not in NUMBERS:
+            raise Misfit(f"{part} is stored as {kind}, which is not known here")
+        tensor = self.file.read(key).reshape(self._shapes(stored)[part])
         # Eight-bit floats can do nothing but be converted.
         tensor = tensor.float() if tensor.dtype.is_floating_point and tensor.dtype.itemsize == 1 else tensor
         if not tensor.isfinite().all():
