@@ -21,6 +21,9 @@ from krea_studio.validation import refusal
 PREFIX = "KREA_STUDIO_"
 CHECKPOINT_HELP = "a name from the checkpoint table, a local folder, or a repository id on the Hugging Face Hub"
 
+# ASCII alone: a browser sends no other name.
+_HOST_NAME = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
+
 CheckpointName = Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
 
 
@@ -116,9 +119,9 @@ class Settings(BaseSettings):
     port: int = Field(default=7860, ge=1, le=65535, description="Port that the page listens on")
     hosts: str = Field(
         default="",
-        pattern=r"^([^\s,/:@*]+(, ?[^\s,/:@*]+)*)?$",
+        pattern=rf"^({_HOST_NAME}(, ?{_HOST_NAME})*)?$",
         description="give the names under which a proxy shows the page, such as studio.example.com, with commas "
-        "between them",
+        "between them; one with other letters as browsers send it, xn--…",
     )
     queue_size: int = Field(default=32, ge=1, le=10_000, description="Runs that may wait before new ones are refused")
 

@@ -79,12 +79,14 @@ def _phrase(schema: dict[str, Any]) -> str:
 
 
 def refusal(error: ValidationError, model: type[BaseModel], name: Callable[[str], str], whole: str) -> InvalidRequest:
-    """The first problem of `error` as an InvalidRequest.
+    """The first problem of `error` as an InvalidRequest, one of a field that is not there before others.
 
     `name` turns a field of `model` into the words that people know it by; `whole` is what the model is called
     (`a request`), for fields that it does not have.
     """
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # A field of a wrong name first: it may be why another one is missing.
+    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
     kind, location, value = problem["type"], problem["loc"], problem["input"]
     if kind in ("extra_forbidden", "invalid_key"):
         owner = _owner(model, location)

@@ -61,7 +61,7 @@ def test_options_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
             "HOSTS",
             "https://studio.example",
             "KREA_STUDIO_HOSTS is 'https://studio.example' — give the names under which a proxy shows the page, such "
-            "as studio.example.com, with commas between them",
+            "as studio.example.com, with commas between them; one with other letters as browsers send it, xn--…",
         ),
         ("PREVIEWS", "maybe", "KREA_STUDIO_PREVIEWS is 'maybe' — give true or false"),
         (
@@ -83,6 +83,13 @@ def test_a_wrong_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, v
     with pytest.raises(InvalidRequest) as caught:
         load_settings()
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize("name", ["bücher.example", "a.example;b.example", ".a.example", "a.example.", "*.a.example"])
+def test_a_name_that_no_browser_sends_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("KREA_STUDIO_HOSTS", name)
+    with pytest.raises(InvalidRequest, match=f"^KREA_STUDIO_HOSTS is {name!r} — give the names".replace("*", r"\*")):
+        load_settings()
 
 
 def test_a_misspelt_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,14 @@ and nowhere else. Knows nothing of what makes an expansion good; `creativity` as
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import wait
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from anyio.from_thread import start_blocking_portal
 from pydantic import SecretStr
 
 from krea_studio.errors import InvalidRequest, Unavailable
@@ -28,6 +29,7 @@ ANSWER_TOKENS = 2_000  # of an answer, its thoughts not counted
 REASON_CHARACTERS = 400  # of what a server says is wrong
 SEED_BITS = 31  # many servers take the seed as a signed number of 32 bits
 _PATH = "/chat/completions"
+_ANYWHERE = ("0.0.0.0", "::")  # how servers that listen everywhere tell their address, which is this machine's
 _CHECK_SECONDS = 0.1
 _SECRET_CHARACTERS = 8  # shorter keys, as "none", are there only because a program wants one
 _CUT_OFF = ("length", "content_filter")
@@ -51,7 +53,8 @@ class Endpoint:
         """
         self._address = _checked_address(url)
         self.host = urlsplit(self._address).netloc
-        self._here = is_loopback(urlsplit(self._address).hostname or "")
+        name = urlsplit(self._address).hostname or ""
+        self._here = is_loopback(name) or name in _ANYWHERE
         self.model = model.strip()
         self._key = SecretStr(key.get_secret_value().strip())
         self._timeout_seconds = timeout_seconds
@@ -77,14 +80,12 @@ class Endpoint:
         the request or answers with something else than a completion, and Unfinished where the server cut that off.
         """
         check()
-        # A thread of its own, so that this also works where a loop is running, as in a notebook.
-        with start_blocking_portal() as portal:
-            request = portal.start_task_soon(self._answered, asking(prompt, level, seed, again), seed)
-            try:
-                while not wait([request], timeout=_CHECK_SECONDS).done:
-                    check()
-            finally:
-                request.cancel()
+        request = asyncio.run_coroutine_threadsafe(self._answered(asking(prompt, level, seed, again), seed), _loop())
+        try:
+            while not wait([request], timeout=_CHECK_SECONDS).done:
+                check()
+        finally:
+            request.cancel()
         status, body = request.result()
         if status != httpx.codes.OK:
             raise self._refusal(status, body)
@@ -180,8 +181,9 @@ class Endpoint:
         try:
             found = json.loads(body)
         except (ValueError, RecursionError):
-            start = body[:200].decode("utf-8", "replace").strip()
-            what = "a web page" if start.startswith("<") else self._masked(shown(start))
+            text = body.decode("utf-8", "replace").strip()
+            # Masked before it is cut, which could leave half of a key.
+            what = "a web page" if text.startswith("<") else shown(self._masked(text))
             raise InvalidRequest(
                 f"The endpoint {self.host} answers with {what}, not with JSON — check {_URL}, which usually ends in /v1"
             ) from None
@@ -206,6 +208,17 @@ class Endpoint:
     def _masked(self, text: str) -> str:
         key = self._key.get_secret_value()
         return text.replace(key, "…") if len(key) >= _SECRET_CHARACTERS else text
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Where servers are asked, in a thread of its own, so that this also works where a loop is running.
+
+    It stays: the end of a loop waits for the look-up of a name, which nothing ends.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="chat-servers", daemon=True).start()
+    return loop
 
 
 def _checked_address(url: str) -> str:

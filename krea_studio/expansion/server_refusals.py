@@ -44,6 +44,7 @@ _NO_SYSTEM = re.compile(
 )
 _UNKNOWN = re.compile(r"\bextra\b|unrecogni[sz]ed|unknown|unexpected|not permitted|not allowed", re.IGNORECASE)
 _DEPTH = 6
+_MOST_CHARACTERS = 20_000  # of a reason that are looked through, each of them some twenty times
 
 
 def fitted(request: dict[str, Any], refused: Collection[str]) -> dict[str, Any]:
@@ -89,10 +90,11 @@ def _known_as(field: str) -> str:
 def reason_of(body: bytes) -> str:
     """What a server says is wrong, as one line; empty where it says nothing, or shows a page."""
     try:
-        return " ".join(_said(json.loads(body), _DEPTH).split())
+        text = _said(json.loads(body), _DEPTH)
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace").strip()
-        return "" if text.startswith("<") else " ".join(text.split())
+        text = "" if text.startswith("<") else text
+    return " ".join(text[:_MOST_CHARACTERS].split())
 
 
 def _said(found: Any, depth: int) -> str:

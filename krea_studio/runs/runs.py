@@ -85,7 +85,8 @@ class Runs:
         `report` takes the share that is done, 0…1; `check` raises when the run is to end.
         """
         self._require_room()
-        entry = Entry(kind, person.id, title)
+        # A title may be what somebody typed, and half of a surrogate pair cannot be kept.
+        entry = Entry(kind, person.id, title.encode("utf-8", "replace").decode("utf-8"))
         self._rows.add(entry.row())
         with self._changed:
             self._add(entry)

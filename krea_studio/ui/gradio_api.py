@@ -5,12 +5,14 @@ Everything else that the page can do is private to it.
 """
 
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from krea_studio.errors import InvalidRequest, StudioError, Unavailable
 from krea_studio.library.formats import KINDS
@@ -25,6 +27,7 @@ from krea_studio.validation import shown
 
 Pictures = list[dict[str, Any]]
 NEWS_SECONDS = 0.5
+UPLOAD_IT = 'upload a picture, and give {"path": what the upload answers, "meta": {"_type": "gradio.FileData"}}'
 # The names of each endpoint's values, in their order.
 ENDPOINTS = {"generate": tuple(GenerationRequest.model_fields), "add_reference": ("image",), "inspect": ("image",)}
 
@@ -119,10 +122,20 @@ def refusal_of_call(endpoint: str, body: Any, by_name: bool) -> tuple[int, str] 
         elif unknown := set(values) - set(names):
             raise InvalidRequest(f"{shown(min(unknown))} is not known here — give {', '.join(names)}")
         elif values.get(names[0]) is None:
-            raise InvalidRequest(f"{names[0]} is missing — upload a picture, and give what names it")
+            raise InvalidRequest(f"{names[0]} is missing — {UPLOAD_IT}")
+        elif not _names_a_file(values[names[0]]):
+            raise InvalidRequest(f"{names[0]} is {shown(values[names[0]])}, which was not uploaded — {UPLOAD_IT}")
     except InvalidRequest as error:
         return 422, error.message
     return None
+
+
+def _names_a_file(given: Any) -> bool:
+    """Whether Gradio takes a value for a file: one that was uploaded here, or an address."""
+    path = given.get("path") if isinstance(given, dict) else None
+    if not isinstance(path, str) or given.get("meta") != {"_type": "gradio.FileData"}:
+        return False
+    return path.startswith(("http://", "https://")) or Path(os.path.abspath(path)).is_relative_to(get_upload_folder())
 
 
 @contextmanager

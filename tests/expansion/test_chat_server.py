@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from krea_studio.errors import InvalidRequest, Stopped, StudioError, Unavailable
 from krea_studio.expansion.chat_server import ANSWER_TOKENS, MOST_BYTES, Endpoint
 from krea_studio.expansion.creativity import LEVELS, Unfinished, asking, expand
+from krea_studio.expansion.server_refusals import reason_of
 from krea_studio.expansion.writers import Expanders
 from krea_studio.recipe.request import SEED_LIMIT
 from krea_studio.settings import Settings
@@ -163,6 +164,7 @@ HTML = b"<!DOCTYPE html><html><body>Log in</body></html>"
 BAD_ANSWERS: dict[str, tuple[Answer, type[StudioError], str]] = {
     "web page": (sends(HTML), InvalidRequest, "answers with a web page, not with JSON"),
     "no JSON": (sends(b"ok"), InvalidRequest, "answers with 'ok', not with JSON"),
+    "a key where it is cut": (sends(f"{'x' * 60}{KEY}".encode()), InvalidRequest, "answers with 'xxx"),
     "nothing": (sends(b""), InvalidRequest, "not with JSON"),
     "deep JSON": (sends(b"[" * 100_000), InvalidRequest, "not with JSON"),
     "no choices": (sends({"object": "list", "data": []}), InvalidRequest, "without choices"),
@@ -209,7 +211,7 @@ def test_a_bad_answer_is_told_in_one_line(server: Server, name: str, caplog: pyt
         write(endpoint(server))
     message = refused.value.message
     assert told in message and " — " in message and message.isprintable() and len(message) < 300
-    assert KEY not in message and KEY not in caplog.text
+    assert KEY[:10] not in message and KEY not in caplog.text
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
     if name in ("400", "400 page", "422 with key"):
         assert "temperature" not in server.asked[-1][2] and len(server.asked) <= 3, "only the rest is asked again"
@@ -371,6 +373,11 @@ def test_the_server_s_own_reason_is_told_whole_wherever_it_stands(server: Server
     assert LONG.strip() in refusal.value.message
 
 
+def test_of_an_endless_reason_only_the_beginning_is_looked_through() -> None:
+    for body in (b"role " * 300_000, json.dumps({"error": "role " * 300_000}).encode()):
+        assert reason_of(body).startswith("role role ") and len(reason_of(body)) < 50_000
+
+
 def test_plain_text_is_a_reason_too_and_never_shows_the_key(server: Server) -> None:
     server.answer = sends(f"model requires more memory, said {KEY}".encode(), 500)
     with pytest.raises(Unavailable, match="model requires more memory, said …"):
@@ -380,7 +387,8 @@ def test_plain_text_is_a_reason_too_and_never_shows_the_key(server: Server) -> N
 def test_a_proxy_is_not_asked_for_a_server_on_this_machine(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, address in (("HTTP_PROXY", "http://127.0.0.1:9"), ("ALL_PROXY", "socks5://127.0.0.1:9")):
         monkeypatch.setenv(variable, address)
-        assert write(endpoint(server)) == "A red fox in deep snow."
+        for url in (server.url, server.url.replace("127.0.0.1", "0.0.0.0")):
+            assert write(endpoint(server, url=url)) == "A red fox in deep snow."
     with pytest.raises(Unavailable, match=r"cannot be reached .*KREA_STUDIO_EXPANDER_URL"):
         write(endpoint(server, url="http://chat.invalid/v1"))
 
@@ -433,6 +441,28 @@ def test_stop_ends_the_wait(server: Server) -> None:
     with pytest.raises(Stopped):
         write(endpoint(server), check)
     assert server.ended.wait(3), "the connection is closed"
+
+
+def test_a_name_that_is_looked_up_for_long_holds_nobody_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking, found = threading.Event(), threading.Event()
+
+    def look_up(*_: Any, **__: Any) -> Any:
+        looking.set()
+        found.wait(30)
+        raise OSError("no such name")
+
+    def check() -> None:
+        if looking.is_set():
+            raise Stopped("stopped")
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    begun, writer = time.monotonic(), endpoint(server, timeout_seconds=0.3, url="http://chat.invalid/v1")
+    with pytest.raises(Unavailable, match="not answered within"):
+        write(writer)
+    with pytest.raises(Stopped):
+        write(writer, check)
+    found.set()
+    assert time.monotonic() - begun < 10
 
 
 def test_nobody_there_is_told(server: Server) -> None:

@@ -43,6 +43,10 @@ def test_it_is_done_while_the_device_draws(stage: Stage, runs: Runs) -> None:
     assert ended(runs, drawing).state is State.DONE
 
 
+def test_a_title_with_half_of_a_character_is_kept(runs: Runs) -> None:
+    assert ended(runs, runs.begin(Kind.IMPORT, "ada/\ud83dfox", lambda report, check: 7)).title == "ada/?fox"
+
+
 def test_it_ends_where_it_checks(stage: Stage, runs: Runs) -> None:
     gate = stage.gate()
 

@@ -106,6 +106,15 @@ CALLS = [
     ("v2/add_reference", {}, 422, "image is missing"),
     ("v2/add_reference", {"picture": {}}, 422, "'picture' is not known here — give image"),
     ("inspect", {"data": [None]}, 422, "image is missing"),
+    ("inspect", {"data": ["x.png"]}, 422, "image is 'x.png', which was not uploaded — upload a picture, and give"),
+    ("v2/inspect", {"image": [1]}, 422, "image is [1], which was not uploaded"),
+    ("v2/add_reference", {"image": {"path": 5}}, 422, "image is {'path': 5}, which was not uploaded"),
+    (
+        "v2/add_reference",
+        {"image": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}},
+        422,
+        "'/etc/passwd'",
+    ),
     ("v2/draw", {"prompt": "a fox"}, 404, "There is no endpoint 'draw' — use one of generate, add_reference, inspect"),
     ("draw", {"data": []}, 404, "There is no endpoint 'draw'"),
 ]
@@ -115,8 +124,9 @@ def test_a_call_that_does_not_fit_is_told_why(http: httpx.Client, services: Serv
     for path, body, status, words in CALLS:
         answer = http.post(f"/gradio_api/call/{path}", json=body)
         assert answer.status_code == status and words in answer.json()["detail"], (path, body, answer.text)
-    for content in (b"", b"{", b"[" * 5000, b"\xff"):
-        assert http.post("/gradio_api/call/v2/generate", content=content).status_code == 422
+    for content, named in ((b"", "''"), (b"{", "'{'"), (b"[" * 5000, "'[[["), (b"\xff", "'\ufffd'")):
+        answer = http.post("/gradio_api/call/v2/generate", content=content)
+        assert answer.status_code == 422 and answer.json()["detail"].startswith(named), answer.text
     assert services.runs.of() == []
 
 

@@ -21,7 +21,7 @@ from tests.doubles import write_style
 from tests.ui.create.driving import look_of, values
 from tests.ui.test_page import save
 
-FORGED: tuple[Any, ...] = (None, 5, 0.5, "x", [], [5], ["x"], {}, {"x": 1}, True, "x" * 40, -1)
+FORGED: tuple[Any, ...] = (None, 5, 0.5, "x", [], [5], ["x"], {}, {"x": 1}, True, "x" * 40, -1, "\ud800", float("nan"))
 
 
 @pytest.fixture

@@ -10,9 +10,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from krea_studio.validation import shown
+
 # Of several variants without full weights the first of these is taken, else the first by name.
 VARIANTS = ("bf16", "fp16")
 PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
+_MOST_CHARACTERS = 255  # that the name of a file has
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,13 @@ def weight_files(folder: Path, part: str) -> WeightFiles:
 def _shards(index: Path) -> list[str]:
     """The files that an index names."""
     try:
-        shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        shards = sorted({str(shard) for shard in json.loads(index.read_text("utf-8"))["weight_map"].values()})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ValueError(f"{index.name} is no index of shards") from None
     for shard in shards:
-        if not shard.endswith(".safetensors") or "/" in shard or "\\" in shard:
-            raise ValueError(f"{index.name} names {shard[:200]!r}, which is no safetensors file beside it")
+        could_be = len(shard) <= _MOST_CHARACTERS and shard.isprintable() and "/" not in shard and "\\" not in shard
+        if not (could_be and shard.endswith(".safetensors")):
+            raise ValueError(f"{index.name} names {shown(shard)}, which is no safetensors file beside it")
     if not shards:
         raise ValueError(f"{index.name} names no shards")
     return shards

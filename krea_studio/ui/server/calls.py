@@ -36,10 +36,11 @@ class CheckedCalls:
         async def again() -> Message:
             return messages.pop(0) if messages else await receive()
 
+        content = b"".join(each.get("body", b"") for each in messages)
         try:
-            body = json.loads(b"".join(each.get("body", b"") for each in messages))
+            body = json.loads(content)
         except (ValueError, RecursionError):
-            body = None  # which is refused in the same form
+            body = content[:200].decode("utf-8", "replace")  # which is refused in the same form
         found = self.refusal(call["endpoint"], body, bool(call["by_name"]))
         if found is None:
             await self.app(scope, again, send)

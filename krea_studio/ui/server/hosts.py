@@ -7,15 +7,17 @@ is no such name: no website has one that leads elsewhere. Programs say no origin
 
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from krea_studio.settings import is_loopback
 from krea_studio.validation import shown
 
 SHARE_LINKS = ".gradio.live"  # where Gradio's tunnels end
+# A name, or an address of IPv6 in brackets, perhaps with its zone.
+HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-f:.]+(%[\w.-]+)?\])(:(?P<port>\d{0,5}))?", re.ASCII | re.IGNORECASE)
 USUAL_PORTS = {"http": 80, "https": 443}
 NAME_IT = "if it is this studio's, add it to KREA_STUDIO_HOSTS where the studio runs"
 
@@ -40,7 +42,8 @@ class Hosts:
         if is_loopback(self.listening):
             return False
         own = socket.gethostname().lower()
-        return _is_address(name) or name in (own, f"{own}.local")
+        short = own.split(".")[0]
+        return _is_address(name) or name in (own, short, f"{short}.local")
 
     def refusal(self, host: str, forwarded: str, origin: str | None) -> str:
         """Why a request is refused, as one line; empty where it is not.
@@ -49,12 +52,13 @@ class Hosts:
         """
         asked = [each.strip() for each in (host, *forwarded.split(",")) if each.strip()]
         for each in asked or [""]:
-            name, _ = _parted(f"//{each}")
+            name, _ = _parted(each)
             if not self.knows(name):
                 return f"This studio is not reached as {shown(name or each)} — {NAME_IT}."
         if origin is None:
             return ""
-        name, port = _parted(origin)
+        scheme, _, place = origin.partition("://")
+        name, port = _parted(place, USUAL_PORTS.get(scheme))
         if name in self.named or any((name, port) in _places(each) for each in asked):
             return ""
         return f"Pages of {shown(origin)} may not use this studio — open its own page; {NAME_IT}."
@@ -67,16 +71,14 @@ def _is_address(name: str) -> bool:
         return False
 
 
-def _parted(address: str) -> tuple[str, int | None]:
-    """Host and port of an address, the usual one of its scheme where it says none; no host for what is no address."""
-    try:
-        parts = urlsplit(address)
-        return (parts.hostname or "").removesuffix("."), parts.port or USUAL_PORTS.get(parts.scheme)
-    except ValueError:
+def _parted(host: str, usual: int | None = None) -> tuple[str, int | None]:
+    """Name and port of a host, the usual one where it says none; no name for what is no host."""
+    found = HOST.fullmatch(host)
+    if not found:
         return "", None
+    return found["name"].strip("[]").removesuffix(".").lower(), int(found["port"] or 0) or usual
 
 
 def _places(host: str) -> list[tuple[str, int | None]]:
     """Where a Host header is: a proxy in front of the studio may have taken off the encryption."""
-    name, port = _parted(f"//{host}")
-    return [(name, port)] if port else [(name, usual) for usual in USUAL_PORTS.values()]
+    return [_parted(host, usual) for usual in USUAL_PORTS.values()]

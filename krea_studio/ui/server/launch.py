@@ -43,6 +43,7 @@ from krea_studio.ui.server.calls import CheckedCalls
 from krea_studio.ui.server.files import show_in_place
 from krea_studio.ui.server.hosts import Hosts
 from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders, ShownFiles, UploadSpace
+from krea_studio.validation import shown
 
 logger = logging.getLogger(__name__)
 
@@ -118,11 +119,13 @@ def start(demo: gr.Blocks, services: Services) -> str:
 
 def address(settings: Settings) -> tuple[str, int]:
     """Where to listen: the hosting platform's variables first, then the settings."""
-    port = os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or settings.port
-    try:
-        return os.environ.get("GRADIO_SERVER_NAME") or settings.host, int(port)
-    except ValueError:
-        raise InvalidRequest(f"PORT is {port!r} — give a whole number, or leave it unset") from None
+    host, port = os.environ.get("GRADIO_SERVER_NAME") or settings.host, settings.port
+    for variable in ("GRADIO_SERVER_PORT", "PORT"):
+        if given := os.environ.get(variable):
+            port = int(given) if given.isdecimal() and len(given) <= 5 else 0
+            if not 1 <= port <= 65_535:
+                raise InvalidRequest(f"{variable} is {shown(given)} — give a number from 1 to 65535, or leave it unset")
+    return host, port
 
 
 @contextmanager

@@ -97,6 +97,9 @@ SPOILED = {
     "shards without an index": (lose_the_index, f"lacks transformer/{FILE}.index.json"),
     "a pickle as a shard": (shards_elsewhere("weights.bin"), "'weights.bin', which is no safetensors"),
     "a shard of another folder": (shards_elsewhere("../vae/" + FILE), "no safetensors file beside it"),
+    "a number as a shard": (shards_elsewhere(5), "'5', which is no safetensors file"),
+    "a shard on two lines": (shards_elsewhere("a\n.safetensors"), "which is no safetensors file"),
+    "a shard with an endless name": (shards_elsewhere("a" * 10_000 + ".safetensors"), "which is no safetensors file"),
     "a quantizer that is not installed": (quantized_by("bitsandbytes"), "pip install bitsandbytes"),
     "an unknown quantizer": (quantized_by("fp8"), "the method 'fp8'"),
     "scales beside the weights": (scales_beside_the_weights, "to_q.weight_scale"),
@@ -128,6 +131,7 @@ SPOILED = {
 def test_a_spoiled_checkpoint_is_one_clear_line_and_harms_no_other(manager, own_folder, spoil, named):
     kept = get(manager, variant("turbo"))
     spoil(own_folder)
+    assert len(missing(own(own_folder)) or "") < 600
     with pytest.raises(Unavailable) as caught:
         get(manager, own(own_folder))
     assert named in caught.value.message and " — " in caught.value.message

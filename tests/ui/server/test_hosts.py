@@ -49,6 +49,15 @@ def test_a_server_of_this_machine_is_reached_by_its_own_names(host: str) -> None
         "",
         "[",
         "a@127.0.0.1@evil.example",
+        "a@127.0.0.1",
+        "127.0.0.1#.evil.example",
+        "127.0.0.1/evil",
+        "127.0.0.1\\.evil.example",
+        "[::1].evil.example",
+        "[::1]evil.example:80",
+        "127.0.0.1:7860:7860",
+        "ｌocalhost",
+        "localhost..",
         "studio.example",
     ],
 )
@@ -103,12 +112,24 @@ def test_the_own_pages_may_ask(host: str, forwarded: str, origin: str) -> None:
         "http://127.0.0.1.evil.example:7860",
         "file://",
         "http://[",
+        "//127.0.0.1:7860",
+        "127.0.0.1:7860",
+        "http://a@127.0.0.1:7860",
+        "http://127.0.0.1:7860, http://evil.example",
     ],
 )
 def test_no_other_page_may_ask(origin: str) -> None:
     for hosts in (HERE, ANYWHERE):
         assert f"Pages of {origin!r} may not use this studio" in hosts.refusal("127.0.0.1:7860", "", origin)
     assert "may not use" in ANYWHERE.refusal("studio.example", "studio.example", origin)
+
+
+def test_a_machine_is_known_by_its_own_name_with_and_without_its_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "GPU.lab.example")
+    for host in ("gpu:7860", "gpu.local", "gpu.lab.example"):
+        assert ANYWHERE.refusal(host, "", f"http://{host}") == ""
+    for host in ("lab.example", "gpu.evil.example", "gpu.lab.example.local"):
+        assert "not reached as" in ANYWHERE.refusal(host, "", None)
 
 
 def test_a_space_knows_its_own_names() -> None:

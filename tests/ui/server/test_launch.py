@@ -18,7 +18,7 @@ from krea_studio.errors import InvalidRequest, StorageError, Unavailable
 from krea_studio.library.store import RECORDS_FILE, Library
 from krea_studio.runs.rows import Rows
 from krea_studio.services import Services
-from krea_studio.ui.server.launch import build_demo, start
+from krea_studio.ui.server.launch import address, build_demo, start
 
 CLOSED = "http://127.0.0.1:9"
 
@@ -86,6 +86,18 @@ def test_a_port_that_is_taken_is_one_line(serve: Callable[[str, int], httpx.URL]
         taken.listen()
         with pytest.raises(Unavailable, match="Port .* cannot be used — "):
             serve("127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("variable", ["PORT", "GRADIO_SERVER_PORT"])
+@pytest.mark.parametrize("port", ["0", "-1", "70000", "http", "9" * 5000])
+def test_a_port_that_is_none_is_one_line(
+    services: Services, monkeypatch: pytest.MonkeyPatch, variable: str, port: str
+) -> None:
+    monkeypatch.setenv(variable, port)
+    with pytest.raises(InvalidRequest, match=f"^{variable} is '{port[:60]}.* — give a number from 1 to 65535"):
+        address(services.settings)
+    monkeypatch.setenv(variable, "7999")
+    assert address(services.settings)[1] == 7999
 
 
 @pytest.mark.parametrize("path", ["studio", "studio/", "studio.example/tools"])
