@@ -5,6 +5,7 @@ frozen; who wants another value builds another Settings. An empty variable count
 exist is the engine's knowledge.
 """
 
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -84,6 +85,12 @@ class Settings(BaseSettings):
     expander_timeout_seconds: float = Field(
         default=60.0, gt=0, description="An expansion that takes longer than this many seconds is given up"
     )
+    expander_thinking_tokens: int = Field(
+        default=6_000,
+        ge=0,
+        le=1_000_000,
+        description="Tokens that the server's model may think for before it writes, where it cannot be kept from that",
+    )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", description="give auto, cpu, cuda, cuda:N or mps"
     )
@@ -121,6 +128,14 @@ class Settings(BaseSettings):
 def environment_variable(field: str) -> str:
     """The environment variable of an option: `port` → `KREA_STUDIO_PORT`."""
     return PREFIX + field.upper()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine's own, which no other one can reach."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def load_settings(

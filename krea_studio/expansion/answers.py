@@ -15,20 +15,33 @@ from krea_studio.recipe.request import clean_text
 
 MOST_CHARACTERS = 20_000  # of an answer that are read, thoughts not counted; the longest prompt has half of them
 
-_THOUGHT = r"think|thinking|thoughts?|reasoning|analysis|reflection|scratchpad"
-# With a model's own prefix too, and in square brackets: <seed:think>, [think].
+_THOUGHT = r"(?:\w{1,20}[:_])?(?:think|thinking|thoughts?|thought_process|reasoning|analysis|reflection|scratchpad|cot)"
+# Of the marks that models put around their thoughts, also those with a model's own prefix (<seed:think>), with
+# attributes (<think duration="3">), in square brackets ([THINK]), or without special characters (assistantfinal).
 _THOUGHT_END = re.compile(
-    rf"[<\[] ?/ ?(?:\w{{1,20}}:)?(?:{_THOUGHT}) ?[>\]]|◁/think▷|<\|end_of_thought\|>"
-    r"|<\|channel\|>final<\|message\|>",
-    re.IGNORECASE,
+    rf"[<\[] ?/ ?{_THOUGHT} ?[>\]]|◁/think▷|<\|/{_THOUGHT}\|>|<\|end_(?:of_)?{_THOUGHT}\|>|<\|{_THOUGHT}_end\|>"
+    r"|<\|channel\|>final[^<]{0,20}(?:<\|constrain\|>[^<]{0,20})?<\|message\|>|<channel\|>|<\|inner_suffix\|>"
+    r"|<unused95>|\Aanalysis.*?assistantfinal|^[ \t]*(?:\.{3}|…) ?done thinking\.?[ \t]*$"
+    r"|^here is my response:",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
 _THOUGHT_START = re.compile(
-    rf"[<\[] ?(?:\w{{1,20}}:)?(?:{_THOUGHT}) ?[>\]]|◁think▷|<\|begin_of_thought\|>|<\|channel\|>", re.IGNORECASE
+    rf"<{_THOUGHT}(?:\s[^<>]{{0,80}})?>|[<\[] ?{_THOUGHT} ?[>\]]|◁think▷|<\|(?:begin|start)_(?:of_)?{_THOUGHT}\|>"
+    rf"|<\|{_THOUGHT}(?:_start)?\|>|<\|channel\|?>|<\|inner_prefix\|>|<unused94>|\Aanalysis(?=[A-Z])"
+    r"|\A\s*(?:thoughts?|thinking|reasoning)(?:\.{3}|…)?[ \t]*\n|^here is my thought process:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_FOLDED_THOUGHT = re.compile(
+    r"<details\b[^<>]{0,200}\breasoning\b[^<>]{0,200}>.*?(?:</details>|\Z)", re.IGNORECASE | re.DOTALL
 )
 _TURN_START = re.compile(
     r"\A\s*(?:<\|[a-z_]{1,20}\|>\s*)?(?:assistant\s*:?\s*\n)?(?:/(?:no_?)?think\b\s*)?", re.IGNORECASE
 )
-_TURN_END = re.compile(r"<\|[a-z_]{1,20}\|>|</s>", re.IGNORECASE)
+# Any mark of a model's own: what follows is not for people.
+_TURN_END = re.compile(
+    r"<\|[^<>|\n]{1,40}\|?>|<[^<>|\n]{1,40}\|>|</s>|◁[^▷\n]{1,40}▷|<unused\d{1,3}>|</?(?:start|end)_of_turn>|\[/?INST\]",
+    re.IGNORECASE,
+)
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _TAGGED = re.compile(
     r"<(answer|output|prompt|result|response|final|(?:expanded|enhanced|rewritten)_prompt) ?>(.*?)(?:</\1 ?>|\Z)",
@@ -140,13 +153,16 @@ def _ended(text: str) -> str:
 
 def _without_thoughts(text: str) -> str:
     """What comes after the last thought, before one that does not end, and before a further turn."""
+    text = _FOLDED_THOUGHT.sub("", re.sub(r"(?<=<)｜|｜(?=>)", "|", text))
     for thought in list(_THOUGHT_END.finditer(text))[-1:]:
         text = text[thought.end() :]
-    text = _TURN_START.sub("", text)
-    for boundary in (_THOUGHT_START, _TURN_END):
-        if found := boundary.search(text):
-            text = text[: found.start()]
-    return text
+    text = _before(_THOUGHT_START, text)
+    return _before(_TURN_END, _TURN_START.sub("", text))
+
+
+def _before(boundary: re.Pattern[str], text: str) -> str:
+    found = boundary.search(text)
+    return text[: found.start()] if found else text
 
 
 def _said(text: str) -> str:

@@ -6,6 +6,7 @@ checkpoint whose text encoder writes needs nothing else; an endpoint is used whe
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from krea_studio.engine.base import Chat, Engine, LanguageModel
 from krea_studio.errors import InvalidRequest, Unavailable
@@ -89,7 +90,7 @@ class Expanders:
         """Who expands the prompts of `variant`. Raises Unavailable where the setting names one that is not there."""
         chosen, resident = self._settings.expander, self._language_model.writer(variant)
         if chosen == ENDPOINT or (chosen == "auto" and self._settings.expander_url):
-            return self._endpoint()
+            return self._endpoint
         if chosen == TEXT_ENCODER and resident is None:
             label = self._engine.checkpoint_of(variant).label
             raise Unavailable(
@@ -101,12 +102,18 @@ class Expanders:
             return ResidentWriter(self._language_model, variant, resident, timeout_seconds)
         return Phrasebook(self._engine.checkpoint_of(variant).vocabulary)
 
+    @cached_property
     def _endpoint(self) -> Endpoint:
+        """One for all runs, since it learns what the server takes."""
         settings = self._settings
         if not settings.expander_url:
             raise InvalidRequest(
                 f"The expander is {ENDPOINT}, but no address is set — set {environment_variable('expander_url')}"
             )
         return Endpoint(
-            settings.expander_url, settings.expander_model, settings.expander_key, settings.expander_timeout_seconds
+            settings.expander_url,
+            settings.expander_model,
+            settings.expander_key,
+            settings.expander_timeout_seconds,
+            settings.expander_thinking_tokens,
         )

@@ -39,12 +39,15 @@ def held_out(count: int) -> list[Caption]:
 def pipeline_of(folder: Path) -> Krea2Pipeline:
     """The stock pipeline of a shipped checkpoint; what the folder lacks comes from mini-medium beside it."""
     if (folder / "vae").exists():
-        pipeline = Krea2Pipeline.from_pretrained(folder)
+        pipeline = Krea2Pipeline.from_pretrained(folder, use_safetensors=True)
     else:
-        transformer = Krea2Transformer2DModel.from_pretrained(folder / "transformer")
+        transformer = Krea2Transformer2DModel.from_pretrained(folder / "transformer", use_safetensors=True)
         index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
         pipeline = Krea2Pipeline.from_pretrained(
-            folder.parent / "mini-medium", transformer=transformer, is_distilled=index["is_distilled"]
+            folder.parent / "mini-medium",
+            transformer=transformer,
+            is_distilled=index["is_distilled"],
+            use_safetensors=True,
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -154,7 +157,9 @@ def _page(out: Path, reading: dict, followed: dict, times: dict) -> str:
     for folder in followed:
         part = out / folder / "transformer"
         size = sum(f.stat().st_size for f in part.glob("*.safetensors"))
-        parameters = sum(p.numel() for p in Krea2Transformer2DModel.from_pretrained(part).parameters())
+        parameters = sum(
+            p.numel() for p in Krea2Transformer2DModel.from_pretrained(part, use_safetensors=True).parameters()
+        )
         lines.append(row(folder, f"{parameters:,}", f"{size:,}"))
     lines += ["", "## Training time", "", row("stage", "steps", "minutes"), row("---", "---:", "---:")]
     lines += [row(stage, steps, f"{seconds / 60:.0f}") for stage, (steps, seconds) in times.items()]

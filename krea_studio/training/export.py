@@ -65,7 +65,7 @@ def base(
 
 def map_for_previews(folder: Path) -> None:
     """Write the map for previews beside the VAE, fitted to its weights as they are read, so that no run has to."""
-    pipeline = Krea2Pipeline.from_pretrained(folder, dtype=torch.float32)
+    pipeline = Krea2Pipeline.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     preview.save(preview.fit(pipeline, SingleFrameDecoder(pipeline.vae)), folder / "vae")
 
 

@@ -51,10 +51,15 @@ class Workshop:
         return self.work / "done" / name
 
     def transformer(self, name: str) -> Krea2Transformer2DModel:
-        return Krea2Transformer2DModel.from_pretrained(self.done(name)).to(self.device)
+        return Krea2Transformer2DModel.from_pretrained(self.done(name), use_safetensors=True).to(self.device)
 
     def reader(self) -> tuple[Qwen3VLModel, PreTrainedTokenizerFast]:
-        encoder = Qwen3VLModel.from_pretrained(self.done("text_encoder")).to(self.device).eval().requires_grad_(False)
+        encoder = (
+            Qwen3VLModel.from_pretrained(self.done("text_encoder"), use_safetensors=True)
+            .to(self.device)
+            .eval()
+            .requires_grad_(False)
+        )
         return encoder, PreTrainedTokenizerFast.from_pretrained(self.done("tokenizer"))
 
 
@@ -123,7 +128,7 @@ def train_judge(shop: Workshop) -> None:
 def write(shop: Workshop) -> None:
     """Export whatever is trained, as checkpoint folders and the judges' weights."""
     encoder, tokenizer = shop.reader()
-    vae = AutoencoderKLQwenImage.from_pretrained(shop.done("vae"))
+    vae = AutoencoderKLQwenImage.from_pretrained(shop.done("vae"), use_safetensors=True)
     medium = shop.out / "mini-medium"
     export.base(medium, shop.transformer("medium").cpu(), vae, encoder.cpu(), tokenizer)
     for name, distilled in (("turbo", True), ("large", False)):

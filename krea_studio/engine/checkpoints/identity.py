@@ -1,24 +1,22 @@
 """What names the weights of a checkpoint: an identity that changes with their content and with nothing else.
 
-A part is named by the content of its safetensors files, wherever they lie and whatever they are called, a checkpoint by
-its parts. Files up to 64 MiB count to the last byte; of larger ones 256 blocks all over the file do, since training
-moves every layer, and tens of gigabytes are named in about a second. The small files beside them are left out, which
-libraries rewrite without a change. Free of torch, so that a recipe is compared before any model is loaded.
+A part is named by the content of the safetensors files that are loaded, wherever they lie, a checkpoint by its parts.
+Files up to 64 MiB count to the last byte; of larger ones 256 blocks all over the file do, since training moves every
+layer, and tens of gigabytes are named in about a second. The small files beside them are left out, which libraries
+rewrite without a change. Free of torch, so that a recipe is compared before any model is loaded.
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from krea_studio.engine.checkpoints.table import WEIGHTED_PARTS, Checkpoint, part_folder, supplier
+from krea_studio.engine.checkpoints.weight_files import WeightFiles, weight_files
 
 BLOCK_BYTES = 2**18
 BLOCKS = 256
 IDENTITY_DIGITS = 16
-
-_SHARD = re.compile(r"-of-(\d+)\.safetensors$")
 
 
 def weights_of(checkpoint: Checkpoint) -> str | None:
@@ -27,34 +25,23 @@ def weights_of(checkpoint: Checkpoint) -> str | None:
     for part in WEIGHTED_PARTS:
         folder = part_folder(supplier(checkpoint, part), part)
         try:
-            if folder is None or not _is_whole(folder):
+            if folder is None or (weights := weight_files(folder, part)).lacking:
                 return None
-            parts[part] = part_weights(folder)
-        except OSError:
+            parts[part] = part_weights(weights)
+        except (OSError, ValueError):
             return None
     return joined(parts)
 
 
-def part_weights(folder: Path) -> str:
-    """The identity of the weights in a part's folder. Raises OSError where a file cannot be read."""
-    stats = [(path, path.stat()) for path in _files(folder)]
+def part_weights(weights: WeightFiles) -> str:
+    """The identity of a part's weights. Raises OSError where a file cannot be read."""
+    stats = [(path, path.stat()) for path in weights.files]
     return _named(_digest(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
 
 def joined(parts: Mapping[str, str]) -> str:
     """The identity of a checkpoint whose parts have these."""
     return _named(f"{part} {parts[part]}" for part in WEIGHTED_PARTS)
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether there are weights, and no shard of them is missing, as after a download that was cut off."""
-    files = _files(folder)
-    shards = [int(found[1]) for path in files if (found := _SHARD.search(path.name))]
-    return bool(files) and (not shards or len(shards) == shards[0])
 
 
 @lru_cache(maxsize=256)

@@ -160,7 +160,10 @@ class PipelineManager:
         whole = sum(source.bytes for source in located.parts.values())
         for name in PARTS:
             check()
-            report(Loading(f"{label}: {PART_LABELS[name]}", sum(part.bytes for part in parts.values()) / whole))
+            variant = f" ({located.parts[name].variant})" if located.parts[name].variant else ""
+            report(
+                Loading(f"{label}: {PART_LABELS[name]}{variant}", sum(part.bytes for part in parts.values()) / whole)
+            )
             identity = _identity(located, name, key)
             if identity in shared:
                 parts[name] = shared[identity]

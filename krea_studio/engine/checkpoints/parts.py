@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ import torch
 import transformers
 from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, Krea2Pipeline, Krea2Transformer2DModel
 from huggingface_hub import constants, hf_hub_download, snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from safetensors import safe_open
 from transformers import AutoTokenizer, Qwen3VLModel
 
@@ -27,12 +34,17 @@ from krea_studio.engine.checkpoints.identity import joined, part_weights
 from krea_studio.engine.checkpoints.table import (
     INDEX_FILE,
     PARTS,
+    PREVIEW_FILE,
     WEIGHTED_PARTS,
     Checkpoint,
+    lacking,
     missing,
     supplier,
+    unfit,
 )
+from krea_studio.engine.checkpoints.weight_files import weight_files
 from krea_studio.errors import Unavailable
+from krea_studio.validation import shown
 
 MODEL_CLASSES = {"vae": AutoencoderKLQwenImage, "text_encoder": Qwen3VLModel, "transformer": Krea2Transformer2DModel}
 # What a part's config may call itself; the text encoder is also published with its language head, which is not loaded.
@@ -49,6 +61,11 @@ PART_LABELS = {
     "transformer": "transformer",
 }
 
+# Of a part on the Hub; pickles stay where they are.
+FILE_KINDS = (".safetensors", ".json", ".txt", ".model", ".jinja", PREVIEW_FILE)
+# The package that reads a quantized part, by what its config calls the method.
+QUANTIZERS = {"bitsandbytes": "bitsandbytes", "torchao": "torchao", "quanto": "optimum-quanto"}
+
 # Loading is told through events; bars on the server's terminal would only repeat it.
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
@@ -58,13 +75,14 @@ transformers.utils.logging.disable_progress_bar()
 class PartSource:
     """Where a part is: its identity (equal means the same weights), its folder, and its size in memory in bytes.
 
-    `weights` names its weights by their content; empty for a part without any.
+    `weights` names its weights by their content; empty for a part without any. `variant` is that of its files.
     """
 
     identity: Hashable
     folder: Path
     bytes: int
     weights: str = ""
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,26 +120,28 @@ def locate(
         check()
         holder = supplier(checkpoint, part)
         folder = _part_folder(holder, part, report)
-        size_bytes = _checked_bytes(part, folder, precision)
-        weights = ""
-        if part in WEIGHTED_PARTS:
-            with _readable(folder):
-                weights = part_weights(folder)
-        # With the weights: a folder may get others while those that it had are in memory.
-        parts[part] = PartSource((part, str(folder.resolve()), weights), folder, size_bytes, weights)
+        if reason := unfit(holder, part, folder):
+            raise Unavailable(reason)
+        parts[part] = _checked(part, folder, precision) if part in WEIGHTED_PARTS else _small(part, folder)
     return Located(checkpoint, index, parts)
 
 
 def load_part(located: Located, part: str, precision: torch.dtype) -> Any:
     """Read one part: a tokenizer, a scheduler or a model in main memory. Raises Unavailable when it cannot be read."""
-    folder = located.parts[part].folder
+    source = located.parts[part]
+    folder = source.folder
     with _readable(folder):
         if part == "scheduler":
             return FlowMatchEulerDiscreteScheduler.from_pretrained(folder)
         if part == "tokenizer":
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            return _tokenizer(folder)
         model, report = MODEL_CLASSES[part].from_pretrained(
-            folder, dtype=precision, local_files_only=True, output_loading_info=True
+            folder,
+            dtype=precision,
+            local_files_only=True,
+            use_safetensors=True,
+            variant=source.variant or None,
+            output_loading_info=True,
         )
     # The vision tower of the text encoder reads no prompt, and may be left out to save a tenth of its size.
     lacking = [key for key in report["missing_keys"] if not key.startswith("visual.")]
@@ -131,7 +151,20 @@ def load_part(located: Located, part: str, precision: torch.dtype) -> Any:
             f"The weights in {folder} do not match their config.json ({len(wrong)} differ, first {wrong[0]}) — "
             "copy or download the checkpoint again"
         )
+    # A scale beside a layer's weight, for example, without which the weight is not the layer's.
+    own = model.state_dict().keys()
+    foreign = [key for key in report["unexpected_keys"] if f"{key.rpartition('.')[0]}.weight" in own]
+    if foreign:
+        raise Unavailable(
+            f"The weights in {folder} have more for their layers than such a model reads ({len(foreign)} tensors, "
+            f"first {foreign[0]}), as quantized ones do — give a checkpoint that is not quantized"
+        )
     return model
+
+
+def _tokenizer(folder: Path) -> Any:
+    # Else a tokenizer with code of its own would ask on the server's terminal whether to run that.
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def token_counter(holder: Checkpoint) -> Krea2Pipeline:
@@ -141,7 +174,7 @@ def token_counter(holder: Checkpoint) -> Krea2Pipeline:
     """
     folder = _part_folder(holder, "tokenizer", lambda event: None)
     with _readable(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = _tokenizer(folder)
     return Krea2Pipeline(scheduler=None, vae=None, text_encoder=None, tokenizer=tokenizer, transformer=None)
 
 
@@ -196,7 +229,15 @@ def _part_folder(holder: Checkpoint, part: str, report: Callable[[Loading], None
         return holder.folder / part
     report(Loading(f"{holder.label}: files of the {PART_LABELS[part]}"))
     with _reachable(holder.source):
-        return Path(snapshot_download(holder.source, allow_patterns=[f"{part}/*"])) / part
+        folder = (
+            Path(snapshot_download(holder.source, allow_patterns=[f"{part}/*{kind}" for kind in FILE_KINDS])) / part
+        )
+        with _readable(folder):
+            lacked = lacking(folder, part)
+        if lacked:
+            # Without a network a download that was broken off passes for a whole one; the file's own says why.
+            hf_hub_download(holder.source, f"{part}/{lacked}")
+        return folder
 
 
 @contextmanager
@@ -214,6 +255,8 @@ def _reachable(repository: str) -> Iterator[None]:
             f"There is no repository {repository} on the Hub for this account — check the name; for a private one "
             "set HF_TOKEN"
         ) from None
+    except RemoteEntryNotFoundError:
+        return  # what the repository itself lacks is told of its files
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         if constants.HF_HUB_OFFLINE:
             reason = "HF_HUB_OFFLINE is set"
@@ -225,18 +268,57 @@ def _reachable(repository: str) -> Iterator[None]:
         ) from None
 
 
-def _checked_bytes(part: str, folder: Path, precision: torch.dtype) -> int:
-    """Size of a part in memory. Raises Unavailable for another class, and for damaged weight files."""
-    if part not in WEIGHTED_PARTS:
-        return 0
+def _small(part: str, folder: Path) -> PartSource:
+    """A part without weights."""
+    return PartSource((part, str(folder.resolve()), ""), folder, 0)
+
+
+def _checked(part: str, folder: Path, precision: torch.dtype) -> PartSource:
+    """A part with weights. Raises Unavailable for another class, damaged files, and what cannot be read here."""
     config = _read_json(folder / "config.json")
     found = config.get("_class_name") or next(iter(config.get("architectures") or ()), config.get("model_type"))
     if found not in CLASS_NAMES[part]:
         raise Unavailable(f"{folder} holds a {found}, not a {CLASS_NAMES[part][0]} — give a Krea 2 checkpoint")
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise Unavailable(f"{folder} has no *.safetensors file — copy or download the checkpoint again")
-    return sum(_tensor_count(file) for file in files) * precision.itemsize
+    _require_plain(folder, config)
+    with _readable(folder):
+        files = weight_files(folder, part)
+    size_bytes = sum(_tensor_count(file) for file in files.files) * precision.itemsize
+    with _readable(folder):
+        weights = part_weights(files)
+    # With the weights: a folder may get others while those that it had are in memory.
+    return PartSource((part, str(folder.resolve()), weights), folder, size_bytes, weights, files.variant)
+
+
+def _require_plain(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise Unavailable where the stock class would read other weights than the part's own, or cannot read them."""
+    quantized = config.get("quantization_config")
+    if quantized is not None:
+        method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+        package = QUANTIZERS.get(method) if isinstance(method, str) else None
+        if package is None or not _is_installed(package):
+            remedy = f"run pip install {package}, or give" if package else "give"
+            raise Unavailable(
+                f"{folder} is quantized by the method {shown(method)}, which cannot be read here — {remedy} a "
+                "checkpoint that is not quantized"
+            )
+    if "transformers_weights" in config:
+        raise Unavailable(
+            f"{folder / 'config.json'} names other weights, {shown(str(config['transformers_weights']))}, than its "
+            "part's own — take transformers_weights out of it"
+        )
+    if (folder / "adapter_config.json").exists():
+        raise Unavailable(
+            f"{folder} has an adapter beside its weights (adapter_config.json), which would bend every picture unseen "
+            "— merge it or take it out, and load it as a style"
+        )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _tensor_count(file: Path) -> int:

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from krea_studio.engine.base import CheckpointInfo, Vocabulary
+from krea_studio.engine.checkpoints.weight_files import weight_files
 from krea_studio.errors import Unavailable
 from krea_studio.weights import read_header
 
@@ -155,7 +156,7 @@ def sees(text_encoder: Path) -> bool:
     Without one it would load as well, and see noise.
     """
     try:
-        files = text_encoder.glob("*.safetensors")
+        files = weight_files(text_encoder, "text_encoder").files
         return writes(text_encoder) and any("visual." in tensor for file in files for tensor in _tensors(file))
     except (OSError, ValueError, TypeError, RecursionError):
         return False
@@ -174,11 +175,44 @@ def missing(checkpoint: Checkpoint) -> str | None:
         return f"{checkpoint.folder} has no {INDEX_FILE} — give a folder that Krea2Pipeline.save_pretrained wrote"
     for part in PARTS:
         holder = supplier(checkpoint, part)
-        folder = Path(holder.source) / part
-        pattern = "*.safetensors" if part in WEIGHTED_PARTS else "*.json"
-        if not any(folder.glob(pattern)):
-            return f"{holder.label} lacks {part}/{pattern} in {holder.source} — copy or download the checkpoint again"
+        if reason := unfit(holder, part, Path(holder.source) / part):
+            return reason
     return None
+
+
+def lacking(folder: Path, part: str) -> str | None:
+    """The name of a file that a part's folder lacks; None where none is known to be missing.
+
+    Raises ValueError and OSError as `weight_files` does.
+    """
+    if part not in WEIGHTED_PARTS:
+        return None if any(folder.glob("*.json")) else f"{part}_config.json"
+    if not (folder / "config.json").is_file():
+        return "config.json"
+    return next(iter(weight_files(folder, part).lacking), None)
+
+
+def unfit(holder: Checkpoint, part: str, folder: Path) -> str | None:
+    """Why a part's folder of its supplier cannot be loaded, as far as the names in it tell; None where it may be."""
+    try:
+        lacked = lacking(folder, part)
+    except (ValueError, OSError):
+        return None  # whoever reads it says what is wrong
+    if lacked is None:
+        return None
+    if part in WEIGHTED_PARTS and lacked != "config.json":
+        weights = weight_files(folder, part)
+        if weights.pickles and not weights.files:
+            return (
+                f"{holder.label} has {part}/{weights.pickles[0]}, a pickle, which may run any code and is never read, "
+                f"and no {lacked} — take a copy with safetensors, or write one with save_pretrained"
+            )
+        if weights.files:
+            return (
+                f"{holder.label} lacks {part}/{lacked}, one of {len(weights.files) + len(weights.lacking)} shards, in "
+                f"{folder.parent} — copy or download that file again"
+            )
+    return f"{holder.label} lacks {part}/{lacked} in {folder.parent} — copy or download the checkpoint again"
 
 
 def part_folder(holder: Checkpoint, part: str) -> Path | None:
@@ -202,12 +236,16 @@ def _missing_from_hub_cache(checkpoint: Checkpoint) -> str | None:
 
     if not constants.HF_HUB_OFFLINE:
         return None
-    for repository in dict.fromkeys(supplier(checkpoint, part).source for part in PARTS):
-        if not isinstance(try_to_load_from_cache(repository, INDEX_FILE), str):
+    for part in PARTS:
+        holder = supplier(checkpoint, part)
+        index = try_to_load_from_cache(holder.source, INDEX_FILE)
+        if not isinstance(index, str):
             return (
-                f"{repository} is not on this machine and HF_HUB_OFFLINE is set — "
+                f"{holder.source} is not on this machine and HF_HUB_OFFLINE is set — "
                 "download it once with network access, or choose an embedded checkpoint"
             )
+        if reason := unfit(holder, part, Path(index).parent / part):
+            return f"{reason.partition(' — ')[0]}, and HF_HUB_OFFLINE is set — download the rest with network access"
     return None
 
 

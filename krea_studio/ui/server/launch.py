@@ -5,7 +5,6 @@ and in containers the address comes from GRADIO_SERVER_NAME and PORT, otherwise 
 code is read in the background once the server answers, so that the page never waits for torch.
 """
 
-import ipaddress
 import logging
 import os
 import tempfile
@@ -25,7 +24,7 @@ from krea_studio.library.loader import MAX_FILE_BYTES
 from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
 from krea_studio.library.store import RECORDS_FILE
 from krea_studio.services import Services, build_services
-from krea_studio.settings import Settings
+from krea_studio.settings import Settings, is_loopback
 from krea_studio.startup import uncollected
 from krea_studio.ui import theme
 from krea_studio.ui.page import build_page
@@ -81,14 +80,6 @@ def address(settings: Settings) -> tuple[str, int]:
         return os.environ.get("GRADIO_SERVER_NAME") or settings.host, int(port)
     except ValueError:
         raise InvalidRequest(f"PORT is {port!r} — give a whole number, or leave it unset") from None
-
-
-def is_loopback(host: str) -> bool:
-    """True where only this machine can reach `host`; then whoever opens the page owns the library."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def launch_options(services: Services) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from krea_studio.engine.base import ImageReady
 from krea_studio.engine.checkpoints.identity import BLOCK_BYTES, BLOCKS, part_weights, weights_of
 from krea_studio.engine.checkpoints.table import CHECKPOINTS, PREVIEW_FILE, WEIGHTED_PARTS, Checkpoint, resolve
+from krea_studio.engine.checkpoints.weight_files import WeightFiles
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.settings import Settings
 from tests.engine.conftest import ready, small_plan
@@ -50,7 +51,8 @@ def test_what_draws_nothing_is_not_counted(own_folder: Path) -> None:
     identity = weights_of(own(own_folder))
     (own_folder / "vae" / PREVIEW_FILE).write_bytes(b"a map for previews")
     (own_folder / "vae" / "config.json").write_text("{}")
-    weight_files(own_folder)[1].rename(own_folder / "text_encoder" / "other.safetensors")
+    weight_files(own_folder)[1].rename(own_folder / "text_encoder" / "model.bf16.safetensors")
+    (own_folder / "transformer" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"beside the full ones")
     assert weights_of(own(own_folder)) == identity
 
 
@@ -96,7 +98,7 @@ def test_a_file_of_gigabytes_is_read_in_parts_all_over_it(tmp_path: Path) -> Non
                 # Longer than the way from one block to the next, as any layer is.
                 file.write(b"\x01" * min(20 * BLOCK_BYTES, size_bytes - place))
         os.utime(path, ns=(number, number))
-        seen.add(part_weights(tmp_path))
+        seen.add(part_weights(WeightFiles("", (path,), (), ())))
     assert len(seen) == 4
 
 

@@ -1,11 +1,19 @@
 import json
+import shutil
+import time
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers import Krea2Transformer2DModel
+from safetensors.torch import load_file, save_file
 
+from krea_studio.engine.checkpoints.identity import weights_of
 from krea_studio.engine.checkpoints.manager import PipelineManager
-from krea_studio.engine.checkpoints.table import CHECKPOINTS, Checkpoint, resolve
+from krea_studio.engine.checkpoints.table import CHECKPOINTS, WEIGHTED_PARTS, Checkpoint, missing, resolve
+from krea_studio.engine.checkpoints.weight_files import weight_files
 from krea_studio.errors import Stopped, Unavailable
 from krea_studio.settings import Settings
 
@@ -43,7 +51,63 @@ def overwrite_header(folder):
     path.write_bytes(b"not a weight file" + path.read_bytes()[17:])
 
 
+def only_a_pickle(folder):
+    path = folder / "transformer" / FILE
+    torch.save(load_file(path), path.with_suffix(".bin"))
+    path.unlink()
+
+
+def lose_a_shard(folder):
+    shutil.rmtree(folder / "transformer")
+    shutil.copytree(Path(CHECKPOINTS["mini-large"].source) / "transformer", folder / "transformer")
+    (folder / "transformer" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
+
+
+def lose_the_index(folder):
+    lose_a_shard(folder)
+    (folder / "transformer" / f"{FILE}.index.json").unlink()
+
+
+def shards_elsewhere(name):
+    def spoil(folder):
+        lose_a_shard(folder)
+        rewrite(folder / "transformer" / f"{FILE}.index.json", weight_map={"a": name})
+
+    return spoil
+
+
+def scales_beside_the_weights(folder):
+    path = folder / "transformer" / FILE
+    tensors = load_file(path)
+    layer = next(name for name in tensors if name.endswith("to_q.weight"))
+    save_file(tensors | {f"{layer}_scale": torch.ones(1)}, path, metadata={"format": "pt"})
+
+
+def quantized_by(method):
+    def spoil(folder):
+        config = folder / "transformer" / "config.json"
+        rewrite(config, quantization_config={"quant_method": method, "load_in_4bit": True})
+
+    return spoil
+
+
 SPOILED = {
+    "weights in a pickle only": (only_a_pickle, "diffusion_pytorch_model.bin, a pickle"),
+    "a missing shard": (lose_a_shard, "diffusion_pytorch_model-00002-of-00002.safetensors, one of 2 shards"),
+    "shards without an index": (lose_the_index, f"lacks transformer/{FILE}.index.json"),
+    "a pickle as a shard": (shards_elsewhere("weights.bin"), "'weights.bin', which is no safetensors"),
+    "a shard of another folder": (shards_elsewhere("../vae/" + FILE), "no safetensors file beside it"),
+    "a quantizer that is not installed": (quantized_by("bitsandbytes"), "pip install bitsandbytes"),
+    "an unknown quantizer": (quantized_by("fp8"), "the method 'fp8'"),
+    "scales beside the weights": (scales_beside_the_weights, "to_q.weight_scale"),
+    "weights of another name": (
+        lambda f: rewrite(f / "text_encoder" / "config.json", transformers_weights="adapter_model.bin"),
+        "adapter_model.bin",
+    ),
+    "an adapter beside the weights": (
+        lambda f: (f / "text_encoder" / "adapter_config.json").write_text("{}"),
+        "adapter_config.json",
+    ),
     "nothing in it": (spoil_nothing_here, "model_index.json"),
     "truncated weights": (truncate, FILE),
     "no weight file": (overwrite_header, "text_encoder"),
@@ -71,9 +135,42 @@ def test_a_spoiled_checkpoint_is_one_clear_line_and_harms_no_other(manager, own_
     assert get(manager, variant("turbo")) is kept
 
 
-def test_a_blank_image_decoder_is_found(manager, own_folder):
-    from safetensors.torch import load_file, save_file
+@pytest.mark.parametrize("variant", ["fp16", "bf16", "ema"])
+def test_a_variant_is_drawn_from_and_named_and_never_the_pickle_beside_it(manager, own_folder, variant):
+    path = own_folder / "transformer" / FILE
+    tensors = load_file(path)
+    # Other weights than those of the variant, so that they would be noticed.
+    torch.save({name: torch.zeros_like(tensor) for name, tensor in tensors.items()}, path.with_suffix(".bin"))
+    path.rename(path.with_name(f"diffusion_pytorch_model.{variant}.safetensors"))
+    told = []
+    loaded = get(PipelineManager(10**10), own(own_folder), told.append)
+    assert all(torch.equal(loaded.pipeline.transformer.state_dict()[name], tensors[name]) for name in tensors)
+    assert loaded.weights == weights_of(own(own_folder))
+    assert [event.what for event in told if "transformer" in event.what] == [f"Own: transformer ({variant})"]
 
+
+def test_full_weights_are_taken_before_a_variant_beside_them(manager, own_folder):
+    identity = weights_of(own(own_folder))
+    path = own_folder / "text_encoder" / "model.safetensors"
+    halves = {name: tensor.half() for name, tensor in load_file(path).items()}
+    save_file(halves, path.with_name("model.fp16.safetensors"), metadata={"format": "pt"})
+    loaded = get(PipelineManager(10**10), own(own_folder))
+    assert loaded.weights == identity
+    assert sum(loaded.sizes.values()) == sum(get(manager, variant("turbo")).sizes.values())
+
+
+def test_shards_of_a_variant_are_read_and_named(own_folder):
+    shutil.rmtree(own_folder / "transformer")
+    Krea2Transformer2DModel.from_pretrained(CHECKPOINTS["mini-large"].source + "/transformer").half().save_pretrained(
+        own_folder / "transformer", variant="fp16", max_shard_size="5MB"
+    )
+    files = weight_files(own_folder / "transformer", "transformer")
+    assert files.variant == "fp16" and len(files.files) > 1 and not files.lacking
+    loaded = get(PipelineManager(10**10), own(own_folder))
+    assert loaded.pipeline.transformer.dtype == torch.float32
+
+
+def test_a_blank_image_decoder_is_found(manager, own_folder):
     path = own_folder / "vae" / FILE
     tensors = load_file(path)
     tensors["post_quant_conv.weight"].zero_()
@@ -176,3 +273,49 @@ def test_a_repository_is_loaded_from_what_the_hub_gives(manager, monkeypatch, ow
     fresh = PipelineManager(10**10)
     turbo = replace(CHECKPOINTS["krea-2-turbo"])
     assert get(fresh, turbo).pipeline.vae is get(fresh, CHECKPOINTS["krea-2-raw"]).pipeline.vae
+
+
+def in_the_cache(folder, monkeypatch, offline):
+    """The Hub's cache with `folder` as what is there of own/krea-copy, and no way to the Hub."""
+    from huggingface_hub import constants
+
+    repository = folder.parent / "hub" / "models--own--krea-copy"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    (repository / "snapshots").mkdir()
+    folder.rename(repository / "snapshots" / ("a" * 40))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder.parent / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    return resolve("own/krea-copy")
+
+
+BROKEN_OFF = {
+    "a part": (lambda f: shutil.rmtree(f / "vae"), "vae/config.json"),
+    "the weights of a part": (lambda f: (f / "vae" / FILE).unlink(), "vae/" + FILE),
+    "a shard": (lose_a_shard, "00002-of-00002"),
+    "the tokenizer": (lambda f: shutil.rmtree(f / "tokenizer"), "tokenizer"),
+}
+
+
+@pytest.mark.parametrize("lose, named", BROKEN_OFF.values(), ids=BROKEN_OFF.keys())
+def test_offline_a_download_that_was_broken_off_is_missing(manager, own_folder, monkeypatch, lose, named):
+    lose(own_folder)
+    checkpoint = in_the_cache(own_folder, monkeypatch, offline=True)
+    assert named in missing(checkpoint) and "HF_HUB_OFFLINE" in missing(checkpoint)
+    with pytest.raises(Unavailable, match="HF_HUB_OFFLINE is set"):
+        get(manager, checkpoint)
+
+
+def test_offline_a_whole_download_is_loaded(own_folder, monkeypatch):
+    checkpoint = in_the_cache(own_folder, monkeypatch, offline=True)
+    assert missing(checkpoint) is None
+    assert set(WEIGHTED_PARTS) <= get(PipelineManager(10**10), checkpoint).parts.keys()
+
+
+def test_without_a_network_a_download_that_was_broken_off_says_so(manager, own_folder, monkeypatch):
+    lose_a_shard(own_folder)
+    checkpoint = in_the_cache(own_folder, monkeypatch, offline=False)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
+    with pytest.raises(Unavailable, match="own/krea-copy .*cannot be downloaded .* check the network"):
+        get(manager, checkpoint)
