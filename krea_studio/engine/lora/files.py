@@ -30,6 +30,7 @@ _PEFT_FILE, _PEFT_CONFIG, _MOST_CONFIG_BYTES = "adapter_model.safetensors", "ada
 # diffusers' `lora_base.LORA_ADAPTER_METADATA_KEY`: the peft config of each part, under that part's name.
 _DIFFUSERS_CONFIG, _DIFFUSERS_PART = "lora_adapter_metadata", "transformer."
 
+
 @dataclass(frozen=True)
 class Stored:
     """A tensor as the header describes it; `dtype` in safetensors' words, such as `BF16`."""

@@ -14,10 +14,15 @@ PUBLISHED = Path(__file__).resolve().parents[4] / "assets" / "configs" / "krea-2
 Shapes = dict[str, tuple[int, ...]]
 
 
+def published_config() -> dict[str, Any]:
+    """The config of the published transformer, which is also what diffusers has for defaults of the class."""
+    return json.loads((PUBLISHED / "transformer" / "config.json").read_text("utf-8"))
+
+
 @cache
 def published_shapes() -> Shapes:
     """Of every parameter of the published transformer."""
-    return transformer_shapes(json.loads((PUBLISHED / "transformer" / "config.json").read_text("utf-8")))
+    return transformer_shapes(published_config())
 
 
 def transformer_shapes(config: dict[str, Any]) -> Shapes:

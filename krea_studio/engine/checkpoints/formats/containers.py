@@ -172,14 +172,15 @@ def _gguf(file: BinaryIO, size_bytes: int) -> tuple[dict[str, Stored], dict[str,
         value = _value(file, _unpack(file, "<I")[0], size_bytes)
         if value is not None:
             metadata[key] = value
-    found = []
+    found: list[tuple[str, tuple[int, ...], int, int]] = []
     for _ in range(tensor_count):
         name = _text(file)
         (axes,) = _unpack(file, "<I")
         if axes > 8:
             raise ValueError(f"{shown(name)} has {axes} axes")
         shape = tuple(reversed(_unpack(file, f"<{axes}Q")))
-        found.append((name, shape, *_unpack(file, "<IQ")))
+        number, offset = _unpack(file, "<IQ")
+        found.append((name, shape, number, offset))
     alignment = int(metadata.get("general.alignment", _ALIGNMENT_BYTES))
     if not 1 <= alignment <= 2**20:
         raise ValueError(f"an alignment of {alignment} bytes")

@@ -198,8 +198,10 @@ def _require_blocks(
 ) -> None:
     """Refuse block scales that are not as many as the tiles of 128 rows by 4 blocks need."""
     block = BLOCK[form]
-    if len(shape) == 2 and not shape[1] % block and scale is not None and scale.kind in kinds:
-        if prod(scale.shape) == 512 * -(-shape[0] // 128) * -(-shape[1] // block // 4):
+    whole = len(shape) == 2 and not shape[1] % block
+    if whole and scale is not None and scale.kind in kinds:
+        tiles = -(-shape[0] // 128) * -(-shape[1] // block // 4)
+        if prod(scale.shape) == 512 * tiles:
             return
     found = "none" if scale is None else f"{scale.kind} of the shape {scale.shape}"
     raise _refused(container, f"{shown(name)} is {form} and needs a scale for each {block} values, and has {found}")

@@ -64,7 +64,8 @@ _FAMILIES = tuple(
         ("Z-Image or Lumina", r"(?:noise|context)_refiner\.\d"),
         ("LTX-Video or PixArt", r"transformer_blocks\.\d+\.attn[12]\."),
         ("a CLIP or T5 text encoder", r"text_model\.encoder\.|encoder\.block\.\d+\.layer\."),
-        ("a language model that is no Qwen3-VL", r"layers\.\d+\.(?:self_attn|mlp)\.|blk\.\d+\.(?:attn|ffn)_"),
+        ("llama.cpp, whose text encoders are not read here", r"blk\.\d+\.(?:attn|ffn)_"),
+        ("a language model that is no Qwen3-VL", r"layers\.\d+\.(?:self_attn|mlp)\."),
         ("another model's image decoder", r"decoder\.(?:up|up_blocks|mid)[._]"),
     )
 )
@@ -134,9 +135,9 @@ def encoder_prefixes(names: Iterable[str]) -> Mapping[str, str] | None:
 
 
 def decoder_prefix(names: Iterable[str]) -> str | None:
-    """What stands before the names of a Wan or Qwen-Image autoencoder in ComfyUI's layout; None for no such."""
-    mark = "decoder.middle.0.residual.0.gamma"
-    return next((name.removesuffix(mark) for name in names if name.endswith(mark)), None)
+    """What stands before the names of a Wan or Qwen-Image autoencoder, in ComfyUI's layout or diffusers'; else None."""
+    marks = ("decoder.middle.0.residual.0.gamma", "decoder.mid_block.resnets.0.norm1.gamma")
+    return next((name.removesuffix(mark) for name in names for mark in marks if name.endswith(mark)), None)
 
 
 def is_lora(names: Iterable[str]) -> bool:
@@ -149,7 +150,7 @@ def foreign_format(names: Iterable[str], metadata: Mapping[str, str]) -> str | N
     names = list(names)
     if any(key.startswith("comfy.gguf.quant.") for key in metadata):
         return "Q8_CR"
-    stated = " ".join(f"{key} {value[:200]}" for key, value in metadata.items() if key.isidentifier())
+    stated = " ".join(f"{key} {value[:200]}" for key, value in metadata.items() if "quant" in key.lower())
     for name, pattern in _FOREIGN:
         if any(pattern.search(each) for each in names) or re.search(rf"\b{re.escape(name)}\b", stated, re.IGNORECASE):
             return name

@@ -12,7 +12,17 @@ from functools import lru_cache
 import torch
 
 from krea_studio.engine.checkpoints.formats.containers import GGML_TYPES
-from krea_studio.engine.checkpoints.formats.layers import BLOCK, FLOAT8, GGML, INT8, MXFP8, NVFP4, PLAIN, ROTATED, SCALED
+from krea_studio.engine.checkpoints.formats.layers import (
+    BLOCK,
+    FLOAT8,
+    GGML,
+    INT8,
+    MXFP8,
+    NVFP4,
+    PLAIN,
+    ROTATED,
+    SCALED,
+)
 
 _GGML_BYTES = {name: width for name, _, width in GGML_TYPES.values()}
 _FLOAT8 = {form: getattr(torch, form) for form in FLOAT8.values()}
