@@ -186,7 +186,8 @@ def load_part(located: Located, part: str, precision: torch.dtype) -> Any:
             f"The weights in {folder} have more for their layers than such a model reads ({len(foreign)} tensors, "
             f"first {foreign[0]}), as quantized ones do — give a checkpoint that is not quantized"
         )
-    return model
+    # peft does so at the first adapter, and torch.matmul rounds otherwise where a weight could have a gradient.
+    return model.requires_grad_(False)
 
 
 def _tokenizer(folder: Path) -> Any:

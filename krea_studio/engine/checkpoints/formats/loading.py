@@ -6,7 +6,7 @@ be (a parameter without a tensor, a tensor without a parameter, another shape, n
 refuses the file with the name.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKLQwenImage, Krea2Transformer2DModel
-from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 from torch import nn
 from transformers import AutoConfig, Qwen3VLModel
 
-from krea_studio.engine.checkpoints.formats.layers import Weight, Weights
+from krea_studio.engine.checkpoints.formats.layers import Weight
 from krea_studio.engine.checkpoints.formats.model_file import DECODER, TEXT_ENCODER, ModelFile, fits, unknown
 from krea_studio.engine.checkpoints.formats.packed import PackedLinear
 from krea_studio.engine.checkpoints.formats.unpacking import row_parts, unpack
@@ -40,15 +39,13 @@ def load(file: ModelFile, part: str, config: Path, precision: torch.dtype) -> An
         raise _refused(file, reason)
     weights = file.parts[part]
     model = _empty(part, config)
-    names = _stock_names(weights) if part == DECODER else {name: name for name in weights.stored}
-    if part == TEXT_ENCODER and not any(name.startswith(_VISION) for name in names):
+    if part == TEXT_ENCODER and not any(name.startswith(_VISION) for name in weights.stored):
         model.visual = None
-    expected = dict(model.named_parameters())
-    _require_all(file, expected, names)
+    _require_all(file, dict(model.named_parameters()), weights.stored)
     kept_whole = getattr(model, "_keep_in_fp32_modules", None) or []
-    for name, stored_as in names.items():
+    for name, weight in weights.stored.items():
         own = torch.float32 if set(kept_whole) & set(name.split(".")) else precision
-        _assign(file, model, name, weights.stored[stored_as], own)
+        _assign(file, model, name, weight, own)
     empty = [name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if tensor.is_meta]
     if empty:
         raise _refused(file, f"{len(empty)} of its parameters have no numbers, first {empty[0]}")
@@ -78,16 +75,7 @@ def _empty(part: str, config: Path) -> Any:
         raise Unavailable(f"{config} is no config of a {part} ({reason}) — copy the checkpoint again") from None
 
 
-def _stock_names(weights: Weights) -> dict[str, str]:
-    """diffusers' names of an image decoder's parameters → those of Wan and ComfyUI, where the file has those."""
-    own = {name: name for name in weights.stored}
-    if any("mid_block" in name for name in own):
-        return own
-    converter: Callable[[dict[str, str]], dict[str, str]] = convert_wan_vae_to_diffusers
-    return converter(own)
-
-
-def _require_all(file: ModelFile, expected: Mapping[str, nn.Parameter], names: Mapping[str, str]) -> None:
+def _require_all(file: ModelFile, expected: Mapping[str, nn.Parameter], names: Mapping[str, Weight]) -> None:
     missing = [name for name in expected if name not in names]
     spare = [name for name in names if name not in expected]
     if missing:

@@ -199,7 +199,8 @@ def _decoder(container: Container, names: Iterable[str]) -> Found | None:
     if prefix is None:
         return None
     taken = [name for name in names if name.startswith(prefix)]
-    return prefix, taken, lambda name: name.removeprefix(prefix), {}
+    stock = layouts.decoder_names(name.removeprefix(prefix) for name in taken)
+    return prefix, taken, lambda name: stock.get(name.removeprefix(prefix)), {}
 
 
 def _of_other_part(name: str, prefix: str) -> bool:

@@ -49,6 +49,24 @@ MARKS = {"txtfusion.projector.weight": True, "text_fusion.projector.weight": Fal
 # In Krea's own file and those made of it: beside the model, and read by nothing.
 UNUSED = ("last.up.weight", "last.down.weight")
 
+# Of Wan's autoencoder, Wan's name → diffusers'; what is not here is called the same.
+_DECODER_LEAVES = {
+    "residual.0": "norm1",
+    "residual.2": "conv1",
+    "residual.3": "norm2",
+    "residual.6": "conv2",
+    "shortcut": "conv_shortcut",
+}
+_DECODER_STEMS = {
+    "downsamples": "down_blocks",
+    "middle.0": "mid_block.resnets.0",
+    "middle.1": "mid_block.attentions.0",
+    "middle.2": "mid_block.resnets.1",
+}
+_DECODER_ALONE = {"conv1": "conv_in", "head.0": "norm_out", "head.2": "conv_out"}
+_DECODER_ENDS = {"conv1": "quant_conv", "conv2": "post_quant_conv"}
+_UPSAMPLE = re.compile(r"upsamples\.(\d{1,4})\.(.+)")
+
 _LORA = re.compile(r"[._](?:lora_|lokr_|hada_|oft_|dora_scale)|^lora_|\.diff(?:_b)?$")
 # Other models by names of their parameters; the first that is found counts.
 _FAMILIES = tuple(
@@ -138,6 +156,40 @@ def decoder_prefix(names: Iterable[str]) -> str | None:
     """What stands before the names of a Wan or Qwen-Image autoencoder, in ComfyUI's layout or diffusers'; else None."""
     marks = ("decoder.middle.0.residual.0.gamma", "decoder.mid_block.resnets.0.norm1.gamma")
     return next((name.removesuffix(mark) for name in names for mark in marks if name.endswith(mark)), None)
+
+
+def decoder_names(names: Iterable[str]) -> dict[str, str]:
+    """diffusers' names of an autoencoder's parameters, from Wan's; names that are diffusers' already stay.
+
+    Wan numbers the layers of the decoder through, and diffusers begins anew after each that enlarges.
+    """
+    names = list(names)
+    if any("mid_block" in name for name in names):
+        return {name: name for name in names}
+    ups = (re.fullmatch(r"decoder\.upsamples\.(\d{1,4})\.resample\..+", name) for name in names)
+    enlarging = sorted({int(up[1]) for up in ups if up})
+    return {name: _decoder_name(name, enlarging) for name in names}
+
+
+def _decoder_name(name: str, enlarging: list[int]) -> str:
+    side, _, rest = name.partition(".")
+    if side in _DECODER_ENDS:
+        return f"{_DECODER_ENDS[side]}.{rest}"
+    module, _, leaf = rest.rpartition(".")
+    if module in _DECODER_ALONE:
+        return f"{side}.{_DECODER_ALONE[module]}.{leaf}"
+    if up := _UPSAMPLE.fullmatch(rest):
+        number = int(up[1])
+        block = sum(each < number for each in enlarging)
+        begin = enlarging[block - 1] + 1 if block else 0
+        place = "upsamplers.0" if number in enlarging else f"resnets.{number - begin}"
+        rest = f"up_blocks.{block}.{place}.{up[2]}"
+    for old, new in _DECODER_STEMS.items():
+        if rest.startswith(f"{old}."):
+            rest = new + rest[len(old) :]
+    for old, new in _DECODER_LEAVES.items():
+        rest = rest.replace(f".{old}.", f".{new}.")
+    return f"{side}.{rest}"
 
 
 def is_lora(names: Iterable[str]) -> bool:
