@@ -16,7 +16,7 @@ METADATA = "__metadata__"
 # What a file begins with that somebody took for weights; safetensors has a number there and then `{`.
 _OTHER_KINDS = (
     (b"PK\x03\x04", "a zip archive, which is how PyTorch packs pickles"),
-    (b"\x80", "a Python pickle"),
+    *((bytes([0x80, protocol]), "a Python pickle") for protocol in range(2, 6)),
     (b"version https://git-lfs", "a Git LFS pointer, not the file that it points to"),
     (b"<", "a web page"),
     (b"{", "JSON"),

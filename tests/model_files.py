@@ -1,4 +1,4 @@
-"""Files of weights as people hold them, made of the embedded checkpoint: every format, every prefix, a few of the traps.
+"""Files of weights as people hold them, made of the embedded checkpoint: every format, every prefix.
 
 What is written here follows the formats' own descriptions, not the code that reads them: scales are laid into tiles
 number by number, and the rotation is applied to the rows before they are rounded.
@@ -56,7 +56,13 @@ def native(state: Mapping[str, torch.Tensor]) -> State:
     for name, tensor in state.items():
         flat = name.startswith("transformer_blocks") and name.endswith("scale_shift_table")
         for old, new in _RENAMED:
-            name = name.replace(old, new) if old.startswith(".") else new + name[len(old) :] if name.startswith(old) else name
+            name = (
+                name.replace(old, new)
+                if old.startswith(".")
+                else new + name[len(old) :]
+                if name.startswith(old)
+                else name
+            )
         renamed[name] = tensor.flatten() if flat else tensor
     return renamed
 
@@ -66,7 +72,9 @@ def is_big(name: str, tensor: torch.Tensor) -> bool:
     return tensor.dim() == 2 and name.endswith(".weight") and ("blocks." in name)
 
 
-def quantised(state: State, quantiser: Quantiser, big: Callable[[str, torch.Tensor], bool] = is_big) -> tuple[State, dict]:
+def quantised(
+    state: State, quantiser: Quantiser, big: Callable[[str, torch.Tensor], bool] = is_big
+) -> tuple[State, dict]:
     """A state with its big layers packed, and what the header is to say of them."""
     packed, layers = {}, {}
     for name, tensor in state.items():
@@ -80,12 +88,14 @@ def quantised(state: State, quantiser: Quantiser, big: Callable[[str, torch.Tens
     return packed, layers
 
 
-def write(path: Path, state: State, layers: Mapping[str, object] | None = None, prefix: str = "", **metadata: str) -> Path:
+def write(
+    path: Path, state: State, layers: Mapping[str, object] | None = None, prefix: str = "", **metadata: str
+) -> Path:
     """Write a safetensors file, every name after `prefix`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if layers:
         metadata["_quantization_metadata"] = json.dumps({"format_version": "1.0", "layers": layers})
-    save_file({prefix + name: tensor.contiguous() for name, tensor in state.items()}, path, metadata or None)
+    save_file({prefix + name: tensor.clone().contiguous() for name, tensor in state.items()}, path, metadata or None)
     return path
 
 
@@ -242,7 +252,13 @@ def comfy_decoder() -> State:
     """The weights of the embedded image decoder under the names of Wan's and ComfyUI's files."""
     state = load_file(MEDIUM / "vae" / "diffusion_pytorch_model.safetensors")
     residual = {"norm1": "residual.0", "conv1": "residual.2", "norm2": "residual.3", "conv2": "residual.6"}
-    whole = {"quant_conv": "conv1", "post_quant_conv": "conv2", "conv_in": "conv1", "norm_out": "head.0", "conv_out": "head.2"}
+    whole = {
+        "quant_conv": "conv1",
+        "post_quant_conv": "conv2",
+        "conv_in": "conv1",
+        "norm_out": "head.0",
+        "conv_out": "head.2",
+    }
     renamed, ups = {}, _upsamples(state)
     for name, tensor in state.items():
         side, _, rest = name.partition(".")
@@ -259,7 +275,7 @@ def comfy_decoder() -> State:
             inner = inner.replace("down_blocks", "downsamples")
             for old, number in ups.items():
                 if inner.startswith(old + "."):
-                    inner = f"upsamples.{number}.{inner[len(old) + 1:]}"
+                    inner = f"upsamples.{number}.{inner[len(old) + 1 :]}"
             new = f"{side}.{inner}"
         renamed[new] = tensor
     return renamed

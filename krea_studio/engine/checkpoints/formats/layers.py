@@ -115,13 +115,17 @@ def weights_in(
     for name in own:
         module, _, leaf = name.rpartition(".")
         parameter = rename(name)
-        parts = beside.pop(module, {}) if leaf == "weight" else {}
+        parts: Mapping[str, str] = {}
+        said: Mapping[str, Any] = {}
+        if leaf == "weight":
+            parts = beside.pop(module, {})
+            said = _statement(container, module, parts, stated)
         if parameter is None:
             unknown += [name, *parts.values()]
         elif parameter in stored:
             raise _refused(container, f"{shown(name)} is there twice, under two names")
         else:
-            stored[parameter] = _weight(container, name, parts, _statement(container, module, parts, stated))
+            stored[parameter] = _weight(container, name, parts, said)
     unknown += [name for parts in beside.values() for name in parts.values()]
     return Weights(stored, left_out, tuple(unknown))
 

@@ -148,8 +148,14 @@ def report(path: Path, shapes: Mapping[str, Shapes] | None = None) -> dict[str, 
         if reason := unknown(found, part):
             facts["refused"] = f"{path} cannot be used: {reason} — {GET_AGAIN}"
         elif reasons and None not in reasons.values():
-            facts["refused"] = f"{path} cannot be used: it is no Krea 2: {reasons['Krea 2']} — {GET_AGAIN}"
+            nearest = max(known, key=lambda name: _likeness(weights, known[name]))
+            facts["refused"] = f"{path} cannot be used: it is no {nearest}: {reasons[nearest]} — {GET_AGAIN}"
     return facts
+
+
+def _likeness(stored: Weights, shapes: Shapes) -> int:
+    """How many parameters of these shapes are there."""
+    return sum(name in stored.stored and stored.stored[name].shape == shape for name, shape in shapes.items())
 
 
 GET_AGAIN = "get the file again, or set KREA_STUDIO_BASE to the checkpoint folder that it was made from"
