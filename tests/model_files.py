@@ -8,11 +8,13 @@ import json
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from krea_studio.engine.checkpoints.formats.configs import published_shapes
 from krea_studio.engine.checkpoints.table import ASSETS, CHECKPOINTS
 
 State = dict[str, torch.Tensor]
@@ -228,6 +230,30 @@ def write_gguf(path: Path, state: State, kind_of: Callable[[str, torch.Tensor], 
 
 def q8_0(name: str, tensor: torch.Tensor) -> str:
     return "Q8_0" if is_big(name, tensor) else "F32"
+
+
+def of_published(path: Path) -> Path:
+    """A file of the published model's size as far as its header goes, with nothing but a hole behind it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header: dict[str, Any] = {}
+    end = 0
+    for name, tensor in native(
+        {name: torch.empty(shape, device="meta") for name, shape in published_shapes().items()}
+    ).items():
+        big = tensor.dim() == 2 and "blocks." in name
+        size = tensor.numel() * (1 if big else 2)
+        dtype = "F8_E4M3" if big else "BF16"
+        header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [end, end + size]}
+        end += size
+        if big:
+            scale = name.replace(".weight", ".weight_scale")
+            header[scale] = {"dtype": "F32", "shape": [], "data_offsets": [end, end + 4]}
+            end += 4
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    return path
 
 
 COMFY_LANGUAGE, COMFY_VISION = "model.", "model.visual."

@@ -309,19 +309,18 @@ def _missing_beside(checkpoint: Checkpoint) -> str | None:
     own = checkpoint.base is not None and _config_of_base(Path(checkpoint.source), resolve(checkpoint.base))
     if not own and (reason := files.differing(weights, published_shapes())):
         return f"{checkpoint.source} cannot be used: it is no Krea 2: {reason} — {files.GET_AGAIN}"
+    absent = [part for part in PARTS if part not in places]
+    if absent and checkpoint.base is None:
+        return (
+            f"{checkpoint.label} has no {', '.join(absent).replace('_', ' ')} beside it — "
+            f"{', '.join(TO_GET[part] for part in absent)}, in the models folder that KREA_STUDIO_MODELS names, or set "
+            "KREA_STUDIO_BASE to a checkpoint folder that has them"
+        )
     for part in PARTS:
-        if part in places:
-            reason = None if places[part].is_file() else unfit(checkpoint, part, places[part])
-        elif checkpoint.base is None:
-            reason = (
-                f"{checkpoint.label} has no {part.replace('_', ' ')} beside it — {TO_GET[part]} of the models folder, "
-                "which KREA_STUDIO_MODELS names, or set KREA_STUDIO_BASE to a checkpoint folder that has one"
-            )
-        else:
-            holder = supplier(checkpoint, part)
-            reason = None if holder.folder is None else unfit(holder, part, holder.folder / part)
-        if reason:
-            return reason
+        holder = supplier(checkpoint, part)
+        place = places[part] if part in places else holder.folder and holder.folder / part
+        if place is not None and not place.is_file() and (reason := unfit(holder, part, place)):
+            return f"{reason}, or {TO_GET[part]} in the models folder" if part in TO_GET else reason
     return None
 
 

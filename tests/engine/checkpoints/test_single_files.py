@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from krea_studio.engine.checkpoints.formats.configs import PUBLISHED
 from krea_studio.engine.checkpoints.identity import weights_of
-from krea_studio.engine.checkpoints.table import chosen, index_path, missing, resolve, writer
+from krea_studio.engine.checkpoints.table import chosen, index_path, missing, resolve
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.engine.lora.layers import architectures
 from krea_studio.errors import Unavailable
@@ -27,6 +27,7 @@ from tests.model_files import (
     int8_convrot,
     native,
     nvfp4,
+    of_published,
     q8_0,
     quantised,
     transformer_state,
@@ -112,7 +113,8 @@ def test_a_models_folder_gives_what_the_file_lacks(tmp_path: Path, of_folder: An
 def test_what_is_missing_is_told_with_the_file_and_its_place(tmp_path: Path, part: str, file: str) -> None:
     path = comfy_folder(tmp_path, part)
     engine = LocalEngine(on(path, str(tmp_path / "base")))
-    assert part in engine.abilities("turbo").unavailable and file in engine.abilities("turbo").unavailable
+    reason = engine.abilities("turbo").unavailable
+    assert part in reason and file in reason
     assert file in failure(engine, PLAIN).message
 
 
@@ -120,6 +122,16 @@ def test_without_a_base_the_published_model_is_meant(tmp_path: Path) -> None:
     path = native_file(tmp_path / "krea2_raw.safetensors")
     assert "img_in.weight has the shape (256, 96)" in (missing(resolve(str(path))) or "")
     assert "KREA_STUDIO_BASE" in (missing(resolve(str(path))) or "")
+
+
+def test_a_published_file_alone_is_told_all_that_it_needs(tmp_path: Path) -> None:
+    path = of_published(tmp_path / "models" / "diffusion_models" / "krea2_turbo_fp8_scaled.safetensors")
+    reason = missing(resolve(str(path))) or ""
+    for file in ("tokenizer.json", "qwen_image_vae.safetensors", "qwen3vl_4b_bf16.safetensors", "KREA_STUDIO_BASE"):
+        assert file in reason
+    assert index_path(resolve(str(path))) == PUBLISHED / "model_index.json"
+    assert resolve(str(path)).adapters_of == "krea-2-raw"
+    path.unlink()
 
 
 def test_an_all_in_one_file_needs_only_a_tokenizer(tmp_path: Path, of_folder: Any) -> None:
@@ -188,9 +200,3 @@ def test_a_file_without_a_transformer_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "qwen3vl_4b.safetensors", comfy_encoder(encoder_state()))
     with pytest.raises(Unavailable, match="text_encoder and no transformer"):
         resolve(str(path))
-
-
-def test_the_published_parts_are_described_without_a_network(tmp_path: Path) -> None:
-    checkpoint = replace(resolve(str(native_file(tmp_path / "a.safetensors"))), base=None)
-    path = index_path(checkpoint)
-    assert path is not None and path.is_file() and writer(checkpoint) is None

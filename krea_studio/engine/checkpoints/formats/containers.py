@@ -13,8 +13,6 @@ from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from krea_studio.errors import Unavailable
 from krea_studio.validation import shown
 from krea_studio.weights import other_kind, read_header
@@ -94,18 +92,26 @@ class Container:
     tensors: Mapping[str, Stored] = field(repr=False)
     metadata: Mapping[str, str] = field(repr=False)
 
-    def read(self, name: str) -> np.ndarray:
+    def read(self, name: str) -> bytearray:
         """The bytes of one tensor, as they are stored. Raises Unavailable where they cannot be read."""
-        stored = self.tensors[name]
+        content = bytearray(self.tensors[name].bytes)
+        self.read_into(name, memoryview(content))
+        return content
+
+    def read_into(self, name: str, buffer: memoryview) -> None:
+        """As `read`, into memory of the same size that is there already."""
         try:
-            values = np.fromfile(self.path, np.uint8, stored.bytes, offset=stored.begin)
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(self.tensors[name].begin)
+                done = 0
+                while done < len(buffer) and (more := file.readinto(buffer[done:])):
+                    done += more
         except OSError as error:
             raise Unavailable(
                 f"{self.path} cannot be read ({error.strerror or error}) — check the file and its permissions"
             ) from None
-        if values.size < stored.bytes:
-            raise _damaged(self.path, f"{shown(name)} ends after {values.size:,} of {stored.bytes:,} bytes")
-        return values
+        if done < len(buffer):
+            raise _damaged(self.path, f"{shown(name)} ends after {done:,} of {len(buffer):,} bytes")
 
 
 def open_container(path: Path) -> Container:

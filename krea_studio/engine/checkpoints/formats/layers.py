@@ -219,7 +219,7 @@ def _statement(
         name = parts["statement"]
         if container.tensors[name].bytes > _MOST_STATEMENT_BYTES:
             raise _refused(container, f"{shown(name)} is too long for a statement of a format")
-        return _object(container, container.read(name).tobytes().rstrip(b"\0 ").decode("utf-8", "replace"), name)
+        return _object(container, container.read(name).rstrip(b"\0 ").decode("utf-8", "replace"), name)
     names = module.split(".")
     found = next((stated[key] for k in range(len(names)) if (key := ".".join(names[k:])) in stated), None)
     if found is None:

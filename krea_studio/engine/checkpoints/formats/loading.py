@@ -125,7 +125,8 @@ def _raw(file: ModelFile, weight: Weight) -> dict[str, torch.Tensor]:
     raw = {}
     for part, key in weight.keys.items():
         stored = file.container.tensors[key]
-        tensor = torch.from_numpy(file.container.read(key))
+        tensor = torch.empty(stored.bytes, dtype=torch.uint8)  # aligned as torch's own, which kernels go by
+        file.container.read_into(key, memoryview(tensor.numpy()))
         kind = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
         raw[part] = tensor if part == "values" else tensor.view(kind.get(stored.kind, torch.uint8))
     return raw

@@ -22,9 +22,9 @@ _PLACES = {
 TO_GET = {
     TEXT_ENCODER: "put qwen3vl_4b_bf16.safetensors or qwen3vl_4b_fp8_scaled.safetensors into text_encoders",
     DECODER: "put qwen_image_vae.safetensors into vae",
-    "tokenizer": "put the folder tokenizer of krea/Krea-2-Raw there, with tokenizer.json",
+    "tokenizer": "put tokenizer.json and its config, from the folder tokenizer of krea/Krea-2-Raw, into tokenizer",
 }
-"""What to do where a part is in no models folder."""
+"""What to do where a part is in no models folder; the folders are within that."""
 _MOST_FILES = 10_000
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 

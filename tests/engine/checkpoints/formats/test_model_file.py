@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from krea_studio.engine.checkpoints.formats.configs import published_shapes, transformer_shapes
+from krea_studio.engine.checkpoints.formats.configs import transformer_shapes
 from krea_studio.engine.checkpoints.formats.model_file import model_file, report
 from krea_studio.errors import Unavailable
 from tests.model_files import (
@@ -19,6 +19,7 @@ from tests.model_files import (
     fp8_scaled,
     int8_convrot,
     native,
+    of_published,
     quantised,
     transformer_state,
     write,
@@ -26,28 +27,6 @@ from tests.model_files import (
 )
 
 MINI = {"mini": transformer_shapes(json.loads((MEDIUM / "transformer" / "config.json").read_text("utf-8")))}
-
-
-def of_published(path: Path) -> Path:
-    """A file of the published model's size as far as its header goes, with nothing but a hole behind it."""
-    header, end = {"__metadata__": {"_quantization_metadata": json.dumps({"layers": {}})}}, 0
-    for name, tensor in native(
-        {name: torch.empty(shape, device="meta") for name, shape in published_shapes().items()}
-    ).items():
-        big = tensor.dim() == 2 and "blocks." in name
-        size = tensor.numel() * (1 if big else 2)
-        dtype = "F8_E4M3" if big else "BF16"
-        header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [end, end + size]}
-        end += size
-        if big:
-            scale = name.replace(".weight", ".weight_scale")
-            header[scale] = {"dtype": "F32", "shape": [], "data_offsets": [end, end + 4]}
-            end += 4
-    text = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + end)
-    return path
 
 
 def test_a_file_of_thirteen_gigabytes_is_told_in_under_a_second(tmp_path: Path) -> None:
