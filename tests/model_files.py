@@ -165,6 +165,8 @@ def mxfp8(layer: str, weight: torch.Tensor) -> tuple[State, dict]:
     exponent = (blocks.abs().amax(-1) / 448).clamp_min(2.0**-126).log2().ceil()
     values = (blocks / exponent.exp2()[..., None]).to(torch.float8_e4m3fn).view(weight.shape)
     scale = tiled((exponent + 127).to(torch.uint8))
+    if layer.endswith("attn.wq"):  # some writers give the bytes their own type
+        scale = scale.view(torch.float8_e8m0fnu)
     return {f"{layer}.weight": values, f"{layer}.weight_scale": scale}, {"format": "mxfp8"}
 
 

@@ -21,6 +21,7 @@ MOST_HEADER_BYTES = 100_000_000  # of safetensors itself
 MOST_TENSORS = 100_000
 _MOST_PAIRS = 100_000
 _MOST_TEXT_BYTES = 2**24
+_MOST_TEXTS = 2_000_000  # in an array; a large vocabulary has a tenth
 _MAGIC = b"GGUF"
 _ALIGNMENT_BYTES = 32
 
@@ -82,9 +83,12 @@ class Stored:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Container:
-    """A file as its header describes it: `kind` is `safetensors` or `gguf`, `bytes` its size on disk."""
+    """A file as its header describes it: `kind` is `safetensors` or `gguf`, `bytes` its size on disk.
+
+    The same object as long as the file is unchanged.
+    """
 
     path: Path
     kind: str
@@ -224,7 +228,7 @@ def _value(file: BinaryIO, kind: int, size_bytes: int) -> str | None:
     if kind != _ARRAY:
         raise ValueError(f"a value of the unknown type {kind}")
     inner, count = _unpack(file, "<IQ")
-    if count > size_bytes:
+    if count > (_MOST_TEXTS if inner == _TEXT else size_bytes):
         raise ValueError(f"an array of {count:,} values")
     if inner in _SCALARS:
         file.seek(count * struct.calcsize(_SCALARS[inner]), 1)

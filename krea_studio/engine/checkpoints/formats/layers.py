@@ -178,7 +178,7 @@ def _form(
         if scale is None or scale.kind not in PLAIN or prod(scale.shape) not in (1, rows):
             found = "none" if scale is None else f"{scale.kind} of the shape {scale.shape}"
             raise _refused(container, f"{shown(name)} needs a scale, one or one a row, and has {found}")
-        if kind == "I8" and not said and "rot" in f"{container.path.name} {container.metadata}".lower():
+        if kind == "I8" and not said and "convrot" in f"{container.path.name} {container.metadata}".lower():
             raise _refused(container, f"{shown(name)} is int8 without a word on whether it is rotated")
         return what, shape, {"scale"}
     if kind == "U8" and said == NVFP4 and len(shape) == 2:

@@ -94,7 +94,9 @@ def _assign(file: ModelFile, model: nn.Module, name: str, weight: Weight, precis
     if weight.packed and leaf == "weight" and type(module) is nn.Linear:
         parts = row_parts(weight.format, shape, _raw(file, weight))
         packed = PackedLinear(module, weight.format, weight.group, parts, precision)
-        _require_sound(file, name, packed.unpacked(_LOOKED_AT_ROWS), LEAST_DEVIATION)
+        looked_at = packed.unpacked(_LOOKED_AT_ROWS)
+        _require_numbers(file, name, looked_at)
+        _require_scale(file, name, looked_at)
         model.set_submodule(place, packed)
         return
     if weight.packed:
@@ -102,17 +104,19 @@ def _assign(file: ModelFile, model: nn.Module, name: str, weight: Weight, precis
     else:
         numbers = _raw(file, weight)["values"].view(getattr(torch, weight.format))
     numbers = numbers.to(precision).view(shape)
-    _require_sound(file, name, numbers[:_LOOKED_AT_ROWS], 0.0)
+    _require_numbers(file, name, numbers[:_LOOKED_AT_ROWS])
     setattr(module, leaf, nn.Parameter(numbers, requires_grad=False))
 
 
-def _require_sound(file: ModelFile, name: str, numbers: torch.Tensor, least: float) -> None:
-    """Refuse numbers that are none, and layers whose scale was lost or is not theirs."""
-    numbers = numbers.float()
-    deviation = numbers.square().mean().sqrt().item()
-    if not deviation < float("inf"):
+def _require_numbers(file: ModelFile, name: str, numbers: torch.Tensor) -> None:
+    if not numbers.isfinite().all():
         raise _refused(file, f"{name} holds values that are no numbers")
-    if numbers.dim() == 2 and not least <= deviation <= MOST_DEVIATION:
+
+
+def _require_scale(file: ModelFile, name: str, numbers: torch.Tensor) -> None:
+    """Refuse a layer whose scale was lost or is not its own."""
+    deviation = numbers.square().mean().sqrt().item()
+    if not LEAST_DEVIATION <= deviation <= MOST_DEVIATION:
         raise _refused(
             file,
             f"the values of {name} are about {deviation:.3g} where those of a layer are {LEAST_DEVIATION:g} to "

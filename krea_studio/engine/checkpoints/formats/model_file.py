@@ -8,6 +8,7 @@ what to get instead. Raw and Turbo have the same tensors: which of them a file i
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,12 @@ class ModelFile:
 
 def model_file(path: Path) -> ModelFile:
     """What the file is. Raises Unavailable, with what to get instead, for what is no model of Krea 2 or unreadable."""
-    container = open_container(path)
-    names = list(container.tensors)
+    return _of(open_container(path))
+
+
+@lru_cache(maxsize=64)
+def _of(container: Container) -> ModelFile:
+    path, names = container.path, list(container.tensors)
     if not names:
         raise Unavailable(f"{path} holds no tensors — get the file again")
     if shard := re.search(r"-\d{5}-of-(\d{5})$", path.stem):
