@@ -133,7 +133,7 @@ def weights_in(
 def _weight(container: Container, name: str, parts: Mapping[str, str], stated: Mapping[str, Any]) -> Weight:
     values = container.tensors[name]
     said, scale = stated.get("format"), container.tensors.get(parts.get("scale", ""))
-    if said is not None and said not in _STATED:
+    if said is not None and (not isinstance(said, str) or said not in _STATED):
         raise _refused(container, f"{shown(name)} is stored as {shown(said)}, which is not read here")
     if said is not None and values.kind not in _STATED[said]:
         raise _refused(container, f"{shown(name)} is said to be {said} and holds {values.kind}")
@@ -141,8 +141,8 @@ def _weight(container: Container, name: str, parts: Mapping[str, str], stated: M
     group = 0
     if form == INT8 and stated.get("convrot"):
         form, group = ROTATED, stated.get("convrot_groupsize", _ROTATION)
-        if group not in (4, 16, 64, 256, 1024) or shape[-1] % group:
-            raise _refused(container, f"{shown(name)} has rows of {shape[-1]}, rotated by {shown(group)}")
+        if type(group) is not int or group not in (4, 16, 64, 256, 1024) or len(shape) != 2 or shape[1] % group:
+            raise _refused(container, f"{shown(name)} has the shape {shape} and is rotated by {shown(group)}")
     spare = parts.keys() - needs - {"statement"}
     if spare:
         raise _refused(
@@ -169,7 +169,7 @@ def _form(
         return kind, shape, set()
     if kind in FLOAT8 and scale is None and said != MXFP8:
         return FLOAT8[kind], shape, set()
-    rows = shape[0] if shape else 1
+    rows = shape[0] if len(shape) > 1 else 1
     if kind in FLOAT8 and (said == MXFP8 or (not said and scale is not None and _is_block_scale(shape, scale))):
         _require_blocks(container, name, shape, scale, MXFP8, ("U8", "F8_E8M0"))
         return MXFP8, shape, {"scale"}

@@ -158,6 +158,8 @@ LAYER = "blocks.0.attn.wq"
         (lambda s, q: q.update({LAYER: {"format": "convrot_w4a4"}}), "convrot_w4a4"),
         (lambda s, q: q.update({LAYER: {"format": "nvfp4"}}), "said to be nvfp4 and holds F8_E4M3"),
         (lambda s, q: q.update({LAYER: "float8"}), "statement of"),
+        (lambda s, q: q.update({LAYER: {"format": ["float8_e4m3fn"]}}), "which is not read here"),
+        (lambda s, q: q.update({LAYER: {"format": "int8_tensorwise", "convrot": True}}), "said to be int8"),
         (lambda s, q: s.update({f"{LAYER}.weight_scale": torch.ones(7)}), "needs a scale"),
         (lambda s, q: s.update({f"{LAYER}.weight_scale_2": torch.ones(1)}), "without it"),
         (lambda s, q: s.update({f"{LAYER}.scale_weight": torch.ones(1)}), "two tensors for its scale"),
@@ -189,3 +191,20 @@ def test_a_statement_is_read_whatever_its_padding_and_names_with_any_prefix(tmp_
         state[key] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
         path = write(tmp_path / "model.safetensors", state)
         assert report(path, MINI)["parts"]["transformer"]["formats"]["int8 convrot"] == 56
+
+
+@pytest.mark.parametrize("said", [{"convrot_groupsize": size} for size in (0, 7, 64.0, "64", None, True, 4096)])
+def test_a_rotation_that_cannot_be_is_refused(tmp_path: Path, said: dict) -> None:
+    state, _ = quantised(native(transformer_state()), int8_convrot)
+    text = json.dumps({"format": "int8_tensorwise", "convrot": True} | said).encode()
+    state[f"{LAYER}.comfy_quant"] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+    with pytest.raises(Unavailable, match="is rotated by"):
+        model_file(write(tmp_path / "model.safetensors", state))
+
+
+def test_numbers_in_a_row_have_one_scale(tmp_path: Path) -> None:
+    state = native(transformer_state())
+    state["first.weight"] = torch.ones(256).to(torch.float8_e4m3fn)
+    state["first.weight_scale"] = torch.ones(256)
+    with pytest.raises(Unavailable, match="needs a scale"):
+        model_file(write(tmp_path / "model.safetensors", state))
