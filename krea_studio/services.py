@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from krea_studio.engine.base import Engine, LanguageModel
-from krea_studio.engine.checkpoints.table import CHECKPOINTS, resolve
+from krea_studio.engine.checkpoints.table import CHECKPOINTS, chosen
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.expansion.writers import Expanders
 from krea_studio.library.store import Library
@@ -47,8 +47,8 @@ class StyleDoctor:
         self._engine.prepare()
         from krea_studio.engine.lora import doctor, layers
 
-        chosen = {each.name: each for each in (resolve(self._settings.checkpoint_for(v)) for v in VARIANTS)}
-        return doctor.diagnose(path, layers.architectures((CHECKPOINTS | chosen).values()))
+        own = {each.name: each for each in (chosen(self._settings, variant) for variant in VARIANTS)}
+        return doctor.diagnose(path, layers.architectures((CHECKPOINTS | own).values()))
 
     def write(self, found: Any, path: Path, metadata: Mapping[str, str]) -> None:
         """Write an accepted file in the form that loads; the engine's `write`."""

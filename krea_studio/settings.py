@@ -19,7 +19,10 @@ from krea_studio.errors import InvalidRequest
 from krea_studio.validation import refusal
 
 PREFIX = "KREA_STUDIO_"
-CHECKPOINT_HELP = "a name from the checkpoint table, a local folder, or a repository id on the Hugging Face Hub"
+CHECKPOINT_HELP = (
+    "a name from the checkpoint table, a local folder, a .safetensors or .gguf file, or a repository id on the Hugging "
+    "Face Hub"
+)
 
 # ASCII alone: a browser sends no other name.
 _HOST_NAME = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
@@ -55,6 +58,14 @@ class Settings(BaseSettings):
     )
     checkpoint_turbo: CheckpointName = Field(
         default="mini-turbo", description=f"What runs the variant Turbo: {CHECKPOINT_HELP}"
+    )
+    base: CheckpointName | None = Field(
+        default=None,
+        description="Checkpoint that gives a single file of weights what it lacks: a name, a folder or a repository id",
+    )
+    models: Folder | None = Field(
+        default=None,
+        description="Folder of models as ComfyUI keeps it, where a single file's text encoder and VAE are looked for",
     )
     sliders: Folder = Field(
         default=Path("sliders"), description="Folder of slider LoRAs that you trained: CHECKPOINT/SLIDER.safetensors"

@@ -13,6 +13,15 @@ MOST_HEADER_BYTES = 16 * 2**20
 """Of a LoRA's header, many times what one of a thousand layers needs."""
 METADATA = "__metadata__"
 
+# What a file begins with that somebody took for weights; safetensors has a number there and then `{`.
+_OTHER_KINDS = (
+    (b"PK\x03\x04", "a zip archive, which is how PyTorch packs pickles"),
+    *((bytes([0x80, protocol]), "a Python pickle") for protocol in range(2, 6)),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file that it points to"),
+    (b"<", "a web page"),
+    (b"{", "JSON"),
+)
+
 
 @dataclass(frozen=True)
 class Header:
@@ -42,3 +51,11 @@ def read_header(file: BinaryIO, most_bytes: int = MOST_HEADER_BYTES) -> Header:
         raise ValueError("A header that is no table of tensors")
     metadata = header.pop(METADATA, {})
     return Header(header, metadata, 8 + length)
+
+
+def other_kind(start: bytes) -> str | None:
+    """What a file is instead of weights, in words, by its first bytes; None where they do not tell."""
+    # A safetensors header may be 128 or 60 bytes and more by any multiple of 256, which begins like some of these.
+    if start[8:9] == b"{" and not any(start[3:8]):
+        return None
+    return next((kind for beginning, kind in _OTHER_KINDS if start.lstrip().startswith(beginning)), None)

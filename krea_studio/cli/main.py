@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from krea_studio import __version__
 from krea_studio.cli.flags import FLAGS, MOODBOARD_FLAG, REFERENCE_FLAG, STYLE_FLAG
+from krea_studio.cli.models import add_models_commands
 from krea_studio.cli.moodboards import add_moodboard_command
 from krea_studio.cli.parts import as_json, remark, tell
 from krea_studio.cli.style_doctor import add_inspect_style_command
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add_moodboard_command(commands)
     add_styles_command(commands)
     add_inspect_style_command(commands)
+    add_models_commands(commands)
 
     serve = commands.add_parser("serve", help="serve the page", allow_abbrev=False)
     for field in ("host", "port"):

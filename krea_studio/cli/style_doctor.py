@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from krea_studio.engine.checkpoints.table import CHECKPOINTS, resolve
+from krea_studio.engine.checkpoints.table import CHECKPOINTS, chosen
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.settings import load_settings
 
@@ -36,8 +36,8 @@ def _inspect_style(options: argparse.Namespace) -> int:
     from krea_studio.engine.lora.layers import architectures
 
     settings = load_settings()
-    chosen = (resolve(settings.checkpoint_for(variant)) for variant in VARIANTS)
-    known = {checkpoint.name: checkpoint for checkpoint in (*CHECKPOINTS.values(), *chosen)}
+    own = (chosen(settings, variant) for variant in VARIANTS)
+    known = {checkpoint.name: checkpoint for checkpoint in (*CHECKPOINTS.values(), *own)}
     found = diagnose(options.file, architectures(known.values()))
     if options.json:
         plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"

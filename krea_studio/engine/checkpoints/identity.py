@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from krea_studio.engine.checkpoints.table import WEIGHTED_PARTS, Checkpoint, part_folder, supplier
-from krea_studio.engine.checkpoints.weight_files import WeightFiles, weight_files
+from krea_studio.engine.checkpoints.table import WEIGHTED_PARTS, Checkpoint, part_folder, supplier, weights_at
+from krea_studio.engine.checkpoints.weight_files import WeightFiles
 
 BLOCK_BYTES = 2**18
 BLOCKS = 256
@@ -25,7 +25,7 @@ def weights_of(checkpoint: Checkpoint) -> str | None:
     for part in WEIGHTED_PARTS:
         folder = part_folder(supplier(checkpoint, part), part)
         try:
-            if folder is None or (weights := weight_files(folder, part)).lacking:
+            if folder is None or (weights := weights_at(folder, part)).lacking:
                 return None
             parts[part] = part_weights(weights)
         except (OSError, ValueError):

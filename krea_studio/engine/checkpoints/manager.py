@@ -15,7 +15,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from diffusers import Krea2Pipeline
 
 from krea_studio.engine.base import LoadedCheckpoint, Loading
 from krea_studio.engine.checkpoints.memory import GIGABYTE, Decision, decide, total
-from krea_studio.engine.checkpoints.parts import PART_LABELS, Located, assemble, load_part, locate
+from krea_studio.engine.checkpoints.parts import PART_LABELS, Located, PartSource, assemble, load_part, locate
 from krea_studio.engine.checkpoints.table import PARTS, Checkpoint
 from krea_studio.engine.pipeline.preview import PreviewMap, load_or_fit
 from krea_studio.engine.pipeline.single_frame import SingleFrameDecoder
@@ -35,11 +34,12 @@ _PRIVATE = "scheduler"
 
 @dataclass(frozen=True)
 class PipelineKey:
-    """What makes two loads the same: checkpoint, precision and device."""
+    """What makes two loads the same: checkpoint, precision, device, and what a single file is run as."""
 
     checkpoint: str
     precision: torch.dtype
     device: str
+    distilled: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,20 @@ class Part:
 class LoadedPipeline:
     """A stock pipeline that is ready, with what the studio adds beside it; the pipeline itself is unchanged.
 
-    `weights` names the checkpoint's weights as they were loaded, `encoder_weights` those of its text encoder.
+    `weights` names the checkpoint's weights as they were loaded, `encoder` is where its text encoder came from.
     """
 
     checkpoint: Checkpoint
     pipeline: Krea2Pipeline
     parts: Mapping[str, Part]
     offloaded: bool
-    text_encoder_folder: Path
+    encoder: PartSource
     weights: str
-    encoder_weights: str
+
+    @property
+    def encoder_weights(self) -> str:
+        """The identity of the text encoder's weights."""
+        return self.encoder.weights
 
     @property
     def decoder(self) -> SingleFrameDecoder:
@@ -105,7 +109,7 @@ class PipelineManager:
         `report` is told what is being loaded and how far it is; `check` is called between parts and may raise to give
         up. Raises Unavailable when the checkpoint is missing, damaged, does not fit together or not into memory.
         """
-        key = PipelineKey(checkpoint.name, precision, device)
+        key = PipelineKey(checkpoint.name, precision, device, checkpoint.distilled)
         with self._lock:
             if key in self._loaded:
                 self._loaded.move_to_end(key)
@@ -189,9 +193,8 @@ class PipelineManager:
                 shared[identity] = Part(identity, value, _bytes(value))
             parts[name] = shared[identity]
         pipeline.maybe_free_model_hooks()
-        encoder = located.parts["text_encoder"]
         return LoadedPipeline(
-            located.checkpoint, pipeline, parts, offload, encoder.folder, located.weights, encoder.weights
+            located.checkpoint, pipeline, parts, offload, located.parts["text_encoder"], located.weights
         )
 
 

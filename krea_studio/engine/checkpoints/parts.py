@@ -30,6 +30,8 @@ from safetensors import safe_open
 from transformers import AutoTokenizer, Qwen3VLModel
 
 from krea_studio.engine.base import Loading
+from krea_studio.engine.checkpoints.formats import loading
+from krea_studio.engine.checkpoints.formats.model_file import ModelFile, model_file
 from krea_studio.engine.checkpoints.identity import joined, part_weights
 from krea_studio.engine.checkpoints.table import (
     INDEX_FILE,
@@ -37,10 +39,15 @@ from krea_studio.engine.checkpoints.table import (
     PREVIEW_FILE,
     WEIGHTED_PARTS,
     Checkpoint,
+    config_folder,
+    index_path,
     lacking,
     missing,
+    sees,
     supplier,
     unfit,
+    weights_at,
+    writes,
 )
 from krea_studio.engine.checkpoints.weight_files import weight_files
 from krea_studio.errors import Unavailable
@@ -75,7 +82,8 @@ transformers.utils.logging.disable_progress_bar()
 class PartSource:
     """Where a part is: its identity (equal means the same weights), its folder, and its size in memory in bytes.
 
-    `weights` names its weights by their content; empty for a part without any. `variant` is that of its files.
+    `weights` names its weights by their content; empty for a part without any. `variant` is that of its files. Of a
+    part in a single `file`, the folder is that of its config.
     """
 
     identity: Hashable
@@ -83,6 +91,17 @@ class PartSource:
     bytes: int
     weights: str = ""
     variant: str = ""
+    file: ModelFile | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether this text encoder also writes."""
+        return writes(self.folder)
+
+    @property
+    def sees(self) -> bool:
+        """Whether this text encoder also writes about pictures."""
+        return sees(self.folder) if self.file is None else sees(self.file.path, self.folder)
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,8 @@ def locate(
     if reason is not None:
         raise Unavailable(reason)
     index = _read_json(_index_path(checkpoint))
+    if checkpoint.distilled is not None:
+        index["is_distilled"] = checkpoint.distilled
     if index.get("_class_name") != "Krea2Pipeline":
         raise Unavailable(
             f"{checkpoint.source} is a {index.get('_class_name', 'folder of unknown kind')}, not a Krea2Pipeline — "
@@ -119,7 +140,11 @@ def locate(
     for part in PARTS:
         check()
         holder = supplier(checkpoint, part)
-        folder = _part_folder(holder, part, report)
+        place = dict(holder.places).get(part)
+        if place is not None and place.is_file():
+            parts[part] = _in_file(part, model_file(place), config_folder(holder, part), precision)
+            continue
+        folder = place or _part_folder(holder, part, report)
         if reason := unfit(holder, part, folder):
             raise Unavailable(reason)
         parts[part] = _checked(part, folder, precision) if part in WEIGHTED_PARTS else _small(part, folder)
@@ -130,6 +155,8 @@ def load_part(located: Located, part: str, precision: torch.dtype) -> Any:
     """Read one part: a tokenizer, a scheduler or a model in main memory. Raises Unavailable when it cannot be read."""
     source = located.parts[part]
     folder = source.folder
+    if source.file is not None:
+        return loading.load(source.file, part, folder, precision)
     with _readable(folder):
         if part == "scheduler":
             return FlowMatchEulerDiscreteScheduler.from_pretrained(folder)
@@ -159,7 +186,8 @@ def load_part(located: Located, part: str, precision: torch.dtype) -> Any:
             f"The weights in {folder} have more for their layers than such a model reads ({len(foreign)} tensors, "
             f"first {foreign[0]}), as quantized ones do — give a checkpoint that is not quantized"
         )
-    return model
+    # peft does so at the first adapter, and torch.matmul rounds otherwise where a weight could have a gradient.
+    return model.requires_grad_(False)
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -172,7 +200,7 @@ def token_counter(holder: Checkpoint) -> Krea2Pipeline:
 
     It has the chat template, so that a prompt's tokens can be counted. Raises Unavailable when it cannot be read.
     """
-    folder = _part_folder(holder, "tokenizer", lambda event: None)
+    folder = dict(holder.places).get("tokenizer") or _part_folder(holder, "tokenizer", lambda event: None)
     with _readable(folder):
         tokenizer = _tokenizer(folder)
     return Krea2Pipeline(scheduler=None, vae=None, text_encoder=None, tokenizer=tokenizer, transformer=None)
@@ -218,8 +246,8 @@ def _require_fit(checkpoint: Checkpoint, pipeline: Krea2Pipeline) -> None:
 
 
 def _index_path(checkpoint: Checkpoint) -> Path:
-    if checkpoint.folder is not None:
-        return checkpoint.folder / INDEX_FILE
+    if path := index_path(checkpoint):
+        return path
     with _reachable(checkpoint.source):
         return Path(hf_hub_download(checkpoint.source, INDEX_FILE))
 
@@ -291,6 +319,14 @@ def _checked(part: str, folder: Path, precision: torch.dtype) -> PartSource:
         weights = part_weights(files)
     # With the weights: a folder may get others while those that it had are in memory.
     return PartSource((part, str(folder.resolve()), weights), folder, size_bytes, weights, files.variant)
+
+
+def _in_file(part: str, file: ModelFile, config: Path, precision: torch.dtype) -> PartSource:
+    """A part of a single file."""
+    with _readable(file.path):
+        weights = part_weights(weights_at(file.path, part))
+    identity = (part, str(file.path), weights, str(config))
+    return PartSource(identity, config, file.bytes_in_memory(part, precision.itemsize), weights, "", file)
 
 
 def _require_plain(folder: Path, config: Mapping[str, Any]) -> None:

@@ -100,7 +100,10 @@ def switched_off(transformer: Krea2Transformer2DModel) -> Iterator[None]:
 
 
 def _put(pipeline: Krea2Pipeline, name: str, state: dict[str, torch.Tensor], offloaded: bool) -> None:
-    """Load matrices as an adapter, switched off; where that fails (memory), nothing of it stays."""
+    """Load matrices as an adapter, switched off; where that fails (memory, a layer left out), nothing of it stays.
+
+    Raises Unavailable where the adapter is not at every layer that it is for.
+    """
     transformer = pipeline.transformer
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are the point
@@ -109,6 +112,9 @@ def _put(pipeline: Krea2Pipeline, name: str, state: dict[str, torch.Tensor], off
             transformer.load_lora_adapter(
                 state, prefix=None, adapter_name=name, **({"_pipeline": pipeline} if offloaded else {})
             )
+            reached, wanted = len(list(_layers(transformer, [name]))), len(state) // 2
+            if not reached == wanted > 0:
+                raise Unavailable(f"The LoRA {name} reached {reached} of {wanted} layers — get or train it again")
         except BaseException:
             transformer.delete_adapters(name)
             raise

@@ -20,7 +20,7 @@ from krea_studio.engine.checkpoints.device import budget_bytes, choose_device, c
 from krea_studio.engine.checkpoints.manager import LoadedPipeline, PipelineManager
 from krea_studio.engine.checkpoints.memory import GIGABYTE
 from krea_studio.engine.checkpoints.parts import token_counter
-from krea_studio.engine.checkpoints.table import Checkpoint, sees, supplier, writes
+from krea_studio.engine.checkpoints.table import Checkpoint, supplier
 from krea_studio.engine.controls import adapters, styles
 from krea_studio.engine.controls.references import References
 from krea_studio.engine.controls.sliders import Sliders
@@ -171,7 +171,7 @@ class Drawing:
         """The answer of the checkpoint's language model, as `writing.write` gives it. Raises Unavailable."""
         with _memory_errors():
             loaded = self.manager.get(checkpoint, self.precision, self.device, lambda event: None, check)
-            if not (sees if chat.pictures else writes)(loaded.text_encoder_folder):
+            if not (loaded.encoder.sees if chat.pictures else loaded.encoder.writes):
                 ability = "sees" if chat.pictures else "writes"
                 raise Unavailable(
                     f"{checkpoint.label} has no language model that {ability} — choose another checkpoint"

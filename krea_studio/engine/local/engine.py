@@ -1,8 +1,8 @@
 """The in-process engine: runs plans one after another on this machine.
 
 Cheap to build and free of torch until the first run (or `prepare`), so that the page is up before any model code is
-read. What runs a variant is a checkpoint of the table, a folder or a Hub repository, as the settings say. The work
-itself is in `drawing` and `writing`, the line of those who wait in `line`.
+read. What runs a variant is a checkpoint of the table, a folder, a file or a Hub repository, as the settings say. The
+work itself is in `drawing` and `writing`, the line of those who wait in `line`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from krea_studio.direction.references import MECHANISM
 from krea_studio.engine.abilities import Abilities, Ability
 from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, Loading
 from krea_studio.engine.checkpoints.identity import weights_of
-from krea_studio.engine.checkpoints.table import missing, resolve, writer
+from krea_studio.engine.checkpoints.table import chosen, missing, writer
 from krea_studio.engine.controls.slider_files import described
 from krea_studio.engine.local.line import Line, turn
 from krea_studio.errors import StudioError, Unavailable
@@ -90,7 +90,7 @@ class LocalEngine:
     def abilities(self, variant: str) -> Abilities:
         """See Engine.abilities: a look at the files, without loading them."""
         try:
-            checkpoint = resolve(self._settings.checkpoint_for(variant))
+            checkpoint = chosen(self._settings, variant)
         except Unavailable as error:
             return Abilities(error.message)
         attended = dict.fromkeys(("style_references", "moodboard"), Ability(by=MECHANISM))
@@ -98,16 +98,16 @@ class LocalEngine:
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         """See Engine.checkpoint_of; for a setting that names no checkpoint the note says so."""
-        name = self._settings.checkpoint_for(variant)
         try:
-            return resolve(name).info
+            return chosen(self._settings, variant).info
         except Unavailable as error:
+            name = self._settings.checkpoint_for(variant)
             return CheckpointInfo(name, name, name, error.message, embedded=False)
 
     def weights(self, variant: str) -> str | None:
         """See Engine.weights. What is loaded draws on, whatever has become of its files."""
         try:
-            checkpoint = resolve(self._settings.checkpoint_for(variant))
+            checkpoint = chosen(self._settings, variant)
         except Unavailable:
             return None
         loaded = (each.weights for each in self.status().loaded if each.name == checkpoint.name)
@@ -117,22 +117,22 @@ class LocalEngine:
         """See LanguageModel.writer. The embedded checkpoints have a text encoder that was never taught to write."""
         if self.abilities(variant).unavailable:
             return None
-        return writer(resolve(self._settings.checkpoint_for(variant)), seeing)
+        return writer(chosen(self._settings, variant), seeing)
 
     def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
         """See LanguageModel.write."""
-        checkpoint = resolve(self._settings.checkpoint_for(variant))
+        checkpoint = chosen(self._settings, variant)
         with turn(self._line, check):
             return self._models().write(checkpoint, chat, check)
 
     def count_tokens(self, variant: str, text: str) -> tuple[int, int]:
         """See LanguageModel.count_tokens. Does not wait for runs."""
-        return self._models().count_tokens(resolve(self._settings.checkpoint_for(variant)), text)
+        return self._models().count_tokens(chosen(self._settings, variant), text)
 
     def _draw(
         self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None], files: Files
     ) -> None:
-        checkpoint = resolve(self._settings.checkpoint_for(plan.shots[0].variant))
+        checkpoint = chosen(self._settings, plan.shots[0].variant)
         if self._drawing is None:
             tell(Loading("PyTorch and diffusers"))
         self._models().draw(checkpoint, plan, tell, check, files)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.validation import shown
-from krea_studio.weights import MOST_HEADER_BYTES
+from krea_studio.weights import MOST_HEADER_BYTES, other_kind
 
 MOST_BYTES = 2 * 10**9
 MOST_TENSORS = 20_000
@@ -27,19 +27,10 @@ FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 NUMBERS = FLOATS | {f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64)}
 """safetensors has others, which torch reads in other shapes or as no single number."""
 
+_GGUF_MAGIC, _GGUF = b"GGUF", "a GGUF file"
 _PEFT_FILE, _PEFT_CONFIG, _MOST_CONFIG_BYTES = "adapter_model.safetensors", "adapter_config.json", 200_000
 # diffusers' `lora_base.LORA_ADAPTER_METADATA_KEY`: the peft config of a model, or of each part under the part's name.
 _DIFFUSERS_CONFIG, _DIFFUSERS_PART = "lora_adapter_metadata", "transformer."
-
-# What a file begins with that somebody took for a LoRA; safetensors has a number there and then `{`.
-_OTHER_KINDS = (
-    (b"PK\x03\x04", "a zip archive, which is how PyTorch packs pickles"),
-    (b"\x80", "a Python pickle"),
-    (b"GGUF", "a GGUF file"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file that it points to"),
-    (b"<", "a web page"),
-    (b"{", "JSON"),
-)
 
 
 @dataclass(frozen=True)
@@ -137,11 +128,10 @@ def _require_safetensors(path: Path, start: bytes, size_bytes: int) -> None:
     length = int.from_bytes(start[:8], "little")
     if start[8:9] == b"{" and 2 <= length <= MOST_HEADER_BYTES:
         return
-    for beginning, kind in _OTHER_KINDS:
-        if start.lstrip().startswith(beginning):
-            raise InvalidRequest(
-                f"{shown(path.name)} is {kind} — give a .safetensors file; pickles are never opened, they can run code"
-            )
+    if kind := _GGUF if start.startswith(_GGUF_MAGIC) else other_kind(start):
+        raise InvalidRequest(
+            f"{shown(path.name)} is {kind} — give a .safetensors file; pickles are never opened, they can run code"
+        )
     if start[8:9] == b"{":
         raise InvalidRequest(
             f"{shown(path.name)} states a header of {length:,} bytes, of at most {MOST_HEADER_BYTES:,} — "

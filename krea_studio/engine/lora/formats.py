@@ -11,31 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from krea_studio.engine.checkpoints.formats.names import ORIGINAL_ALONE, ORIGINAL_LEAVES, ORIGINAL_STEMS
 from krea_studio.engine.lora import strangers
 from krea_studio.validation import shown
-
-# Krea's own code (krea-ai/krea-2, mmdit.py) and Krea2Transformer2DModel call the same layers differently.
-_ORIGINAL_STEMS = {"transformer_blocks.": "blocks.", "text_fusion.": "txtfusion."}
-_ORIGINAL_LEAVES = {
-    "attn.to_q": "attn.wq",
-    "attn.to_k": "attn.wk",
-    "attn.to_v": "attn.wv",
-    "attn.to_out.0": "attn.wo",
-    "attn.to_gate": "attn.gate",
-    "ff.gate": "mlp.gate",
-    "ff.up": "mlp.up",
-    "ff.down": "mlp.down",
-}
-_ORIGINAL_ALONE = {
-    "img_in": "first",
-    "time_embed.linear_1": "tmlp.0",
-    "time_embed.linear_2": "tmlp.2",
-    "time_mod_proj": "tproj.1",
-    "txt_in.linear_1": "txtmlp.1",
-    "txt_in.linear_2": "txtmlp.3",
-    "text_fusion.projector": "txtfusion.projector",
-    "final_layer.linear": "last.linear",
-}
 
 DIFFUSERS_NAMES, ORIGINAL_NAMES = "diffusers names", "original Krea names"
 
@@ -138,11 +116,11 @@ def original_name(layer: str) -> str:
 
     A name that is in no table comes back as it is.
     """
-    if layer in _ORIGINAL_ALONE:
-        return _ORIGINAL_ALONE[layer]
-    for stem, original in _ORIGINAL_STEMS.items():
+    if layer in ORIGINAL_ALONE:
+        return ORIGINAL_ALONE[layer]
+    for stem, original in ORIGINAL_STEMS.items():
         layer = original + layer.removeprefix(stem) if layer.startswith(stem) else layer
-    for leaf, original in _ORIGINAL_LEAVES.items():
+    for leaf, original in ORIGINAL_LEAVES.items():
         layer = layer.removesuffix(leaf) + original if layer.endswith("." + leaf) else layer
     return layer
 

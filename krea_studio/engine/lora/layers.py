@@ -14,31 +14,16 @@ from typing import Any
 
 import torch
 from diffusers import Krea2Transformer2DModel
-from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from krea_studio.engine.checkpoints.table import CHECKPOINTS, Checkpoint, supplier
+from krea_studio.engine.checkpoints.formats.configs import published_config
+from krea_studio.engine.checkpoints.formats.layers import Weight
+from krea_studio.engine.checkpoints.formats.loading import unpacked_weight
+from krea_studio.engine.checkpoints.formats.model_file import ModelFile, model_file
+from krea_studio.engine.checkpoints.table import CHECKPOINTS, Checkpoint, config_folder, part_folder, supplier
 from krea_studio.errors import Unavailable
 
-# transformer/config.json of krea/Krea-2-Raw and krea/Krea-2-Turbo, which is also what diffusers 0.42.1 has for
-# defaults of Krea2Transformer2DModel; rotary embeddings and norms have no linear layers and are left out.
-PUBLISHED = {
-    "in_channels": 64,
-    "num_layers": 28,
-    "attention_head_dim": 128,
-    "num_attention_heads": 48,
-    "num_key_value_heads": 12,
-    "intermediate_size": 16384,
-    "timestep_embed_dim": 256,
-    "text_hidden_dim": 2560,
-    "num_text_layers": 12,
-    "text_num_attention_heads": 20,
-    "text_num_key_value_heads": 20,
-    "text_intermediate_size": 6912,
-    "num_layerwise_text_blocks": 2,
-    "num_refiner_text_blocks": 2,
-}
 _PART = "transformer"
 
 
@@ -46,12 +31,12 @@ _PART = "transformer"
 class Architecture:
     """The transformer of one checkpoint: each linear layer's (out, in), and where its weights are, None where not here.
 
-    Two checkpoints with equal `layers` take the same LoRAs.
+    They are in a folder or a single file. Two checkpoints with equal `layers` take the same LoRAs.
     """
 
     checkpoint: Checkpoint
     layers: Mapping[str, tuple[int, int]] = field(repr=False)
-    folder: Path | None
+    place: Path | None
 
     @property
     def name(self) -> str:
@@ -72,6 +57,10 @@ class Architecture:
         Raises Unavailable where the checkpoint's weights are not on this machine or are damaged.
         """
         key = f"{layer}.weight"
+        if self._file is not None and key in self._stored:
+            rows, columns = self.layers[layer]
+            most_rows = rows if most_values is None else max(most_values // columns, 1)
+            return unpacked_weight(self._file, self._stored[key], most_rows)
         if key not in self._files:
             raise Unavailable(f"The weights of {self.label} are not on this machine — download the checkpoint first")
         try:
@@ -87,12 +76,21 @@ class Architecture:
     @property
     def has_weights(self) -> bool:
         """Whether `weight` can read its layers on this machine."""
-        return all(f"{layer}.weight" in self._files for layer in self.layers)
+        return all(f"{layer}.weight" in (self._stored or self._files) for layer in self.layers)
+
+    @property
+    def _stored(self) -> Mapping[str, Weight]:
+        """The parameters of a single file."""
+        return self._file.parts[_PART].stored if self._file else {}
+
+    @property
+    def _file(self) -> ModelFile | None:
+        return model_file(self.place) if self.place is not None and self.place.is_file() else None
 
     @cached_property
     def _files(self) -> dict[str, Path]:
         found: dict[str, Path] = {}
-        for path in sorted(self.folder.glob("*.safetensors")) if self.folder else ():
+        for path in sorted(self.place.glob("*.safetensors")) if self.place else ():
             try:
                 with safe_open(path, framework="pt") as tensors:
                     found |= dict.fromkeys(tensors.keys(), path)
@@ -105,30 +103,23 @@ def architectures(checkpoints: Iterable[Checkpoint] = tuple(CHECKPOINTS.values()
     """The architectures of these checkpoints, without those of which nothing is known on this machine."""
     found = []
     for checkpoint in checkpoints:
-        folder = _folder(checkpoint)
-        config = _config(folder)
+        holder = supplier(checkpoint, _PART)
+        place = part_folder(holder, _PART)
+        config = _config(config_folder(holder, _PART) if holder.places else place)
         if config is None and CHECKPOINTS.get(checkpoint.name) == checkpoint and checkpoint.folder is None:
-            config = PUBLISHED
+            config = published_config()
         if config is not None:
-            found.append(Architecture(checkpoint, _layers(json.dumps(config, sort_keys=True)), folder))
+            found.append(Architecture(checkpoint, _layers(json.dumps(config, sort_keys=True)), place))
     return tuple(found)
 
 
 def linear_layers(transformer: nn.Module) -> dict[str, tuple[int, int]]:
     """The (out, in) of each linear layer, also of one that carries adapters, under the stock name."""
     return {
-        name.replace(".base_layer", ""): tuple(module.weight.shape)
+        name.replace(".base_layer", ""): (module.out_features, module.in_features)
         for name, module in transformer.named_modules()
         if isinstance(module, nn.Linear) and ".lora_" not in name
     }
-
-
-def _folder(checkpoint: Checkpoint) -> Path | None:
-    holder = supplier(checkpoint, _PART)
-    if holder.folder is not None:
-        return holder.folder / _PART
-    cached = try_to_load_from_cache(holder.source, f"{_PART}/config.json")
-    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def _config(folder: Path | None) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,9 @@ def test_one_weight_makes_another_identity(own_folder: Path, part: int) -> None:
     assert weights_of(own(own_folder)) not in (None, identity)
 
 
+TICKS = count(1)
+
+
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(WEIGHTED_PARTS) - 1), st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 def test_no_byte_is_overlooked(own_folder: Path, part: int, place: float, flipped: int) -> None:
@@ -77,7 +81,8 @@ def test_no_byte_is_overlooked(own_folder: Path, part: int, place: float, flippe
             file.write(bytes([value]))
             file.flush()
             # Two writes may fall within one tick of the file system's clock.
-            os.utime(path, ns=(value, value))
+            tick = next(TICKS)
+            os.utime(path, ns=(tick, tick))
             assert (weights_of(own(own_folder)) == identity) is same
 
 

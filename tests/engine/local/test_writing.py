@@ -16,8 +16,9 @@ from transformers import Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from krea_studio.engine.base import Chat
+from krea_studio.engine.checkpoints import parts
 from krea_studio.engine.checkpoints.table import INDEX_FILE, Checkpoint, resolve, sees, writer, writes
-from krea_studio.engine.local import drawing, writing
+from krea_studio.engine.local import writing
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.errors import Stopped, Unavailable
 from krea_studio.settings import Settings
@@ -158,7 +159,7 @@ class TestInTheEngine:
         assert engine.status().waiting == 0 and not engine.status().busy
 
     def test_it_takes_its_turn_and_gives_it_up(self, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(drawing, "sees", lambda folder: True)
+        monkeypatch.setattr(parts, "sees", lambda folder: True)
         writes, go_on = threading.Event(), threading.Event()
 
         def check() -> None:

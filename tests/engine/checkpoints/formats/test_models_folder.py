@@ -1,0 +1,64 @@
+"""A folder of models: everything in it is told, and nothing in it holds the rest up."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from krea_studio.engine.checkpoints.formats.models_folder import listed, models_folder, parts_in
+from krea_studio.errors import Unavailable
+from tests.model_files import comfy_decoder, comfy_encoder, encoder_state, native, transformer_state, write
+
+
+def test_a_folder_with_links_that_lead_back_and_spoiled_files_is_listed_whole(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    write(models / "diffusion_models" / "krea2_raw.safetensors", native(transformer_state()))
+    write(models / "text_encoders" / "qwen3vl_4b_bf16.safetensors", comfy_encoder(encoder_state()))
+    write(models / "vae" / "qwen_image_vae.safetensors", comfy_decoder())
+    write(models / "loras" / "style.safetensors", {"lora_unet_blocks_0.lora_down.weight": torch.ones(2, 2)})
+    (models / "loras" / "notes.txt").write_text("nothing")
+    (models / "unet").mkdir()
+    (models / "unet" / "half.gguf").write_bytes(b"GGUF\3")
+    (models / "unet" / "empty.safetensors").touch()
+    (models / "unet" / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    (models / "loop").symlink_to(models, target_is_directory=True)
+    (models / "unet" / "itself.safetensors").symlink_to(models / "unet" / "itself.safetensors")
+    found = {Path(facts["file"]).relative_to(models).as_posix(): facts for facts in listed(models, {})}
+    assert len(found) == 8
+    parts = {name: list(facts["parts"]) for name, facts in found.items() if "parts" in facts}
+    assert parts == {
+        "diffusion_models/krea2_raw.safetensors": ["transformer"],
+        "text_encoders/qwen3vl_4b_bf16.safetensors": ["text_encoder"],
+        "vae/qwen_image_vae.safetensors": ["vae"],
+    }
+    assert found["loras/style.safetensors"]["lora"]
+    assert all(facts["refused"] for name, facts in found.items() if name not in parts)
+
+
+def test_two_hundred_files_are_listed(tmp_path: Path) -> None:
+    first = write(tmp_path / "loras" / "000.safetensors", {"a.lora_A.weight": torch.ones(2, 2)})
+    for number in range(1, 200):
+        os.link(first, first.with_name(f"{number:03}.safetensors"))
+    assert len(list(listed(tmp_path, {}))) == 200
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="no folder"):
+        list(listed(tmp_path / "none", {}))
+
+
+def test_other_parts_are_found_where_comfyui_keeps_them(tmp_path: Path) -> None:
+    models = tmp_path / "ComfyUI" / "models"
+    file = write(models / "diffusion_models" / "krea" / "krea2_turbo.safetensors", {"a": torch.ones(1)})
+    assert models_folder(file, None) == models and models_folder(file, tmp_path) == tmp_path
+    assert set(parts_in(models, file)) == {"scheduler"}
+    write(models / "clip" / "qwen3vl_4b_fp8_scaled.safetensors", comfy_encoder(encoder_state()))
+    write(models / "text_encoders" / "qwen3vl_4b_bf16.safetensors", {"broken": torch.ones(1)})
+    write(models / "vae" / "wan_2.1_vae.safetensors", comfy_decoder())
+    tokenizer = models.parent / "comfy" / "text_encoders" / "qwen25_tokenizer"
+    tokenizer.mkdir(parents=True)
+    (tokenizer / "vocab.json").write_text("{}")
+    found = parts_in(models, file)
+    assert found["text_encoder"].parent.name == "clip", "a file that cannot be read is passed over"
+    assert found["vae"].name == "wan_2.1_vae.safetensors" and found["tokenizer"] == tokenizer
