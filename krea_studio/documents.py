@@ -10,6 +10,9 @@ from pathlib import Path
 
 from krea_studio.direction.moodboards import MAX_IMAGES
 from krea_studio.engine.checkpoints import weight_files
+from krea_studio.engine.checkpoints.formats import layers as layer_formats
+from krea_studio.engine.checkpoints.formats import models_folder
+from krea_studio.engine.checkpoints.formats.model_file import SUFFIXES
 from krea_studio.engine.lora import beginnings, factors, files, strangers
 from krea_studio.engine.lora import formats as key_formats
 from krea_studio.expansion import chat_server, server_refusals
@@ -129,12 +132,18 @@ def styles() -> str:
 
 
 def checkpoints() -> str:
-    """Which checkpoint folders are loaded."""
+    """Which checkpoint folders and files of weights are loaded."""
+    plain = [*layer_formats.PLAIN.values(), *layer_formats.FLOAT8.values()]
+    packed = [layer_formats.INT8, layer_formats.ROTATED, layer_formats.MXFP8, layer_formats.NVFP4]
     return _section(
         "Checkpoints",
         "Folders and repositories of the Hub as `Krea2Pipeline.save_pretrained` writes them. Weights are safetensors, "
         "in one file or in shards with their index, full ones before variants "
         f"({_names(weight_files.VARIANTS)} before others). Pickles ({_names(weight_files.PICKLES)}) are never read.",
+        f"Files of a transformer alone, or of all parts ({_names(SUFFIXES)}), also of a folder of models with "
+        f"{_names(models_folder.MODEL_FOLDERS)}: layers of {', '.join(plain)}, the last two also with scales, "
+        f"{', '.join(packed)}, and of ggml's {', '.join(sorted(layer_formats.GGML))}; mixed in one file, by Krea's own "
+        "names or by diffusers'. `inspect-model` says what is in a file, and what it needs beside it.",
     )
 
 

@@ -22,7 +22,7 @@ from krea_studio.weights import MOST_HEADER_BYTES, other_kind
 
 MOST_BYTES = 2 * 10**9
 MOST_TENSORS = 20_000
-MOST_NAME_CHARACTERS = 500
+MOST_NAME_CHARACTERS = 250
 FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 NUMBERS = FLOATS | {f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64)}
 """safetensors has others, which torch reads in other shapes or as no single number."""
