@@ -133,8 +133,10 @@ def test_files_that_hold_no_recipe_are_told(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(InvalidRequest) as caught:
             read_recipe(tmp_path / name)
-        assert words in caught.value.message, name
-        assert (tmp_path / name).name in caught.value.message
+        assert words in caught.value.message and str(tmp_path / name) in caught.value.message, name
+        with pytest.raises(InvalidRequest) as caught:
+            read_recipe(tmp_path / name, "mine.png")
+        assert words in caught.value.message and "mine.png" in caught.value.message, name
         assert str(tmp_path) not in caught.value.message, "a visitor is told where the server keeps files"
 
 

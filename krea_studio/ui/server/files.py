@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block
 from gradio.events import EventData
+from gradio.processing_utils import client_utils
 
 
 def show_in_place(page: gr.Blocks, shows: Callable[[str], bool]) -> None:
@@ -27,9 +28,11 @@ def show_in_place(page: gr.Blocks, shows: Callable[[str], bool]) -> None:
         event: EventData | None = None,
         *others: Any,
     ) -> Any:
-        # Who chooses a picture tells of its file too, which Gradio refuses from elsewhere; handlers go by its place.
-        if event is not None and isinstance(event._data, dict) and "index" in event._data:
-            event._data = {"index": event._data["index"], "value": None}
+        # Who chooses a picture tells of its file too, and Gradio refuses files that are not in its own folder.
+        if event is not None:
+            event._data = client_utils.traverse(
+                event._data, lambda file: None if shows(file["path"]) else file, client_utils.is_file_obj
+            )
         return await called(block_fn, values, iterator, requests, event_id, event, *others)
 
     page.call_function = call_function

@@ -39,7 +39,7 @@ def test_every_step_has_a_preview_and_the_last_one_is_near_the_picture(engine):
 
 def test_a_map_beside_the_vae_is_used_when_it_fits(load, tmp_path):
     loaded = load("turbo")
-    fitted = loaded.preview
+    fitted = preview.fit(loaded.pipeline, loaded.decoder)
     changed = preview.PreviewMap(fitted.weight * 0.5)
     preview.save(changed, tmp_path)
     assert torch.equal(preview.load_or_fit(loaded.pipeline, loaded.decoder, tmp_path).weight, changed.weight)

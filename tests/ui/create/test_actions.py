@@ -53,7 +53,7 @@ def test_results_join_the_chosen_board_by_button_and_by_drop(
     create: CreateTab, visitor: SimpleNamespace, services: Services, tmp_path: Path
 ) -> None:
     board(services, "Dusk")
-    chosen = {"moodboard": "Dusk", "variant": "turbo", "moodboard_content": None}
+    chosen = {"moodboard": "Dusk", "variant": "turbo", "guidance_scale": "", "moodboard_content": None}
     record = kept(services.library)
     pressed = create.actions.add_to_board(visitor, [record.id], 0, **chosen)
     assert "«Dusk» has 1 picture now" in pressed["stage"]["value"]
