@@ -26,16 +26,21 @@ def place() -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate: a linear rise over `warmup` steps, then a cosine to a twentieth of the peak."""
+    """Learning rate: a linear rise over `warmup` steps, the peak, in the last `cooling` share a cosine to a twentieth.
+
+    Up to where it cools it does not depend on how many steps there are, so a run may be given more of them.
+    """
 
     steps: int
     peak: float
     warmup: int = 100
+    cooling: float = 1.0
 
     def at(self, step: int) -> float:
         if step < self.warmup:
             return self.peak * (step + 1) / self.warmup
-        progress = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        cools = max(self.warmup, self.steps * (1 - self.cooling))
+        progress = min(1.0, max(0.0, step - cools) / max(1, self.steps - cools))
         return self.peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 

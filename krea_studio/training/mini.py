@@ -7,6 +7,7 @@ it has begun goes on. Everything is seeded.
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,11 +27,18 @@ from krea_studio.training import (
     distill,
     evaluate,
     export,
+    initialization,
     judge,
     latents,
     loop,
+    own,
     text,
 )
+from krea_studio.training.captions import caption
+from krea_studio.training.world import random_scene
+
+READER_CAPTIONS = 100
+READER_SEED = 11_000_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class Workshop:
     device: str
     seed: int
     prompts: int
+    start: Path | None = None
 
     @property
     def judges(self) -> Path:
@@ -77,8 +86,15 @@ def build_latents(shop: Workshop) -> None:
 
 def train_medium(shop: Workshop) -> None:
     encoder, tokenizer = shop.reader()
-    torch.manual_seed(shop.seed)
-    model = architecture.transformer("mini-medium").to(shop.device)
+    if shop.start is None:
+        torch.manual_seed(shop.seed)
+        model = architecture.transformer("mini-medium").to(shop.device)
+        initialization.settle(model, shop.seed)
+    else:
+        model = Krea2Transformer2DModel.from_pretrained(shop.start, torch_dtype=torch.float32).to(shop.device)
+    if shop.start is None and not (shop.work / "medium").exists():
+        captions = [caption(random_scene(READER_SEED + k), random.Random(k)).text for k in range(READER_CAPTIONS)]
+        initialization.install_reader(model, text.encode(encoder, tokenizer, captions), shop.seed)
     _stages(shop, model, denoiser.MEDIUM_STAGES, encoder, tokenizer, "medium")
 
 
@@ -106,13 +122,23 @@ def _stages(shop: Workshop, model: Krea2Transformer2DModel, stages, encoder, tok
 
 def train_turbo(shop: Workshop) -> None:
     encoder, tokenizer = shop.reader()
-    teacher = shop.transformer("medium").requires_grad_(False)
     student = shop.transformer("medium")
-    distill.train(
-        student, teacher, encoder, tokenizer, shop.work / "latents", shop.work / "turbo", shop.device, seed=shop.seed
-    )
+    distill.train(student, encoder, tokenizer, shop.work / "latents", shop.work / "turbo", shop.device, seed=shop.seed)
     if _first():
         student.save_pretrained(shop.done("turbo"))
+
+
+def draw_own(shop: Workshop) -> None:
+    """What Turbo makes of the renderer's scenes, as latents, beside the pictures that they should be."""
+    encoder, tokenizer = shop.reader()
+    own.build(shop.transformer("turbo"), encoder, tokenizer, shop.work / "own", shop.device)
+
+
+def polish_decoder(shop: Workshop) -> None:
+    vae = AutoencoderKLQwenImage.from_pretrained(shop.done("vae"))
+    autoencoder.polish(vae, shop.work / "own", shop.work / "polish", shop.device, seed=shop.seed).save_pretrained(
+        shop.done("vae-polished")
+    )
 
 
 def train_judge(shop: Workshop) -> None:
@@ -123,7 +149,7 @@ def train_judge(shop: Workshop) -> None:
 def write(shop: Workshop) -> None:
     """Export whatever is trained, as checkpoint folders and the judges' weights."""
     encoder, tokenizer = shop.reader()
-    vae = AutoencoderKLQwenImage.from_pretrained(shop.done("vae"))
+    vae = AutoencoderKLQwenImage.from_pretrained(shop.done("vae-polished"))
     medium = shop.out / "mini-medium"
     export.base(medium, shop.transformer("medium").cpu(), vae, encoder.cpu(), tokenizer)
     for name, distilled in (("turbo", True), ("large", False)):
@@ -142,12 +168,15 @@ STAGES: dict[str, Callable[[Workshop], None]] = {
     "latents": build_latents,
     "medium": train_medium,
     "turbo": train_turbo,
+    "own": draw_own,
+    "polish": polish_decoder,
     "large": train_large,
     "judge": train_judge,
     "export": write,
     "report": report,
 }
-TOGETHER = ("medium", "large", "turbo", "report")  # stages that several processes share; the first does the others
+# Stages that several processes share; the first does the others.
+TOGETHER = ("latents", "medium", "large", "turbo", "own", "report")
 
 
 def _first() -> bool:
@@ -188,13 +217,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("assets/checkpoints"), help="folder for the checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="folder of a transformer to train on, instead of beginning anew")
     parser.add_argument("--processes", type=int, default=1, help="that work together on a CPU")
     parser.add_argument("--prompts", type=int, default=304, help="held-out prompts of the report")
     chosen = parser.parse_args(arguments)
     unknown = [stage for stage in chosen.stages if stage not in STAGES]
     if unknown:
         parser.error(f"no stage {unknown[0]!r} — choose from {', '.join(STAGES)}")
-    shop = Workshop(chosen.work, chosen.out, chosen.device, chosen.seed, chosen.prompts)
+    shop = Workshop(chosen.work, chosen.out, chosen.device, chosen.seed, chosen.prompts, chosen.start)
     if chosen.processes > 1 and chosen.device != "cpu":
         parser.error(f"--processes {chosen.processes} is for the CPU — leave it out with --device {chosen.device}")
     with tempfile.TemporaryDirectory() as folder:
