@@ -246,6 +246,8 @@ def train_stage(
     torch.manual_seed(seed)
     learner = Learner(model).to(device)
     print(f"{stage.name}: matrix products in {precision}", flush=True)
+    for block in model.transformer_blocks:
+        block.compile(dynamic=True)
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         common = common_draw(f"{stage.name}-{seed}", step)
