@@ -25,7 +25,6 @@ from krea_studio.settings import environment_variable, is_loopback
 from krea_studio.validation import shown
 
 MOST_BYTES = 2 * 2**20  # of an answer; a long one with its thoughts has some ten thousand
-ANSWER_TOKENS = 2_000  # of an answer, its thoughts not counted
 REASON_CHARACTERS = 400  # of what a server says is wrong
 SEED_BITS = 31  # many servers take the seed as a signed number of 32 bits
 _PATH = "/chat/completions"
@@ -105,7 +104,7 @@ class Endpoint:
             "temperature": asked.temperature,
             "top_p": asked.top_p,
             "seed": seed % 2**SEED_BITS,
-            "max_tokens": ANSWER_TOKENS + self._thinking_tokens,
+            "max_tokens": asked.most_tokens + self._thinking_tokens,
             "stream": False,
             **NO_THINKING,
         }

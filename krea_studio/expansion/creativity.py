@@ -26,6 +26,7 @@ PHRASEBOOK, TEXT_ENCODER, ENDPOINT = "phrasebook", "text encoder", "endpoint"
 RAW = "raw"
 DETAILED_WORDS = 120  # a prompt with more of them is only polished
 AGAIN_TEMPERATURE = 0.2
+_ROOM_TOKENS, _TOKENS_A_WORD = 200, 4
 _SHOWN_THINGS = 4
 _MARKUP = re.compile(r"<[a-zA-Z/][^<>\n]{0,80}>|[(\[][^()\[\]\n]{1,80}:\s*\d*\.?\d+[)\]]")
 
@@ -119,12 +120,17 @@ _NUDGE_STRIDE = 7
 
 @dataclass(frozen=True)
 class Asking:
-    """What a language model is asked: a system instruction, the person's prompt as the message, and how to sample."""
+    """What a language model is asked: a system instruction, the person's prompt as the message, and how to sample.
+
+    `most_tokens` is room for the longest answer in any language and some words around it, so that a model that repeats
+    itself without end is stopped soon.
+    """
 
     instruction: str
     message: str
     temperature: float
     top_p: float
+    most_tokens: int
 
 
 class Unfinished(Exception):
@@ -271,7 +277,8 @@ def asking(prompt: str, level: str, seed: int, again: bool = False) -> Asking:
     elif chosen.free:
         parts.append(f"Let this lead you, where it does not contradict the prompt: {nudge(seed)}.")
     temperature = AGAIN_TEMPERATURE if again else chosen.temperature
-    return Asking("\n".join([*parts, _FORMAT]), prompt, temperature, chosen.top_p)
+    most_tokens = _ROOM_TOKENS + _TOKENS_A_WORD * most_words(prompt, level)
+    return Asking("\n".join([*parts, _FORMAT]), prompt, temperature, chosen.top_p, most_tokens)
 
 
 def _unfit(prompt: str, count_tokens: Callable[[str], int], most_tokens: int) -> str:

@@ -46,8 +46,12 @@ PAIRED = {
     "startup": Paired("How long a start takes, whole processes of this checkout and of another", 5),
     "durability": Paired("What a power cut takes of what was kept, and what keeping costs", 15),
 }
-WHOLE = {"adapters": "What the doctor makes of every adapter that peft and LyCORIS write"}
-"""Measurements that have no scope: by name, what each is about."""
+WHOLE = {
+    "adapters": "What the doctor makes of every adapter that peft and LyCORIS write",
+    "expansion": "What the expansions of a chat server are worth",
+}
+"""Measurements that have no pictures or pairs: by name, what each is about."""
+HARMLESS_PROMPTS = 200
 SLIDER_PROMPTS = 8
 CUTS = 10
 
@@ -63,6 +67,11 @@ def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
     else:
         if name in PAIRED:
             _add_pairs(parser, name)
+        if name == "expansion":
+            parser.add_argument("--prompts", type=int, default=HARMLESS_PROMPTS, help="how many prompts (%(default)s)")
+            parser.add_argument(
+                "--answers", type=Path, default=Path("expansion-answers.csv"), help="answers so far (%(default)s)"
+            )
         parser.add_argument(
             "--report", type=Path, default=FOLDER / f"{name}.md", help="Markdown file to write (%(default)s)"
         )
@@ -70,8 +79,9 @@ def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
     for number in ("pairs", "cuts", "seeds", "prompts"):
         if getattr(chosen, number, 1) < 1:
             raise InvalidRequest(f"--{number} is {getattr(chosen, number)} — give a whole number above 0")
-    if getattr(chosen, "prompts", 1) > SLIDER_PROMPTS:
-        raise InvalidRequest(f"--prompts is {chosen.prompts} — give 1 to {SLIDER_PROMPTS}")
+    most = HARMLESS_PROMPTS if name == "expansion" else SLIDER_PROMPTS
+    if getattr(chosen, "prompts", 1) > most:
+        raise InvalidRequest(f"--prompts is {chosen.prompts} — give 1 to {most}")
     (chosen.folder if name in DRAWN else chosen.report.parent).mkdir(parents=True, exist_ok=True)
     return chosen
 

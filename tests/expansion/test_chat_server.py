@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from krea_studio.errors import InvalidRequest, Stopped, StudioError, Unavailable
-from krea_studio.expansion.chat_server import ANSWER_TOKENS, MOST_BYTES, Endpoint
+from krea_studio.expansion.chat_server import MOST_BYTES, Endpoint
 from krea_studio.expansion.creativity import LEVELS, Unfinished, asking, expand
 from krea_studio.expansion.server_refusals import reason_of
 from krea_studio.expansion.writers import Expanders
@@ -25,6 +25,7 @@ from tests.doubles import ScriptedEngine
 KEY = "sk-very-secret-0123456789"
 PROMPT = "a red fox in the snow"
 TEMPERATURE = LEVELS["medium"].temperature
+MOST_TOKENS = asking("a fox", "medium", 7).most_tokens
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -110,7 +111,7 @@ def test_it_asks_for_what_the_level_says(server: Server, level: str, again: bool
     assert [message["content"] for message in body["messages"]] == [wanted.instruction, PROMPT]
     assert [message["role"] for message in body["messages"]] == ["system", "user"]
     assert (body["model"], body["temperature"], body["top_p"]) == ("small-model", wanted.temperature, wanted.top_p)
-    assert 0 <= body["seed"] < 2**31 and body["max_tokens"] == ANSWER_TOKENS + 500
+    assert 0 <= body["seed"] < 2**31 and body["max_tokens"] == wanted.most_tokens + 500
 
 
 def test_seeds_reach_the_server(server: Server) -> None:
@@ -268,7 +269,7 @@ def system(message: str) -> Callable[[dict[str, Any]], Any]:
 REFUSING: dict[str, tuple[Callable[[Server], Answer], dict[str, Any]]] = {
     "the limit's name": (
         refuses(names("max_tokens", "'max_tokens' is not supported. Use 'max_completion_tokens'.", param="max_tokens")),
-        {"max_tokens": None, "max_completion_tokens": ANSWER_TOKENS + 500, "temperature": TEMPERATURE},
+        {"max_tokens": None, "max_completion_tokens": MOST_TOKENS + 500, "temperature": TEMPERATURE},
     ),
     "any limit": (
         refuses(
@@ -331,7 +332,9 @@ def test_what_one_run_learned_the_next_one_knows(server: Server) -> None:
     for asked in (2, 1):
         server.asked.clear()
         expanders.of("turbo").write(PROMPT, "low", 1, lambda: None)
-        assert len(server.asked) == asked and server.asked[0][2]["max_tokens"] == ANSWER_TOKENS + 9
+        assert (
+            len(server.asked) == asked and server.asked[0][2]["max_tokens"] == asking(PROMPT, "low", 1).most_tokens + 9
+        )
 
 
 def test_a_server_that_refuses_whatever_it_is_asked_is_left_in_peace(server: Server) -> None:
