@@ -1,4 +1,4 @@
-"""Where the page runs: behind a reverse proxy on a sub-path, with a proxy in its environment."""
+"""Where the page runs: behind a reverse proxy on a sub-path, with a proxy in its environment, as a Space."""
 
 import http.client
 import threading
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.browser
 
 SUB_PATH = "/tools/studio"
 ENVIRONMENT = {"GRADIO_ROOT_PATH": SUB_PATH, "ALL_PROXY": "socks5://127.0.0.1:9"}
+SPACE = {"SPACE_ID": "team/studio", "SPACE_HOST": "team-studio.hf.space", "SYSTEM": "spaces"}
 HOP_BY_HOP = ("connection", "keep-alive", "transfer-encoding", "content-length")
 
 
@@ -96,3 +97,17 @@ def test_the_page_draws_on_a_sub_path_where_the_environment_names_a_proxy(browse
         page.close()
     assert strangers == [] and trouble == []
     assert set(elsewhere) <= {"/favicon.ico"}, "which a browser asks of every host"
+
+
+def test_a_space_draws_and_its_page_fetches_nothing_from_elsewhere(browser: Browser, tmp_path: Path) -> None:
+    """Gradio's own page asks a font service for a typeface there; the browser is told not to."""
+    answered, refused = [], []
+    with serving(tmp_path, **SPACE) as address:
+        page = browser.new_page()
+        own = (address, "data:", "blob:")
+        page.on("response", lambda answer: None if answer.url.startswith(own) else answered.append(answer.url))
+        page.on("requestfailed", lambda r: None if r.url.startswith(own) else refused.append((r.url, r.failure)))
+        draw(page, address)
+        page.close()
+    assert answered == []
+    assert all(reason == "csp" for _, reason in refused), refused
