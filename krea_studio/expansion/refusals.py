@@ -2,8 +2,9 @@
 
 Small models refuse what is harmless, and a refusal that is taken for a prompt gets drawn. The usual phrases, in the
 languages that prompts are written in most, are final. In English there is a general sign too: a description has neither
-"I" nor "you", nor what was meant for a machine, so that an answer with any of them is worth another try. In other
-languages a refusal in any other words is found only by what it then lacks of the prompt.
+"I" nor "you", says nothing of prompts or of itself, and has nothing that was meant for a machine, so that an answer with
+any of these is worth another try. In other languages a refusal in any other words is found only by what it then lacks of
+the prompt.
 """
 
 import re
@@ -44,6 +45,14 @@ _PATTERNS = (
 _PERSON = re.compile(
     r"\bI\b(?!-\d)|\b[Mm]e\b|\b[Mm]y\b|\b[Yy]ours?\b|\b[Yy]ou\b|\b[Ll]et['’]s\b|(?:\A|[.!?:] )(?:We|we|Our|our)\b"
 )
+# What is said of a text: no picture has a prompt, and a story in it (which a house has too) is no sentence's subject.
+_TEXT = r"(?:story|tale|poem|description|sentence|paragraph|passage|essay|example|summary|response)"
+_ITSELF = re.compile(
+    r"\bprompts?\b|\brewr(?:it(?:e|es|ing|ten)|ote)\b"
+    rf"|\b(?:this|it|here|the following) is an? (?:\w+ ){{0,2}}{_TEXT}\b"
+    rf"|\b(?:the|this) {_TEXT} (?:is|describes|tells|says|mentions|begins|starts|ends|should|must|would)\b",
+    re.IGNORECASE,
+)
 _MACHINE = re.compile(
     r"https?://|</?[a-z][^<>\n]{0,40}>|<\||\|>|[◁▷]|\[/?[a-z_:]{0,20}think[a-z]*\]|&[lg]t;|\bthe user\b", re.IGNORECASE
 )
@@ -67,4 +76,4 @@ def talks(text: str, prompt: str) -> bool:
     said = masked(text)
     if any(found[0].casefold() not in prompt.casefold() for found in _MACHINE.finditer(said)):
         return True
-    return is_english(said) and bool(_PERSON.search(said)) and not _PERSON.search(prompt)
+    return is_english(said) and any(sign.search(said) and not sign.search(prompt) for sign in (_PERSON, _ITSELF))
