@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from krea_studio.engine.base import Engine, LanguageModel
-from krea_studio.engine.checkpoints.table import CHECKPOINTS, chosen
+from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.expansion.writers import Expanders
 from krea_studio.library.store import Library
-from krea_studio.recipe.variants import VARIANTS
 from krea_studio.runs.runs import Runs
 from krea_studio.settings import Settings
 from krea_studio.studio import Studio
@@ -33,13 +32,13 @@ class Services:
 
 
 class StyleDoctor:
-    """The engine's doctor for styles, over the checkpoint table and the checkpoints that the settings name.
+    """The engine's doctor for styles, over the checkpoint table and the checkpoints that run variants.
 
     It needs torch, so it is imported when there is a file to look at.
     """
 
-    def __init__(self, settings: Settings, engine: Engine):
-        self._settings, self._engine = settings, engine
+    def __init__(self, choices: Choices, engine: Engine):
+        self._choices, self._engine = choices, engine
 
     def diagnose(self, path: Path) -> Any:
         """What a file is; the engine's `diagnose`."""
@@ -47,8 +46,7 @@ class StyleDoctor:
         self._engine.prepare()
         from krea_studio.engine.lora import doctor, layers
 
-        own = {each.name: each for each in (chosen(self._settings, variant) for variant in VARIANTS)}
-        return doctor.diagnose(path, layers.architectures((CHECKPOINTS | own).values()))
+        return doctor.diagnose(path, layers.architectures(self._choices.known))
 
     def write(self, found: Any, path: Path, metadata: Mapping[str, str]) -> None:
         """Write an accepted file in the form that loads; the engine's `write`."""
@@ -63,19 +61,22 @@ def build_services(settings: Settings, pictures: Path | None = None) -> Services
     `pictures` is where new pictures go, where that is not the library. Raises StorageError where the library cannot be
     used.
     """
-    engine = build_engine(settings)
-    return services_over(settings, Library(pictures or settings.library, settings.library), engine, engine)
+    choices = Choices(settings, settings.library)
+    engine = LocalEngine(settings, choices)
+    return services_over(settings, Library(pictures or settings.library, settings.library), engine, engine, choices)
 
 
 def build_engine(settings: Settings) -> LocalEngine:
     """The engine alone, for what touches no library; it is the language model too."""
-    return LocalEngine(settings)
+    return LocalEngine(settings, Choices(settings, settings.library))
 
 
-def services_over(settings: Settings, library: Library, engine: Engine, language_model: LanguageModel) -> Services:
-    """A studio over a library, an engine and a language model that are there."""
+def services_over(
+    settings: Settings, library: Library, engine: Engine, language_model: LanguageModel, choices: Choices | None = None
+) -> Services:
+    """A studio over a library, an engine and a language model that are there, and the engine's choices."""
     expanders = Expanders(settings, engine, language_model)
     studio = Studio(engine, language_model, library, expanders, settings.deadline_seconds)
     runs = Runs(studio, settings.queue_size)
-    intake = StyleIntake(library.styles, settings.styles, StyleDoctor(settings, engine))
+    intake = StyleIntake(library.styles, settings.styles, StyleDoctor(choices or Choices(settings), engine))
     return Services(settings, library, engine, studio, intake, runs)

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from krea_studio.direction.references import attended_pictures
 from krea_studio.engine.abilities import Abilities
-from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, ImageReady, Step
+from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, ImageReady, MemoryPlan, Step
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.recipe import Shot
@@ -80,6 +80,15 @@ class ScriptedEngine:
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded=True)
+
+    def offers(self, variant: str) -> list[CheckpointInfo]:
+        return [self.checkpoint_of(variant)]
+
+    def choose(self, variant: str, source: str) -> None:
+        raise Unavailable("This engine has no checkpoints to choose from")
+
+    def memory_plan(self, variant: str) -> MemoryPlan:
+        return MemoryPlan(1_000_000, 2_000_000)
 
     def weights(self, variant: str) -> str | None:
         return self.identities.get(variant)

@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from krea_studio.engine.checkpoints.table import CHECKPOINTS, chosen
-from krea_studio.recipe.variants import VARIANTS
+from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.settings import load_settings
 
 REFUSED = 1
@@ -36,9 +35,7 @@ def _inspect_style(options: argparse.Namespace) -> int:
     from krea_studio.engine.lora.layers import architectures
 
     settings = load_settings()
-    own = (chosen(settings, variant) for variant in VARIANTS)
-    known = {checkpoint.name: checkpoint for checkpoint in (*CHECKPOINTS.values(), *own)}
-    found = diagnose(options.file, architectures(known.values()))
+    found = diagnose(options.file, architectures(Choices(settings, settings.library).known))
     if options.json:
         plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
         print(json.dumps(found.as_dict(), ensure_ascii=plain, indent=2))

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,6 +68,20 @@ class CheckpointInfo:
     note: str
     embedded: bool
     vocabulary: Vocabulary | None = None
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Where a checkpoint's weights are while it draws: `bytes` of them, of `budget_bytes` that may be taken.
+
+    resident: all of them on the device; offload: in main memory, each model visits the device while it works; refuse:
+    they do not fit. Without `bytes` its size is not known, for the `reason`.
+    """
+
+    bytes: int | None = None
+    budget_bytes: int = 0
+    placement: Literal["resident", "offload", "refuse"] = "resident"
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,6 +171,21 @@ class Engine(Protocol):
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         """The checkpoint that runs `variant` with the present settings."""
+        ...
+
+    def offers(self, variant: str) -> list[CheckpointInfo]:
+        """Which checkpoints may run `variant`, the present one first; `repo_or_folder` is what `choose` takes."""
+        ...
+
+    def choose(self, variant: str, source: str) -> None:
+        """Let the checkpoint of this name, folder, file or repository run `variant` from now on.
+
+        Raises Unavailable, and changes nothing, where it is not there or lacks a part.
+        """
+        ...
+
+    def memory_plan(self, variant: str) -> MemoryPlan:
+        """Where the checkpoint of `variant` would be in memory; reads headers, and may import the model code first."""
         ...
 
     def weights(self, variant: str) -> str | None:

@@ -2,9 +2,9 @@
 
 Small models refuse what is harmless, and a refusal that is taken for a prompt gets drawn. The usual phrases, in the
 languages that prompts are written in most, are final. In English there is a general sign too: a description has neither
-"I" nor "you", says nothing of prompts or of itself, and has nothing that was meant for a machine, so that an answer with
-any of these is worth another try. In other languages a refusal in any other words is found only by what it then lacks of
-the prompt.
+"I" nor "you", says nothing of prompts or of itself, and has nothing that was meant for a machine, so that an answer
+with any of these is worth another try. In other languages a refusal in any other words is found only by what it then
+lacks of the prompt.
 """
 
 import re

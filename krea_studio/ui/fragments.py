@@ -13,7 +13,7 @@ from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import styles_text
 from krea_studio.engine.abilities import Ability
-from krea_studio.engine.base import CheckpointInfo, EngineStatus, Vocabulary
+from krea_studio.engine.base import CheckpointInfo, EngineStatus, MemoryPlan, Vocabulary
 from krea_studio.errors import DEFECT as DEFECT
 from krea_studio.library.records import Record, seconds_text
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
@@ -26,6 +26,11 @@ UNOFFICIAL = "Unofficial project, not affiliated with Krea."
 LICENCE = "Krea 2 weights are used under the Krea 2 Community License; see NOTICE and LICENSE in the project's folder."
 PREVIEW = "Preview of the picture in the making"
 KEPT = "What is set here is kept, and not used."
+PLACEMENTS = {
+    "resident": "all of it stays on the device",
+    "offload": "its models take turns on the device, which takes longer",
+    "refuse": "it does not fit; choose a smaller one, or raise KREA_STUDIO_MEMORY_BUDGET_GB",
+}
 EXAMPLES = "examples"  # the key of a vocabulary that holds prompts instead of words
 
 HEADER = """
@@ -223,6 +228,18 @@ def words_by_group(vocabulary: Vocabulary) -> str:
         if name != EXAMPLES
     ]
     return f'<dl class="words">{"".join(lines)}</dl>'
+
+
+def model_text(checkpoint: CheckpointInfo, plan: MemoryPlan) -> str:
+    """What a checkpoint is, and where its weights go in memory."""
+    facts = [checkpoint.note] if checkpoint.note and checkpoint.note != plan.reason else []
+    if plan.bytes is None:
+        facts.append(plan.reason)
+    else:
+        size = f"{bytes_text(plan.bytes)} of weights, and {bytes_text(plan.budget_bytes)} may be taken"
+        facts.append(f"{size}: {PLACEMENTS[plan.placement]}")
+    told = " ".join(f"{fact.removesuffix('.')}." for fact in facts)
+    return f"<p>{escape(told)}</p>"
 
 
 def status_text(status: EngineStatus, checkpoint: CheckpointInfo) -> str:

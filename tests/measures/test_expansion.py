@@ -49,7 +49,11 @@ class Scripted:
         ("A red fox and two birds in the snow, as you wanted.", FOX, REASONS["talks"]),
         ("A grey wolf in the mist.", FOX, REASONS["lost"]),
         ("A field.", "!!!", REASONS["It names nothing"]),
-        (Unavailable("The endpoint h has not answered within 60 seconds — try again"), FOX, REASONS["has not answered"]),
+        (
+            Unavailable("The endpoint h has not answered within 60 seconds — try again"),
+            FOX,
+            REASONS["has not answered"],
+        ),
         (InvalidRequest("The endpoint h refuses the key (401) — check it"), FOX, OTHER),
     ],
 )

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from diffusers import Krea2Pipeline
 
-from krea_studio.engine.base import LoadedCheckpoint, Loading
-from krea_studio.engine.checkpoints.memory import GIGABYTE, Decision, decide, total
+from krea_studio.engine.base import LoadedCheckpoint, Loading, MemoryPlan
+from krea_studio.engine.checkpoints.memory import GIGABYTE, Decision, Parts, decide, total
 from krea_studio.engine.checkpoints.parts import PART_LABELS, Located, PartSource, assemble, load_part, locate
-from krea_studio.engine.checkpoints.table import PARTS, Checkpoint
+from krea_studio.engine.checkpoints.table import PARTS, Checkpoint, part_folder, supplier
 from krea_studio.engine.pipeline.preview import PreviewMap, load_or_fit
 from krea_studio.engine.pipeline.single_frame import SingleFrameDecoder
 from krea_studio.errors import Unavailable
@@ -121,6 +121,20 @@ class PipelineManager:
         with self._lock:
             self._loaded[key] = loaded
         return loaded
+
+    def plan(self, checkpoint: Checkpoint, precision: torch.dtype, device: str) -> MemoryPlan:
+        """Where the checkpoint would be if it were alone; the size is known where its files are on this machine.
+
+        Raises Unavailable for files that cannot be read.
+        """
+        if any(part_folder(supplier(checkpoint, part), part) is None for part in PARTS):
+            return MemoryPlan(
+                budget_bytes=self.budget_bytes, reason=f"{checkpoint.label} is downloaded with the first picture"
+            )
+        located = locate(checkpoint, precision, lambda event: None, lambda: None)
+        wanted: Parts = {part: source.bytes for part, source in located.parts.items()}
+        decision: Decision[PipelineKey] = decide({}, wanted, self.budget_bytes, can_offload=device.startswith("cuda"))
+        return MemoryPlan(total(wanted), self.budget_bytes, decision.placement)
 
     def status(self) -> tuple[tuple[LoadedCheckpoint, ...], int]:
         """What is loaded, least recently used first, and the bytes of it all with shared parts counted once."""

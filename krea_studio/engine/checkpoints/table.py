@@ -109,14 +109,6 @@ CHECKPOINTS: dict[str, Checkpoint] = {
 }
 
 
-def chosen(settings: Settings, variant: str) -> Checkpoint:
-    """The checkpoint that runs a variant by the settings; a single file is run as what the variant is.
-
-    Raises Unavailable as `resolve` does.
-    """
-    return resolve(settings.checkpoint_for(variant), settings.base, settings.models, variant == "turbo")
-
-
 def resolve(
     text: str, base: str | None = None, models: Path | None = None, distilled: bool | None = None
 ) -> Checkpoint:

@@ -15,7 +15,7 @@ from diffusers import Krea2Pipeline
 from PIL import Image
 
 from krea_studio.direction.references import MECHANISM, attended_pictures, board_words
-from krea_studio.engine.base import Chat, Event, Files, ImageReady, Step
+from krea_studio.engine.base import Chat, Event, Files, ImageReady, MemoryPlan, Step
 from krea_studio.engine.checkpoints.device import budget_bytes, choose_device, choose_precision
 from krea_studio.engine.checkpoints.manager import LoadedPipeline, PipelineManager
 from krea_studio.engine.checkpoints.memory import GIGABYTE
@@ -62,6 +62,10 @@ class Drawing:
         self.styles = Styles(round(settings.style_cache_gb * GIGABYTE))
         self._prompts = PromptCache()
         self._counters: dict[str, Krea2Pipeline] = {}
+
+    def memory_plan(self, checkpoint: Checkpoint) -> MemoryPlan:
+        """See Engine.memory_plan. Raises Unavailable for what cannot be read."""
+        return self.manager.plan(checkpoint, self.precision, self.device)
 
     def draw(
         self,

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from krea_studio.direction.references import MECHANISM
 from krea_studio.engine.abilities import Abilities, Ability
-from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, Loading
+from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, Loading, MemoryPlan
+from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.checkpoints.identity import weights_of
-from krea_studio.engine.checkpoints.table import chosen, missing, writer
+from krea_studio.engine.checkpoints.table import missing, writer
 from krea_studio.engine.controls.slider_files import described
 from krea_studio.engine.local.line import Line, turn
 from krea_studio.errors import StudioError, Unavailable
@@ -34,8 +35,10 @@ log = logging.getLogger(__name__)
 class LocalEngine:
     """The protocols Engine and LanguageModel on stock diffusers, in this process: a text encoder may also write."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, choices: Choices | None = None) -> None:
+        """`choices` say which checkpoint runs a variant; without them the settings alone do."""
         self._settings = settings
+        self._choices = choices or Choices(settings)
         self._line = Line()
         self._building = threading.Lock()
         self._drawing: Drawing | None = None
@@ -90,7 +93,7 @@ class LocalEngine:
     def abilities(self, variant: str) -> Abilities:
         """See Engine.abilities: a look at the files, without loading them."""
         try:
-            checkpoint = chosen(self._settings, variant)
+            checkpoint = self._choices.of(variant)
         except Unavailable as error:
             return Abilities(error.message)
         attended = dict.fromkeys(("style_references", "moodboard"), Ability(by=MECHANISM))
@@ -99,15 +102,33 @@ class LocalEngine:
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         """See Engine.checkpoint_of; for a setting that names no checkpoint the note says so."""
         try:
-            return chosen(self._settings, variant).info
+            return self._choices.of(variant).info
         except Unavailable as error:
-            name = self._settings.checkpoint_for(variant)
+            name = self._choices.source(variant)
             return CheckpointInfo(name, name, name, error.message, embedded=False)
+
+    def offers(self, variant: str) -> list[CheckpointInfo]:
+        """See Engine.offers."""
+        return self._choices.offers(variant)
+
+    def choose(self, variant: str, source: str) -> None:
+        """See Engine.choose. What is loaded stays, as long as there is room."""
+        self._choices.choose(variant, source)
+
+    def memory_plan(self, variant: str) -> MemoryPlan:
+        """See Engine.memory_plan; nothing is downloaded for it."""
+        try:
+            checkpoint = self._choices.of(variant)
+            if reason := missing(checkpoint):
+                return MemoryPlan(reason=reason)
+            return self._models().memory_plan(checkpoint)
+        except Unavailable as error:
+            return MemoryPlan(reason=error.message)
 
     def weights(self, variant: str) -> str | None:
         """See Engine.weights. What is loaded draws on, whatever has become of its files."""
         try:
-            checkpoint = chosen(self._settings, variant)
+            checkpoint = self._choices.of(variant)
         except Unavailable:
             return None
         loaded = (each.weights for each in self.status().loaded if each.name == checkpoint.name)
@@ -117,22 +138,22 @@ class LocalEngine:
         """See LanguageModel.writer. The embedded checkpoints have a text encoder that was never taught to write."""
         if self.abilities(variant).unavailable:
             return None
-        return writer(chosen(self._settings, variant), seeing)
+        return writer(self._choices.of(variant), seeing)
 
     def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
         """See LanguageModel.write."""
-        checkpoint = chosen(self._settings, variant)
+        checkpoint = self._choices.of(variant)
         with turn(self._line, check):
             return self._models().write(checkpoint, chat, check)
 
     def count_tokens(self, variant: str, text: str) -> tuple[int, int]:
         """See LanguageModel.count_tokens. Does not wait for runs."""
-        return self._models().count_tokens(chosen(self._settings, variant), text)
+        return self._models().count_tokens(self._choices.of(variant), text)
 
     def _draw(
         self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None], files: Files
     ) -> None:
-        checkpoint = chosen(self._settings, plan.shots[0].variant)
+        checkpoint = self._choices.of(plan.shots[0].variant)
         if self._drawing is None:
             tell(Loading("PyTorch and diffusers"))
         self._models().draw(checkpoint, plan, tell, check, files)

@@ -41,13 +41,15 @@ class AbilitiesPanel:
     def wire(self, wiring: Wiring) -> None:
         """Let the controls follow the variant, and the guidance that overrides its own."""
         parts = wiring.parts
-        written = (name for field, names in self._parts.items() for name in (mechanism_of(field), *names))
-        wiring.at_once(
+        self.wire_describe(
+            wiring,
             any_of(gr.context.Context.root_block.load, parts["variant"].change, parts["guidance_scale"].change),
-            self.describe,
-            reads=("variant", "guidance_scale"),
-            writes=("greyed", *written),
         )
+
+    def wire_describe(self, wiring: Wiring, event: Any) -> None:
+        """Let the controls follow what happens at `event`."""
+        written = (name for field, names in self._parts.items() for name in (mechanism_of(field), *names))
+        wiring.at_once(event, self.describe, reads=("variant", "guidance_scale"), writes=("greyed", *written))
 
     def describe(self, variant: str, guidance_scale: str | None) -> Update:
         """Which controls can be used with a variant, how they work, and why others do not. Changes no value."""

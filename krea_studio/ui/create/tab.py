@@ -12,11 +12,12 @@ from krea_studio.ui.create.actions import ActionsPanel
 from krea_studio.ui.create.panel import ControlPanel, Panel
 from krea_studio.ui.create.panels.advanced import AdvancedPanel
 from krea_studio.ui.create.panels.creativity import CreativityPanel
+from krea_studio.ui.create.panels.models import ModelsPanel
 from krea_studio.ui.create.panels.moodboard import MoodboardPanel
 from krea_studio.ui.create.panels.prompt import PromptPanel
 from krea_studio.ui.create.panels.references import ReferencesPanel
 from krea_studio.ui.create.panels.seed import SeedPanel
-from krea_studio.ui.create.panels.shape import ShapePanel
+from krea_studio.ui.create.panels.shape import FACTS, ShapePanel
 from krea_studio.ui.create.panels.sliders import SlidersPanel
 from krea_studio.ui.create.panels.styles import StylesPanel
 from krea_studio.ui.create.recall import RecallPanel
@@ -34,7 +35,7 @@ class CreateTab:
         library, engine = services.library, services.engine
         self.services = services
         self.prompt, self.shape = PromptPanel(), ShapePanel(engine)
-        self.seed, self.advanced = SeedPanel(), AdvancedPanel()
+        self.seed, self.advanced, self.models = SeedPanel(), AdvancedPanel(), ModelsPanel(engine, visitors)
         self.references = ReferencesPanel(library.references)
         self.moodboard, self.styles = MoodboardPanel(services, visitors), StylesPanel(services)
         self.creativity = CreativityPanel(
@@ -70,11 +71,18 @@ class CreateTab:
     def wire(self, parts: Parts) -> None:
         """Connect all events, by the names of parts."""
         wiring = Wiring(parts)
-        others: tuple[Panel, ...] = (self.results, self.recent, self.actions, self.recall, self.runs)
+        others: tuple[Panel, ...] = (self.models, self.results, self.recent, self.actions, self.recall, self.runs)
         for panel in (*self.controls, *others):
             panel.wire(wiring)
         self.shape.wire_opening(wiring)  # after what shows a person's own pictures and runs
         self.abilities.wire(wiring)
+        self._wire_model(wiring)
+
+    def _wire_model(self, wiring: Wiring) -> None:
+        """Let everything that is told of a variant follow the checkpoint that was chosen for it."""
+        chosen = self.models.chosen
+        wiring.at_once(chosen.then, self.shape.describe_variant, reads=("variant",), writes=FACTS)
+        self.abilities.wire_describe(wiring, chosen.then)
 
     def _build_controls(self, parts: Parts) -> None:
         self.shape.build(parts)
@@ -85,6 +93,7 @@ class CreateTab:
         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
             self.advanced.build(parts)
             self.references.build_range_switch(parts)
+            self.models.build(parts)
         self.abilities.build(parts)
         self.recall.build(parts)
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.checkpoints.formats.configs import PUBLISHED
 from krea_studio.engine.checkpoints.identity import weights_of
-from krea_studio.engine.checkpoints.table import chosen, index_path, missing, resolve
+from krea_studio.engine.checkpoints.table import index_path, missing, resolve
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.engine.lora.layers import architectures
 from krea_studio.errors import Unavailable
@@ -61,7 +62,7 @@ def test_a_file_draws_the_folders_pictures_to_the_last_value(tmp_path: Path, of_
     assert not engine.abilities("turbo").unavailable
     (made,) = ready(engine, PLAIN)
     assert (np.asarray(made.image) == of_folder[0]).all()
-    assert made.recipe.weights == engine.weights("turbo") == weights_of(chosen(settings, "turbo"))
+    assert made.recipe.weights == engine.weights("turbo") == weights_of(Choices(settings).of("turbo"))
     assert (pictures(engine, BENT)[0] == of_folder[1]).all()
 
 
@@ -102,9 +103,9 @@ def comfy_folder(tmp_path: Path, *without: str) -> Path:
 def test_a_models_folder_gives_what_the_file_lacks(tmp_path: Path, of_folder: Any) -> None:
     settings = on(comfy_folder(tmp_path), str(tmp_path / "base"))
     engine = LocalEngine(settings)
-    assert dict(chosen(settings, "turbo").places)["vae"].name == "qwen_image_vae.safetensors"
+    assert dict(Choices(settings).of("turbo").places)["vae"].name == "qwen_image_vae.safetensors"
     assert (pictures(engine, PLAIN)[0] == of_folder[0]).all()
-    assert engine.weights("turbo") == weights_of(chosen(settings, "turbo"))
+    assert engine.weights("turbo") == weights_of(Choices(settings).of("turbo"))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_a_file_that_is_refused_leaves_what_was_loaded(tmp_path: Path) -> None:
 def test_a_file_is_run_as_what_its_setting_says(tmp_path: Path) -> None:
     path = native_file(tmp_path / "krea2_raw.safetensors")
     settings = on(path, checkpoint_medium=str(path))
-    turbo, medium = chosen(settings, "turbo"), chosen(settings, "medium")
+    turbo, medium = Choices(settings).of("turbo"), Choices(settings).of("medium")
     assert (turbo.distilled, medium.distilled, resolve(str(path)).distilled) == (True, False, False)
     assert "its name says medium" in turbo.note.lower() and "name says" not in medium.note
     engine = LocalEngine(settings)
