@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from diffusers import Krea2Pipeline
 
+from krea_studio.engine.allocator import give_back
 from krea_studio.engine.base import LoadedCheckpoint, Loading, MemoryPlan
 from krea_studio.engine.checkpoints.memory import GIGABYTE, Decision, Parts, decide, total
 from krea_studio.engine.checkpoints.parts import PART_LABELS, Located, PartSource, assemble, load_part, locate
@@ -158,6 +159,7 @@ class PipelineManager:
                 del self._loaded[key]
         if present:
             gc.collect()  # modules and hooks refer to one another in circles
+            give_back()
         if device.startswith("cuda"):
             torch.cuda.empty_cache()
         return decision

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from krea_studio.direction.references import MECHANISM
 from krea_studio.engine.abilities import Abilities, Ability
+from krea_studio.engine.allocator import keep_freed
 from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, Loading, MemoryPlan
 from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.checkpoints.identity import weights_of
@@ -165,6 +166,7 @@ class LocalEngine:
                 # Threads of torch's that wait for one another burn the cores meanwhile, which page and browser share:
                 # on two busy ones four pictures then took 39 s instead of 10 s. Read when torch is imported.
                 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+                keep_freed()
                 try:
                     with uncollected():
                         from krea_studio.engine.local.drawing import Drawing

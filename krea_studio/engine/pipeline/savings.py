@@ -15,6 +15,8 @@ import torch
 from diffusers import Krea2Transformer2DModel
 from torch import nn
 
+from krea_studio.engine.pipeline.passes import fewer_passes
+
 
 @dataclass(frozen=True)
 class Savings:
@@ -26,6 +28,8 @@ class Savings:
     """A text mask that masks nothing is dropped, which lets faster attention kernels work."""
     text_once: bool = True
     """Fused text and rotary table are computed once per picture instead of once per step."""
+    fewer_passes: bool = True
+    """On a CPU, norms, rotary turns and gates go over memory less often."""
     single_frame: bool = True
     """The VAE decodes one frame with 2-D convolutions and without its cache of earlier frames."""
 
@@ -45,6 +49,8 @@ def applied(transformer: Krea2Transformer2DModel, savings: Savings) -> Iterator[
         if savings.text_once:
             for module in (transformer.text_fusion, transformer.txt_in, transformer.rotary_emb):
                 stack.enter_context(_remembering(module))
+        if savings.fewer_passes:
+            stack.enter_context(fewer_passes(transformer))
         yield
 
 

@@ -1,3 +1,4 @@
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.engine.pipeline.savings import Savings, applied
-from krea_studio.engine.pipeline.single_frame import SingleFrameDecoder, SingleFrameEncoder
+from krea_studio.engine.pipeline.single_frame import SingleFrameDecoder, SingleFrameEncoder, _Attention
 from krea_studio.settings import Settings
 from tests.engine.conftest import small_plan
 
@@ -48,7 +49,7 @@ def test_savings_change_rounding_and_nothing_else(load, case):
     loaded, shot = load(case["variant"]), small_plan(**case).shots[0]
     bare = stock(loaded, shot)
     assert np.abs(drawn(loaded, shot, Savings()) - bare).max() <= 1
-    for name in ("trimmed_text", "no_mask", "text_once", "single_frame"):
+    for name in vars(Savings()):
         assert np.abs(drawn(loaded, shot, Savings(**{name: False})) - bare).max() <= 1
         assert np.abs(drawn(loaded, shot, Savings(**{**vars(Savings.none()), name: True})) - bare).max() <= 1
 
@@ -110,6 +111,25 @@ def test_a_single_frame_is_decoded_as_the_video_decoder_does(configuration):
     assert (found - expected).abs().max() < 1e-4
     scale = vae.spatial_compression_ratio
     assert SingleFrameDecoder(vae).picture(latents[:1]).size == (10 * scale, 6 * scale)
+
+
+def test_an_attention_that_adds_nothing_is_left_out(load: Any) -> None:
+    vae = deepcopy(load("turbo").pipeline.vae)
+    (attention,) = vae.decoder.mid_block.attentions
+    calls: list[object] = []
+    latents = torch.randn(1, vae.config.z_dim, 6, 10, generator=torch.Generator().manual_seed(2))
+    for silent in (False, True):
+        if silent:
+            for parameter in attention.proj.parameters():
+                parameter.data.zero_()
+        decoder, calls = SingleFrameDecoder(vae), []
+        (layer,) = (each for each in decoder.layers if isinstance(each, _Attention))
+        layer.to_qkv.register_forward_hook(lambda *_, calls=calls: calls.append(None))
+        with torch.no_grad():
+            expected = vae.decode((latents * decoder.std + decoder.mean)[:, :, None]).sample[:, :, 0]
+            found = decoder(latents)
+        assert (found - (expected / 2 + 0.5).clamp(0, 1)).abs().max() < 1e-4
+        assert len(calls) == (0 if silent else 1)
 
 
 def test_a_single_frame_is_encoded_as_the_stock_vae_does(load: Any) -> None:
