@@ -64,11 +64,14 @@ class ModelsPanel:
             parts["model"].input, self.choose, reads=("variant", "model"), writes=MODEL, concurrency_limit=None
         )
 
-    def describe(self, variant: str) -> Update:
-        """The checkpoint that runs a variant among those that may, and where it goes in memory."""
-        offers = self._engine.offers(variant)
+    def describe(self, visitor: gr.Request, variant: str) -> Update:
+        """The checkpoint that runs a variant among those that may, and where it goes in memory.
+
+        Who may not choose sees it all the same.
+        """
+        offers, may_choose = self._engine.offers(variant), self._visitors.person(visitor).may_change_library
         return {
-            "model": gr.update(choices=choices_of(offers), value=offers[0].repo_or_folder),
+            "model": gr.update(choices=choices_of(offers), value=offers[0].repo_or_folder, interactive=may_choose),
             PLACE: fragments.model_text(offers[0], self._engine.memory_plan(variant)),
         }
 
@@ -84,7 +87,7 @@ class ModelsPanel:
                     "its folder of models"
                 )
             self._engine.choose(variant, model)
-            return self.describe(variant)
+            return self.describe(visitor, variant)
 
         # What was in force still is.
-        return guarded(chosen, lambda message: {**self.describe(variant), **problem(message, PLACE)})
+        return guarded(chosen, lambda message: {**self.describe(visitor, variant), **problem(message, PLACE)})

@@ -38,8 +38,9 @@ def panel(shared: bool = False) -> ModelsPanel:
 
 def test_a_choice_is_told_at_once(visitor: SimpleNamespace) -> None:
     models = panel()
-    update = models.describe("turbo")
+    update = models.describe(visitor, "turbo")
     assert update["model"]["value"] == "mini" and len(update["model"]["choices"]) == 2
+    assert update["model"]["interactive"]
     update = models.choose(visitor, "turbo", "/models/a.safetensors")
     assert update["model"]["value"] == "/models/a.safetensors"
     assert "A note on /models/a.safetensors" in update["model_text"]
@@ -60,6 +61,7 @@ def test_strangers_choose_nothing_and_nobody_a_path_of_their_own(username: str |
     models = panel(shared=True)
     update = models.choose(visitor, "turbo", model)
     assert told in update["model_text"]["value"] and update["model"]["value"] == "mini"
+    assert update["model"]["interactive"] == (username is not None)
 
 
 def test_who_is_signed_in_chooses_of_the_list() -> None:
