@@ -53,16 +53,13 @@ class ModelsPanel:
     def wire(self, wiring: Wiring) -> None:
         """Let list and line follow the variant, and the variant's checkpoint the list."""
         parts = wiring.parts
-        wiring.on(
+        wiring.at_once(
             any_of(gr.context.Context.root_block.load, parts["variant"].change),
             self.describe,
             reads=("variant",),
             writes=MODEL,
-            concurrency_limit=None,
         )
-        self.chosen = wiring.on(
-            parts["model"].input, self.choose, reads=("variant", "model"), writes=MODEL, concurrency_limit=None
-        )
+        self.chosen = wiring.at_once(parts["model"].input, self.choose, reads=("variant", "model"), writes=MODEL)
 
     def describe(self, visitor: gr.Request, variant: str) -> Update:
         """The checkpoint that runs a variant among those that may, and where it goes in memory.
