@@ -32,10 +32,11 @@ def autoencoder() -> AutoencoderKLQwenImage:
     )
 
 
-def transformer(checkpoint: str = "mini-medium") -> Krea2Transformer2DModel:
+def transformer(checkpoint: str = "mini-medium", layers: int | None = None) -> Krea2Transformer2DModel:
+    """A checkpoint's transformer with random weights, with its own number of `layers` or another."""
     return Krea2Transformer2DModel(
         in_channels=LATENT_CHANNELS * PATCH_SIZE**2,
-        num_layers=TRANSFORMER_LAYERS[checkpoint],
+        num_layers=layers or TRANSFORMER_LAYERS[checkpoint],
         attention_head_dim=64,
         num_attention_heads=4,
         num_key_value_heads=2,

@@ -118,7 +118,9 @@ class Optimizer:
         """Raises InvalidRequest where another number of processes saved it, since each remembers its own matrices."""
         rank, processes = place()
         if len(states) != processes:
-            raise InvalidRequest(f"this training was begun with {len(states)} processes, not {processes} — go on with as many")
+            raise InvalidRequest(
+                f"this training was begun with {len(states)} processes, not {processes} — go on with as many"
+            )
         for part, saved in zip(self.parts, states[rank], strict=True):
             part.load_state_dict(saved)
 

@@ -7,7 +7,6 @@ it has begun goes on. Everything is seeded.
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 import tempfile
 from collections.abc import Callable
@@ -27,18 +26,13 @@ from krea_studio.training import (
     distill,
     evaluate,
     export,
-    initialization,
     judge,
     latents,
     loop,
+    orientation,
     own,
     text,
 )
-from krea_studio.training.captions import caption
-from krea_studio.training.world import random_scene
-
-READER_CAPTIONS = 100
-READER_SEED = 11_000_000
 
 
 @dataclass(frozen=True)
@@ -89,12 +83,9 @@ def train_medium(shop: Workshop) -> None:
     if shop.start is None:
         torch.manual_seed(shop.seed)
         model = architecture.transformer("mini-medium").to(shop.device)
-        initialization.settle(model, shop.seed)
+        orientation.install(model, encoder, tokenizer, shop.work / "orientation", shop.device, seed=shop.seed)
     else:
         model = Krea2Transformer2DModel.from_pretrained(shop.start, torch_dtype=torch.float32).to(shop.device)
-    if shop.start is None and not (shop.work / "medium").exists():
-        captions = [caption(random_scene(READER_SEED + k), random.Random(k)).text for k in range(READER_CAPTIONS)]
-        initialization.install_reader(model, text.encode(encoder, tokenizer, captions), shop.seed)
     _stages(shop, model, denoiser.MEDIUM_STAGES, encoder, tokenizer, "medium")
 
 
