@@ -10,6 +10,7 @@ Beside its own task the middle of the model tells what is where in the picture (
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import time
@@ -28,6 +29,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 from krea_studio.training import architecture, coupling, loop, text
 from krea_studio.training.captions import ATTRIBUTES, Caption, caption
 from krea_studio.training.latents import Chunks
+from krea_studio.training.readers import Readers
 from krea_studio.training.world import random_scene
 
 UNCONDITIONAL_SHARE = 0.06
@@ -35,6 +37,7 @@ WHOLE_SHARE = 0.4  # of the captions, which leave nothing open
 INDEPENDENT_SHARE = 0.25  # of the samples below `INDEPENDENT_BELOW` that have noise of their own
 INDEPENDENT_BELOW = 0.8
 COOLING = 0.4  # share of a stage in which the learning rate falls
+READ_BLOCKS = 2  # at the beginning, from which it is read where a token is and what is wanted
 FORMS_BLOCK = 2  # after which the model tells what is where
 FORMS_WEIGHT = 0.3
 
@@ -55,7 +58,7 @@ class Batch:
 class Stage:
     """One leg of training: its kinds of batches by their share, steps, peak learning rate.
 
-    `start_share` is the share of batches at t = 1.
+    `start_share` is the share of batches at t = 1, on which the first blocks are asked for what they read, where `reads`.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Stage:
     steps: int
     peak: float
     start_share: float = 0.5
+    reads: bool = True
 
 
 MEDIUM_STAGES = (
@@ -75,7 +79,7 @@ MEDIUM_STAGES = (
     ),
     Stage("whole", {Batch("1K", 2): 0.6, Batch("512", 8): 0.4}, 1500, 8e-4),
 )
-LARGE_STAGES = (Stage("rich", {Batch("1K rich", 1): 0.6, Batch("512 rich", 4): 0.4}, 600, 6e-4),)
+LARGE_STAGES = (Stage("rich", {Batch("1K rich", 1): 0.6, Batch("512 rich", 4): 0.4}, 600, 6e-4, reads=False),)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
@@ -218,30 +222,48 @@ def common_draw(name: str, number: int) -> random.Random:
 
 
 class Learner(nn.Module):
-    """A transformer, and what tells from the middle of it what is where in the picture, whatever its style and colours.
+    """A transformer, and what is asked of its states beside its own task; for training alone.
 
-    What is where depends on few attributes, so it is learned soon, and later blocks only have to paint it. As the
-    alignment with another network's features does (Yu et al. 2024, REPA, arXiv 2410.06940), this is for training alone.
+    From the first blocks is read where a token is and which scene is wanted (`readers`). From the middle is told what is
+    where in the picture, whatever its style and colours: that depends on few attributes, so it is learned soon, and
+    later blocks only have to paint it. As the alignment with another network's features does (Yu et al. 2024, REPA,
+    arXiv 2410.06940), this steers what is learned first.
     """
 
-    def __init__(self, model: Krea2Transformer2DModel) -> None:
+    def __init__(self, model: Krea2Transformer2DModel, readers: Readers | None = None) -> None:
         super().__init__()
         self.model = model
-        self.forms = nn.Linear(model.img_in.out_features, model.config.in_channels)
-        self._states: torch.Tensor | None = None
-        model.transformer_blocks[FORMS_BLOCK].register_forward_hook(self._keep)
+        width = model.img_in.out_features
+        self.readers = readers or Readers(width)
+        self._states: dict[int, torch.Tensor] = {}
+        blocks = model.transformer_blocks
+        self.forms = nn.Linear(width, model.config.in_channels) if len(blocks) > FORMS_BLOCK else None
+        for number in (READ_BLOCKS - 1, FORMS_BLOCK):
+            if number < len(blocks):
+                blocks[number].register_forward_hook(functools.partial(self._keep, number))
 
     def told_forms(self, count: int) -> torch.Tensor:
         """What the latest call of the model says of its last `count` tokens, (batch, count, 96)."""
-        assert self._states is not None
-        return self.forms(self._states[:, -count:].float())
+        assert self.forms is not None
+        return self.forms(self._states[FORMS_BLOCK][:, -count:].float())
 
-    def _keep(self, block: nn.Module, arguments: object, states: torch.Tensor) -> None:
-        self._states = states
+    def reading_loss(
+        self, grid: Grid, chosen: torch.Tensor, seeds: list[int], captions: list[Caption], said: torch.Tensor
+    ) -> torch.Tensor:
+        """How wrong what the latest call read is, at t = 1, about scenes whose noise says `said`."""
+        states = self._states[READ_BLOCKS - 1][:, -len(chosen) :].float()
+        places = torch.stack([chosen // grid.columns, chosen % grid.columns], -1)
+        # Where a caption names no subject, noise says nothing of the scene.
+        named = ["subject" in words.named for words in captions]
+        scenes = [random_scene(seed) if tells else None for seed, tells in zip(seeds, named, strict=True)]
+        return self.readers.loss(states, places, scenes, said)
+
+    def _keep(self, number: int, block: nn.Module, arguments: object, states: torch.Tensor) -> None:
+        self._states[number] = states
 
 
 def train_stage(
-    model: Krea2Transformer2DModel,
+    learner: Learner,
     encoder: Qwen3VLModel,
     tokenizer: PreTrainedTokenizerFast,
     stage: Stage,
@@ -253,9 +275,8 @@ def train_stage(
 ) -> None:
     """Train (or go on training) one stage in place."""
     chunks = Chunks(latents, {batch.kind for batch in stage.batches})
+    model = learner.model
     precision = fastest_precision(model)
-    torch.manual_seed(seed)
-    learner = Learner(model).to(device)
     print(f"{stage.name}: matrix products in {precision}", flush=True)
     prepare(model)
 
@@ -279,7 +300,10 @@ def train_stage(
         mixed = (1 - t) * tokens + t * noise
         predicted = velocity(model, mixed, times.to(device), grid, conditioning, chosen, precision)
         aligned = F.mse_loss(learner.told_forms(len(chosen)), forms.to(device))
-        return F.mse_loss(predicted, noise - tokens) + FORMS_WEIGHT * aligned
+        loss = F.mse_loss(predicted, noise - tokens) + FORMS_WEIGHT * aligned
+        if begins and stage.reads:
+            loss = loss + learner.reading_loss(grid, chosen, seeds, captions, coupling.read(noise, total))
+        return loss
 
     schedule = loop.Schedule(stage.steps, stage.peak, cooling=COOLING)
     loop.run(

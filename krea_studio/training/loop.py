@@ -78,6 +78,9 @@ class Optimizer:
     def step(self, learning_rate: float, max_norm: float = 1.0) -> float:
         """Apply the gathered gradients, averaged over processes and clipped to `max_norm`; returns their norm before."""
         _, processes = place()
+        for p in self.parameters:
+            if p.grad is None:  # not every step asks for everything
+                p.grad = torch.zeros_like(p)
         if processes > 1:
             gradients = torch.cat([p.grad.flatten() for p in self.parameters])
             distributed.all_reduce(gradients)

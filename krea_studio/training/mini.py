@@ -83,32 +83,35 @@ def train_medium(shop: Workshop) -> None:
     if shop.start is None:
         torch.manual_seed(shop.seed)
         model = architecture.transformer("mini-medium").to(shop.device)
-        orientation.install(model, encoder, tokenizer, shop.work / "orientation", shop.device, seed=shop.seed)
+        readers = orientation.install(model, encoder, tokenizer, shop.work / "orientation", shop.device, seed=shop.seed)
+        learner = denoiser.Learner(model, readers)
     else:
         model = Krea2Transformer2DModel.from_pretrained(shop.start, torch_dtype=torch.float32).to(shop.device)
-    _stages(shop, model, denoiser.MEDIUM_STAGES, encoder, tokenizer, "medium")
+        torch.manual_seed(shop.seed)
+        learner = denoiser.Learner(model).to(shop.device)
+    _stages(shop, learner.to(shop.device), denoiser.MEDIUM_STAGES, encoder, tokenizer, "medium")
 
 
 def train_large(shop: Workshop) -> None:
     encoder, tokenizer = shop.reader()
     torch.manual_seed(shop.seed)
-    model = denoiser.expanded(shop.transformer("medium")).to(shop.device)
-    _stages(shop, model, denoiser.LARGE_STAGES, encoder, tokenizer, "large")
+    learner = denoiser.Learner(denoiser.expanded(shop.transformer("medium"))).to(shop.device)
+    _stages(shop, learner, denoiser.LARGE_STAGES, encoder, tokenizer, "large")
 
 
-def _stages(shop: Workshop, model: Krea2Transformer2DModel, stages, encoder, tokenizer, name: str) -> None:
+def _stages(shop: Workshop, learner: denoiser.Learner, stages, encoder, tokenizer, name: str) -> None:
     for stage in stages:
         finished = shop.work / name / stage.name / "done.pt"
         if finished.exists():
-            model.load_state_dict(torch.load(finished, weights_only=True, map_location=shop.device))
+            learner.load_state_dict(torch.load(finished, weights_only=True, map_location=shop.device))
             continue
         denoiser.train_stage(
-            model, encoder, tokenizer, stage, shop.work / "latents", shop.work / name, shop.device, shop.seed
+            learner, encoder, tokenizer, stage, shop.work / "latents", shop.work / name, shop.device, shop.seed
         )
         if _first():
-            torch.save(model.state_dict(), finished)
+            torch.save(learner.state_dict(), finished)
     if _first():
-        model.save_pretrained(shop.done(name))
+        learner.model.save_pretrained(shop.done(name))
 
 
 def train_turbo(shop: Workshop) -> None:
