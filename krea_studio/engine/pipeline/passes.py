@@ -6,8 +6,7 @@ complex numbers, and a gate is added in the step that applies it. Layers are cal
 weights work in them. Only where nobody asks for gradients, in float32 on a CPU; anything else takes the stock way.
 """
 
-import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -26,8 +25,8 @@ def fewer_passes(transformer: Krea2Transformer2DModel) -> Iterator[None]:
     with ExitStack() as stack:
         attention = _Attention()
         for block in transformer.transformer_blocks:
-            stack.enter_context(_forward(block, _block))
-            stack.enter_context(_forward(block.ff, _feed_forward))
+            stack.enter_context(with_forward(block, _computed_by(block, _block)))
+            stack.enter_context(with_forward(block.ff, _computed_by(block.ff, _feed_forward)))
             if type(block.attn.processor) is Krea2AttnProcessor:
                 stack.callback(block.attn.set_processor, block.attn.processor)
                 block.attn.set_processor(attention)
@@ -35,16 +34,10 @@ def fewer_passes(transformer: Krea2Transformer2DModel) -> Iterator[None]:
 
 
 @contextmanager
-def _forward(module: nn.Module, function: Any) -> Iterator[None]:
-    """`module` with another forward, which gets the one that it had as `stock`."""
-    own, stock = module.__dict__.get("forward"), module.forward
-
-    def forward(self: nn.Module, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        if torch.is_grad_enabled() or x.dtype != torch.float32 or x.device.type != "cpu":
-            return stock(x, *args, **kwargs)
-        return function(self, x, *args, **kwargs)
-
-    module.forward = types.MethodType(forward, module)
+def with_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """`module` with another forward, while the context lasts."""
+    own = module.__dict__.get("forward")
+    module.forward = forward
     try:
         yield
     finally:
@@ -52,6 +45,20 @@ def _forward(module: nn.Module, function: Any) -> Iterator[None]:
             del module.forward
         else:
             module.forward = own
+
+
+def _computed_by(module: nn.Module, function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """A forward of `module` that is `function` where that counts, else the one that it has."""
+    stock = module.forward
+
+    def forward(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return stock(x, *args, **kwargs) if _takes_the_stock_way(x) else function(module, x, *args, **kwargs)
+
+    return forward
+
+
+def _takes_the_stock_way(x: torch.Tensor) -> bool:
+    return torch.is_grad_enabled() or x.dtype != torch.float32 or x.device.type != "cpu"
 
 
 def _block(
@@ -102,8 +109,7 @@ class _Attention:
         attention_mask: torch.Tensor | None = None,
         image_rotary_emb: Rotary | None = None,
     ) -> torch.Tensor:
-        plain = torch.is_grad_enabled() or hidden_states.dtype != torch.float32 or hidden_states.device.type != "cpu"
-        if plain or image_rotary_emb is None:
+        if image_rotary_emb is None or _takes_the_stock_way(hidden_states):
             return self._stock(attn, hidden_states, attention_mask, image_rotary_emb)
         table = self._turns(image_rotary_emb)
         query = _turned(attn.to_q(hidden_states), attn.norm_q, table, attn.num_heads)

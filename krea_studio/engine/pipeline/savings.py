@@ -15,7 +15,7 @@ import torch
 from diffusers import Krea2Transformer2DModel
 from torch import nn
 
-from krea_studio.engine.pipeline.passes import fewer_passes
+from krea_studio.engine.pipeline.passes import fewer_passes, with_forward
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _remembering(module: nn.Module) -> Iterator[None]:
 
     By identity, not by value: what is kept here also keeps the tensor alive, so its identity cannot be taken over.
     """
-    forward, own = module.forward, module.__dict__.get("forward")
+    forward = module.forward
     answers: list[tuple[torch.Tensor, Any]] = []
 
     def remembered(given: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -106,11 +106,5 @@ def _remembering(module: nn.Module) -> Iterator[None]:
         answers.append((given, answer))
         return answer
 
-    module.forward = remembered
-    try:
+    with with_forward(module, remembered):
         yield
-    finally:
-        if own is None:
-            del module.forward
-        else:
-            module.forward = own
