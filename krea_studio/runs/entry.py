@@ -14,6 +14,7 @@ from krea_studio.runs.run import Kind, Progress, State
 from krea_studio.studio import Generation
 
 TITLE_CHARACTERS = 200
+STOPPED = "Stopped. Finished pictures are kept."
 
 
 class Entry:
@@ -49,6 +50,11 @@ class Entry:
         self.stop = threading.Event()
         self.watchers = 0
         self.watched_at = time.monotonic()
+
+    @property
+    def stopped(self) -> str:
+        """What is said of it where its end was asked for."""
+        return STOPPED if self.generation else "Stopped."
 
     def row(self) -> Row:
         """What is kept of it."""

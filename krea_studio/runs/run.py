@@ -54,6 +54,7 @@ class Progress:
 class Run:
     """A run now. `version` grows with every change of it.
 
+    `stopping` tells that its end was asked for and is to come.
     `ahead` counts the runs whose turn comes before its next one. `seconds_left` is about how long it will take until it
     has ended, None where nothing like it was drawn yet. `records` has the pictures that are on disk, by their place.
     """
@@ -70,6 +71,7 @@ class Run:
     progress: Progress | None = None
     failure: str = ""
     result: Any = None
+    stopping: bool = False
     ahead: int = 0
     seconds_left: float | None = None
 

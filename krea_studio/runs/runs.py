@@ -21,7 +21,7 @@ from krea_studio.errors import DEFECT, InvalidRequest, Stopped, StorageError, St
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.runs import turns
-from krea_studio.runs.entry import Entry, now
+from krea_studio.runs.entry import STOPPED, Entry, now
 from krea_studio.runs.pace import Pace
 from krea_studio.runs.priority import let_others_go_first
 from krea_studio.runs.rows import Row, Rows, picture_id
@@ -32,7 +32,6 @@ from krea_studio.validation import shown
 Report = Callable[[float], None]
 Check = Callable[[], None]
 
-STOPPED = "Stopped. Finished pictures are kept."
 RESTARTED = "The studio was started again meanwhile — begin it once more"
 ENDED_KEPT = 200  # ended runs that can still be looked at
 DESK_THREADS = 2
@@ -128,8 +127,9 @@ class Runs:
         with self._changed:
             entry = self._of(run_id, person)
             entry.stop.set()
+            self._tell(entry)
             if entry.state is State.WAITING or (entry.generation and not entry.busy):
-                self._end(entry, State.STOPPED, _stopped(entry))
+                self._end(entry, State.STOPPED, entry.stopped)
 
     def resume(self) -> None:
         """Go on with what a server left that was killed: each run from its first picture that is not in the library.
@@ -229,6 +229,7 @@ class Runs:
             progress=entry.progress,
             failure=entry.failure,
             result=entry.result,
+            stopping=entry.stop.is_set() and not entry.state.ended,
             ahead=ahead,
             seconds_left=seconds,
         )
@@ -343,7 +344,7 @@ class Runs:
                 self._tell(entry)
                 if all(entry.records):
                     stopped = entry.stop.is_set()  # too late to leave anything out, but who pressed it is answered
-                    self._end(entry, *((State.STOPPED, _stopped(entry)) if stopped else (State.DONE, "")))
+                    self._end(entry, *((State.STOPPED, entry.stopped) if stopped else (State.DONE, "")))
         with self._changed:
             self._settle(entry)
 
@@ -433,7 +434,7 @@ class Runs:
 
     def _require_wanted(self, entry: Entry) -> None:
         if entry.stop.is_set():
-            raise Stopped(_stopped(entry))
+            raise Stopped(entry.stopped)
         limit = self.unwatched_seconds
         if limit is not None and entry.unwatched_for() > limit:
             raise Stopped(
@@ -444,7 +445,3 @@ class Runs:
         if entry is not None:
             entry.version += 1
         self._changed.notify_all()
-
-
-def _stopped(entry: Entry) -> str:
-    return STOPPED if entry.generation else "Stopped."

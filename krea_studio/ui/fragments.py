@@ -65,6 +65,8 @@ def stage(run: Run, news: str) -> str:
 def label_of(run: Run) -> str:
     """What a run that has not ended does, in a line."""
     at, pictures = run.progress, len(run.shots)
+    if run.stopping:
+        return "Stopping…"
     if run.state is State.WAITING and not (at and at.doing == "expanding"):
         place = "you are next" if run.ahead == 0 else f"{run.ahead} more before you"
         return f"Waiting for the engine · {place}{_expected(run.seconds_left)}"

@@ -16,9 +16,10 @@ from krea_studio.expansion.writers import Expanders
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.runs import runs as module
+from krea_studio.runs.entry import STOPPED
 from krea_studio.runs.priority import NICENESS
 from krea_studio.runs.run import Kind, Progress, State
-from krea_studio.runs.runs import STOPPED, Runs
+from krea_studio.runs.runs import Runs
 from tests.doubles import drawn
 from tests.runs.conftest import LIMIT_SECONDS, Stage, ended, request_of, shot_of, until
 
@@ -288,9 +289,13 @@ class TestStopping:
         run_id = runs.submit(request_of(batch=4))
         gate.reached()
         following = runs.submit(request_of(seed=30))
+        before = runs.watch(run_id)
         runs.stop(run_id)
+        told = runs.watch(run_id, since=before.version, seconds=60)
+        assert (before.stopping, told.stopping, told.state) == (False, True, State.RUNNING)
         gate.open()
         run = ended(runs, run_id)
+        assert not run.stopping
         assert (run.state, run.failure) == (State.STOPPED, STOPPED)
         assert [record.recipe.seed for record in run.finished] == [7]
         assert run.finished == [record for record in stage.library.recent(9) if record.recipe.seed == 7]

@@ -24,7 +24,7 @@ from krea_studio.ui import fragments
 from krea_studio.ui.create.abilities import AbilitiesPanel
 from krea_studio.ui.create.recent import RECENT, RecentPanel
 from krea_studio.ui.create.results import RESULTS
-from krea_studio.ui.notices import guarded
+from krea_studio.ui.notices import guarded, visible
 from krea_studio.ui.presenter import (
     Update,
     news_of,
@@ -115,8 +115,10 @@ class RunsPanel:
             writes=(*RESULTS, *RECENT, *PARTS, "status"),
             trigger_mode="once",
         )
-        at_once(parts["stop"].click, self.stop, reads=watching, writes=("stage", "stop"))
-        at_once(parts["queue"].click, self.cancel, reads=watching, writes=(*RESULTS, *PARTS))
+        # Pressed again while the line is slow, each counts: by then it may be another run that is shown.
+        each = "multiple"
+        at_once(parts["stop"].click, self.stop, reads=watching, writes=("stage",), trigger_mode=each)
+        at_once(parts["queue"].click, self.cancel, reads=watching, writes=(*RESULTS, *PARTS), trigger_mode=each)
         at_once(gr.context.Context.root_block.load, self.open, reads=watching, writes=(*RECENT, *RESULTS, *PARTS))
 
     def begin(self, visitor: gr.Request, browser: str, watched: Watched, **values: Any) -> Update:
@@ -182,18 +184,18 @@ class ShownRuns:
         """All of the watched run that the page does not show yet."""
         run = self._current(person, watched, drawn)
         if run is None:
-            return {"drawn": {**drawn, "ended": True, "queue": ""}, "stop": _stop(False), **_queue("")}
+            return {"drawn": {**drawn, "ended": True, "queue": ""}, "stop": visible(False), **_queue("")}
         pictures = {}
         if run.finished and (run.id, len(run.finished)) != (drawn["run"], drawn["pictures"]):
             pictures = pictures_of(run.finished)
         return {**pictures, **self._draw(run, person, drawn)}
 
     def stop(self, person: Person, watched: Watched, drawn: Drawn) -> Update:
-        """Stop was pressed: say so until the run has really ended."""
+        """Stop was pressed; the stage says so, which the browser asks for, until the run has really ended."""
         self._adopt(person, watched, drawn)
         if watched.runs:
             self._runs.stop(watched.runs[0], person)
-        return {"stop": gr.update(value="Stopping…", interactive=False)}
+        return {}
 
     def cancel(self, run_id: str, person: Person, watched: Watched, drawn: Drawn) -> Update:
         """A waiting run was cancelled."""
@@ -229,7 +231,7 @@ class ShownRuns:
         now = {"run": run.id, "pictures": len(run.finished), "ended": run.state.ended, "queue": queue}
         update = {**stage_of(run, news_of(run, self._runs)), "drawn": now}
         if (drawn.get("run"), drawn.get("ended")) != (run.id, run.state.ended):
-            update["stop"] = _stop(not run.state.ended)
+            update["stop"] = visible(not run.state.ended)
         return update if drawn.get("queue") == queue else {**update, **_queue(queue)}
 
     def _going_on(self, watched: Watched) -> bool:
@@ -252,7 +254,3 @@ class ShownRuns:
 
 def _queue(markup: str) -> Update:
     return {"queue": gr.update(value=markup, visible=bool(markup))}
-
-
-def _stop(visible: bool) -> Any:
-    return gr.update(visible=visible, value="Stop", interactive=True)

@@ -54,10 +54,10 @@ def looks(board: Moodboard) -> list[str]:
     ]
 
 
-def progress(name: str, share: float) -> str:
-    """How far the analysis of a board is, 0 … 1."""
+def progress(name: str, share: float, stopping: bool = False) -> str:
+    """How far the analysis of a board is, 0 … 1, or that it is to end."""
     percent = round(100 * min(max(share, 0.0), 1.0))
-    label = f"Analyzing {name} · {percent} %"
+    label = "Stopping…" if stopping else f"Analyzing {name} · {percent} %"
     return (
         f'<div class="analyzing"><p>{escape(label)}</p><div class="bar" role="progressbar" aria-label="Analysis" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"><span style="width: {percent}%"></span>'

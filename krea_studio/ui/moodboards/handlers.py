@@ -198,11 +198,11 @@ class MoodboardHandlers:
         return self._guarded(open_board, begun)
 
     def stopping(self, visitor: gr.Request) -> Update:
-        """Stop was pressed: say so until the analysis has ended, which `follow_analyses` tells."""
+        """Stop was pressed; `follow_analyses` says so until the analysis has ended."""
         person = self._visitors.person(visitor)
         for run in [run for run in self._analyses.look(visitor, person) if not run.state.ended][-1:]:
             self._analyses.stop(run, person)
-        return {"stop": gr.update(value="Stopping…", interactive=False)}
+        return {}
 
     def follow_analyses(self, visitor: gr.Request, analyses_shown: list[str], open_board: str, chosen: str) -> Update:
         """How far the analysis is; when it has ended, the board if it is still open, and the buttons."""

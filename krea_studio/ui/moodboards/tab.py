@@ -262,7 +262,7 @@ def _wire_analysis(wiring: Wiring, handlers: MoodboardHandlers) -> None:
         writes=(*NOTICE, *ANALYZING, "analyze", "looks", "rename", "delete", "confirm", *WORDS),
         trigger_mode="once",
     )
-    at_once(parts["stop"].click, handlers.stopping, reads=(), writes=("stop",))
+    at_once(parts["stop"].click, handlers.stopping, reads=(), writes=("progress",), trigger_mode="multiple")
     at_once(
         parts[timer_of("analyses")].tick,
         handlers.follow_analyses,

@@ -125,7 +125,7 @@ class BoardView:
             **self._analyses.watch(visitor, [run.id]),
             **analysis_progress(run),
             "analyze": visible(False),
-            "stop": gr.update(visible=True, value="Stop", interactive=True),
+            "stop": visible(True),
             **{name: gr.update(interactive=False) for name in locked},
         }
 
@@ -146,7 +146,7 @@ class BoardView:
 def analysis_progress(run: Run) -> Update:
     """How far an analysis is."""
     share = run.progress.share if run.progress else None
-    return {"progress": shown(moodboard_fragments.progress(run.title, share or 0.0))}
+    return {"progress": shown(moodboard_fragments.progress(run.title, share or 0.0, run.stopping))}
 
 
 def kept_words_of(board: Moodboard) -> Words | None:

@@ -345,8 +345,9 @@ def test_a_board_is_neither_renamed_nor_deleted_while_it_is_analyzed(analyzing: 
 
 
 def test_stop_gives_the_analysis_up(analyzing: Tab, held: Held) -> None:
-    analyzing.do("stopping")
-    assert (analyzing.shown["stop"]["value"], analyzing.shown["stop"]["interactive"]) == ("Stopping…", False)
+    assert not analyzing.update("stopping")
+    analyzing.do("follow_analyses")
+    assert "Stopping…" in analyzing.shown["progress"]["value"]
     analyzing.wait("analyses")
     assert held.given_up == ["Stopped"]
     assert STOPPED in analyzing.notice
