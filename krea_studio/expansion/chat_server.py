@@ -159,6 +159,8 @@ class Endpoint:
         if status in (401, 403):
             what = "refuses the key" if self._key.get_secret_value() else "wants a key"
             return InvalidRequest(f"{who} {what} ({status}{told}) — check {_KEY}")
+        if status == 402:
+            return InvalidRequest(f"{who} wants to be paid first (402{told}) — top up the account of {_KEY}")
         if status == 404:
             return InvalidRequest(
                 f"{who} has no {_PATH} or no model {shown(self.model)} (404{told}) — check {_URL} and {_MODEL}"

@@ -191,6 +191,7 @@ BAD_ANSWERS: dict[str, tuple[Answer, type[StudioError], str]] = {
     "403": (sends(HTML, 403), InvalidRequest, "refuses the key (403)"),
     "404": (sends(b"", 404), InvalidRequest, "no model 'small-model' (404)"),
     "422 with key": (sends({"error": f"who sent {KEY}?"}, 422), InvalidRequest, "(422: 'who sent …?')"),
+    "402": (sends(b"", 402), InvalidRequest, "wants to be paid first (402) — top up the account"),
     "429": (sends(b"", 429), Unavailable, "too often, or its quota is used up (429)"),
     "500": (sends({"error": {"message": "out of memory"}}, 500), Unavailable, "failed (500: 'out of memory')"),
     "502": (sends(HTML, 502), Unavailable, "failed (502)"),

@@ -5,9 +5,11 @@ and in containers the address comes from GRADIO_SERVER_NAME and PORT, otherwise 
 code is read in the background once the server answers, so that the page never waits for torch.
 """
 
+import errno
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -111,10 +113,25 @@ def start(demo: gr.Blocks, services: Services) -> str:
                 **launch_options(services),
             )
     except OSError:
-        raise Unavailable(
-            f"Port {port} on {host} cannot be used — stop what listens there, or set KREA_STUDIO_PORT to another port"
-        ) from None
+        raise Unavailable(_why_unused(host, port)) from None
     return url
+
+
+def _why_unused(host: str, port: int) -> str:
+    """What is wrong with an address at which Gradio cannot listen; it does not say."""
+    hint = "set KREA_STUDIO_HOST to one of this machine's addresses, or to 0.0.0.0 for all of them"
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        with socket.socket(found[0][0], socket.SOCK_STREAM) as listener:
+            listener.bind(found[0][4])
+    except socket.gaierror:
+        return f"There is no address {shown(host)} — {hint}"
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            return f"{host} is not an address of this machine — {hint}"
+        if error.errno == errno.EACCES:
+            return f"Port {port} is not for everybody to listen at — set KREA_STUDIO_PORT to one from 1024 on"
+    return f"Port {port} on {host} cannot be used — stop what listens there, or set KREA_STUDIO_PORT to another port"
 
 
 def address(settings: Settings) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """A start where the environment makes it hard, and an end that leaves a whole library."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -86,6 +87,19 @@ def test_a_port_that_is_taken_is_one_line(serve: Callable[[str, int], httpx.URL]
         taken.listen()
         with pytest.raises(Unavailable, match="Port .* cannot be used — "):
             serve("127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("no-such-name.invalid", "There is no address 'no-such-name.invalid'"),
+        ("192.0.2.7", "192.0.2.7 is not an address of this machine"),
+        ("2001:db8::7", "2001:db8::7 is not an address of this machine"),
+    ],
+)
+def test_a_host_that_is_not_here_is_one_line(serve: Callable[[str], httpx.URL], host: str, reason: str) -> None:
+    with pytest.raises(Unavailable, match=f"^{re.escape(reason)} — set KREA_STUDIO_HOST"):
+        serve(host)
 
 
 @pytest.mark.parametrize("variable", ["PORT", "GRADIO_SERVER_PORT"])
