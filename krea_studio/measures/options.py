@@ -44,6 +44,7 @@ DRAWN = {
 PAIRED = {
     "speed": Paired("What the engine's savings are worth, measured on this machine", 7),
     "startup": Paired("How long a start takes, whole processes of this checkout and of another", 5),
+    "weights": Paired("What files of weights cost, on random ones of the published shapes", 5),
     "durability": Paired("What a power cut takes of what was kept, and what keeping costs", 15),
 }
 WHOLE = {
@@ -54,6 +55,7 @@ WHOLE = {
 HARMLESS_PROMPTS = 200
 SLIDER_PROMPTS = 8
 CUTS = 10
+BLOCKS = 2
 
 
 def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
@@ -76,7 +78,7 @@ def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
             "--report", type=Path, default=FOLDER / f"{name}.md", help="Markdown file to write (%(default)s)"
         )
     chosen = parser.parse_args(argv)
-    for number in ("pairs", "cuts", "seeds", "prompts"):
+    for number in ("pairs", "cuts", "blocks", "seeds", "prompts"):
         if getattr(chosen, number, 1) < 1:
             raise InvalidRequest(f"--{number} is {getattr(chosen, number)} — give a whole number above 0")
     most = HARMLESS_PROMPTS if name == "expansion" else SLIDER_PROMPTS
@@ -90,6 +92,14 @@ def _add_pairs(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--pairs", type=int, default=PAIRED[name].pairs, help="pairs per comparison (%(default)s)")
     if name == "startup":
         parser.add_argument("--against", type=Path, metavar="FOLDER", help="another checkout, to compare this one with")
+    if name == "weights":
+        parser.add_argument("--blocks", type=int, default=BLOCKS, help="blocks to compare speed on (%(default)s)")
+        parser.add_argument(
+            "--full", action="store_true", help="the published size too: 21 GB of disk, 20 GB of memory"
+        )
+        parser.add_argument(
+            "--work", type=Path, metavar="FOLDER", help="where the files go meanwhile (a temporary one)"
+        )
     if name == "durability":
         parser.add_argument("--cuts", type=int, default=CUTS, help="power cuts, each way (%(default)s)")
 

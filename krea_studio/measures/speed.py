@@ -132,13 +132,13 @@ def measure_speed(pairs: int, told: Callable[[Row], None]) -> None:
     guided = Bench(drawing, "medium", settings.checkpoint_medium, "512", steps=GUIDED_STEPS)
     full = Bench(drawing, "turbo", settings.checkpoint_turbo, "1K")
 
-    told(Row("Equals, Turbo 512 × 512 (how far to trust a ratio)", _spread(ratios(turbo.studio, turbo.studio, pairs))))
-    bare = _spread(ratios(turbo.stock, turbo.studio, pairs))
+    told(Row("Equals, Turbo 512 × 512 (how far to trust a ratio)", spread(ratios(turbo.studio, turbo.studio, pairs))))
+    bare = spread(ratios(turbo.stock, turbo.studio, pairs))
     told(Row("Bare pipeline / studio, Turbo 512 × 512, 8 steps", bare, "≥ 1.8"))
     told(
         Row(
             f"Bare pipeline / studio, Medium 512 × 512 with guidance, {GUIDED_STEPS} steps",
-            _spread(ratios(guided.stock, guided.studio, pairs)),
+            spread(ratios(guided.stock, guided.studio, pairs)),
             "≥ 1.8",
         )
     )
@@ -147,25 +147,26 @@ def measure_speed(pairs: int, told: Callable[[Row], None]) -> None:
     for field in fields(Savings):
         without = replace(Savings(), **{field.name: False})
         slow = ratios(partial(turbo.studio, savings=without), turbo.studio, pairs)
-        told(Row(f"Without `{field.name}` alone / all savings, Turbo 512 × 512", _spread(slow)))
+        told(Row(f"Without `{field.name}` alone / all savings, Turbo 512 × 512", spread(slow)))
     told(
         Row(
             "With previews / without, Turbo 512 × 512",
-            _spread(ratios(partial(turbo.studio, previews=True), turbo.studio, pairs)),
+            spread(ratios(partial(turbo.studio, previews=True), turbo.studio, pairs)),
             "≤ 1.03",
         )
     )
     for mechanism, target in ((SLIDER_LORA, "≤ 1.10"), (TEXT_DIRECTION, "≤ 1.02")):
         bench = Bench(Drawing(settings, mechanism=mechanism), "turbo", settings.checkpoint_turbo, "512")
         bent = partial(bench.studio, sliders=dict.fromkeys(SLIDERS, 50))
-        spread = _spread(ratios(bent, turbo.studio, SLIDER_PAIRS))
-        told(Row(f"All sliders by {mechanism} / none, Turbo 512 × 512, {SLIDER_PAIRS} pairs", spread, target))
+        cost = spread(ratios(bent, turbo.studio, SLIDER_PAIRS))
+        told(Row(f"All sliders by {mechanism} / none, Turbo 512 × 512, {SLIDER_PAIRS} pairs", cost, target))
     told(Row("Encoder calls for a prompt seen before", str(encoder_calls(turbo)), "0"))
     seconds = [_seconds(full.studio) for _ in range(WARM_RUNS + 1)][1:]
     told(Row("Turbo 1024 × 1024, 8 steps, warm", f"{median(seconds):.2f} s (best {min(seconds):.2f} s)", "< 6 s"))
 
 
-def _spread(found: Sequence[float]) -> str:
+def spread(found: Sequence[float]) -> str:
+    """The median of ratios, with the least and the greatest."""
     return f"{median(found):.2f} ({min(found):.2f} – {max(found):.2f})"
 
 
@@ -179,7 +180,8 @@ def encoder_calls(bench: Bench) -> int:
     return len(calls)
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What a report says of this machine."""
     threads = torch.get_num_threads()
     return (
         f"{platform.machine()}, {threads} torch thread{'s' * (threads > 1)}, "
@@ -196,7 +198,7 @@ def main(argv: Sequence[str]) -> int:
         f"Written by `{COMMAND}`; run it again to measure another machine. Ratios are medians over {arguments.pairs} "
         "interleaved pairs in one process, with the least and the greatest in brackets.",
         "",
-        f"Machine: {_machine()}.",
+        f"Machine: {machine()}.",
         "",
         "| what | measured | target |",
         "|---|---:|---:|",

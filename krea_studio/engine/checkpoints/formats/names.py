@@ -43,6 +43,7 @@ _FINAL_TABLE = ("last.modulation.lin", "final_layer.scale_shift_table")
 _LAYERS = {original: name for name, original in (ORIGINAL_ALONE | _NORMS_ALONE).items()}
 _LEAVES = {original: name for name, original in (ORIGINAL_LEAVES | _NORM_LEAVES).items()}
 _BLOCK = re.compile(r"(blocks|txtfusion\.layerwise_blocks|txtfusion\.refiner_blocks)\.(\d{1,4})\.(.+)")
+_STOCK_BLOCK = re.compile(r"((?:transformer_blocks|text_fusion\.(?:layerwise|refiner)_blocks)\.\d{1,4})\.(.+)")
 
 # By either of these a file is known for Krea 2's transformer; what stands before it is the prefix of all its names.
 MARKS = {"txtfusion.projector.weight": True, "text_fusion.projector.weight": False}
@@ -123,6 +124,30 @@ def parameter_name(original: str) -> str | None:
     if layer is None or (parameter == "scale") != (layer in norms):
         return None
     return f"{stem}{layer}.{'weight' if parameter == 'scale' else parameter}"
+
+
+def original_parameter(name: str) -> str:
+    """Krea's own name of a transformer's parameter, from diffusers'; the inverse of `parameter_name`.
+
+    Raises KeyError for a name that is in no table.
+    """
+    if name == _FINAL_TABLE[1]:
+        return _FINAL_TABLE[0]
+    layer, _, parameter = name.rpartition(".")
+    alone, norm = ORIGINAL_ALONE | _NORMS_ALONE, "scale" if parameter == "weight" else parameter
+    if layer in alone:
+        return f"{alone[layer]}.{norm if layer in _NORMS_ALONE else parameter}"
+    block = _STOCK_BLOCK.fullmatch(name)
+    if block is None:
+        raise KeyError(name)
+    stem, rest = block[1].replace("transformer_blocks", "blocks").replace("text_fusion", "txtfusion"), block[2]
+    table = {ours: original for original, ours in _TABLES.items()}
+    if rest in table:
+        return f"{stem}.{table[rest]}"
+    layer = rest.rpartition(".")[0]
+    if layer in _NORM_LEAVES:
+        return f"{stem}.{_NORM_LEAVES[layer]}.{norm}"
+    return f"{stem}.{ORIGINAL_LEAVES[layer]}.{parameter}"
 
 
 def transformer_prefix(names: Iterable[str]) -> tuple[str, bool] | None:

@@ -51,3 +51,11 @@ def test_other_models_are_known_by_their_names(name: str, family: str | None) ->
 
 def test_a_path_is_no_prefix() -> None:
     assert names.transformer_prefix(["mytxtfusion.projector.weight"]) is None
+
+
+def test_every_parameter_has_a_name_of_kreas_own_and_comes_back() -> None:
+    own = {name: names.original_parameter(name) for name in published_shapes()}
+    assert list(own.values()) == list(native({name: torch.empty(0) for name in own}))
+    assert [names.parameter_name(original) for original in own.values()] == list(own)
+    with pytest.raises(KeyError):
+        names.original_parameter("transformer_blocks.0.attn.to_r.weight")
