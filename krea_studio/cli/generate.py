@@ -69,7 +69,8 @@ def generate(options: argparse.Namespace) -> int:
 def _value(field: str, text: str) -> Any:
     """The flag's text as the field's own type; text that is no number stays text, and the request refuses it."""
     kind = field_schema(GenerationRequest, field)["type"]
-    convert: Callable[[str], Any] = {"integer": int, "number": float, "array": read_sigmas}.get(kind, str)
+    conversions: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "array": read_sigmas}
+    convert = conversions.get(kind, str)
     try:
         return convert(text)
     except ValueError:
