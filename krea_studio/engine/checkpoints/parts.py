@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from inspect import signature
 from math import prod
@@ -75,7 +76,10 @@ PART_LABELS = {
 # Of a part on the Hub; pickles stay where they are.
 FILE_KINDS = (".safetensors", ".json", ".txt", ".model", ".jinja", PREVIEW_FILE)
 # The package that reads a quantized part, by what its config calls the method.
-QUANTIZERS = {"bitsandbytes": "bitsandbytes", "torchao": "torchao", "quanto": "optimum-quanto"}
+QUANTIZERS = {"bitsandbytes": "bitsandbytes", "torchao": "torchao", "quanto": "optimum-quanto", "sdnq": "sdnq"}
+
+_UNREAD = "copy or download the checkpoint again"
+_UNREAD_QUANTIZED = "which needs its own device and package: use those, or give a checkpoint that is not quantized"
 
 # Loading is told through events; bars on the server's terminal would only repeat it.
 diffusers.utils.logging.disable_progress_bar()
@@ -172,6 +176,10 @@ def load_part(
             return FlowMatchEulerDiscreteScheduler.from_pretrained(folder)
         if part == "tokenizer":
             return _tokenizer(folder)
+    method = _quantized_by(_read_json(folder / "config.json"))
+    with _readable(folder, _UNREAD if method is None else f"it is quantized by {shown(method)}, {_UNREAD_QUANTIZED}"):
+        if method == "sdnq":
+            import_module("sdnq")  # by which alone transformers learns of it
         model, report = MODEL_CLASSES[part].from_pretrained(
             folder,
             dtype=precision,
@@ -224,7 +232,8 @@ def place(model: nn.Module, device: str, progress: Callable[[float], None] = lam
     done, 0…1, after each tensor, and may raise to give up. A quantised model moves as its package does it.
     """
     if getattr(model, "hf_quantizer", None) is not None:
-        model.to(device)
+        if device != "cpu":  # where it is; some packages refuse to be asked
+            model.to(device)
         return
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}  # tied ones once
     whole, done = sum(tensor.nbytes for tensor in tensors.values()) or 1, 0
@@ -375,9 +384,8 @@ def _in_file(part: str, file: ModelFile, config: Path, precision: torch.dtype) -
 
 def _require_plain(folder: Path, config: Mapping[str, Any]) -> None:
     """Raise Unavailable where the stock class would read other weights than the part's own, or cannot read them."""
-    quantized = config.get("quantization_config")
-    if quantized is not None:
-        method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+    if config.get("quantization_config") is not None:
+        method = _quantized_by(config)
         package = QUANTIZERS.get(method) if isinstance(method, str) else None
         if package is None or not _is_installed(package):
             remedy = f"run pip install {package}, or give" if package else "give"
@@ -395,6 +403,12 @@ def _require_plain(folder: Path, config: Mapping[str, Any]) -> None:
             f"{folder} has an adapter beside its weights (adapter_config.json), which would bend every picture unseen "
             "— merge it or take it out, and load it as a style"
         )
+
+
+def _quantized_by(config: Mapping[str, Any]) -> object:
+    """The method that a part's config says it is quantized by; None where it says none."""
+    quantized = config.get("quantization_config")
+    return quantized.get("quant_method") if isinstance(quantized, dict) else None
 
 
 def _is_installed(package: str) -> bool:
@@ -420,12 +434,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn what reading files raises into Unavailable, with the path and the reader's own words."""
+def _readable(path: Path, remedy: str = _UNREAD) -> Iterator[None]:
+    """Turn what reading files raises into Unavailable, with the path, the reader's own words and a `remedy`."""
     try:
         yield
     except FileNotFoundError as error:
         raise Unavailable(f"{error.filename or path} is missing — copy or download the checkpoint again") from None
     except Exception as error:  # the readers of four libraries raise all kinds, tokenizers even bare Exception
         reason = " ".join(str(error).split())[:200]
-        raise Unavailable(f"{path} cannot be read ({reason}) — copy or download the checkpoint again") from None
+        raise Unavailable(f"{path} cannot be read ({reason}) — {remedy}") from None

@@ -114,6 +114,7 @@ SPOILED = {
     "a shard on two lines": (shards_elsewhere("a\n.safetensors"), "which is no safetensors file"),
     "a shard with an endless name": (shards_elsewhere("a" * 10_000 + ".safetensors"), "which is no safetensors file"),
     "a quantizer that is not installed": (quantized_by("bitsandbytes"), "pip install bitsandbytes"),
+    "another quantizer that is not installed": (quantized_by("sdnq"), "pip install sdnq"),
     "an unknown quantizer": (quantized_by("fp8"), "the method 'fp8'"),
     "scales beside the weights": (scales_beside_the_weights, "to_q.weight_scale"),
     "weights of another name": (
