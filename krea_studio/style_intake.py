@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from krea_studio.direction.speed import Speed
 from krea_studio.direction.styles import (
     OFFICIAL,
     OFFICIAL_LICENCE,
@@ -71,6 +72,8 @@ class Report(Protocol):
     def notes(self) -> Sequence[str]: ...
     @property
     def stated(self) -> Stated: ...
+    @property
+    def speed(self) -> Speed | None: ...
     @property
     def fits(self) -> Sequence[Fit]: ...
     @property
@@ -208,20 +211,21 @@ class StyleIntake:
         name = _usable(report.stated.name or path.stem)
         with self._written(report, name, facts) as weights:
             try:
-                if (kept := self._kept_texts(before, name)) is not None:
+                if (kept := self._kept(before, name)) is not None:
                     return self.styles.renew(before, weights, facts.model_copy(update=kept)), "renewed"
                 return self.styles.keep(weights, name, facts, numbered=True), "taken"
             except AlreadyHere as error:
                 return error.card, "here"
 
-    def _kept_texts(self, identity: str, name: str) -> dict[str, str] | None:
-        """What a person wrote in the place of a style's own texts; None where it is gone or came by another name."""
+    def _kept(self, identity: str, name: str) -> dict[str, Any] | None:
+        """What a person wrote over a style's own texts and steps; None where it is gone or came by another name."""
         card = next((card for card in self.styles.cards() if card.identity == identity), None)
         came = stated(self.styles.path(identity)) if card else {}
         if card is None or folded(came.get("name", "")) != folded(name):
             return None
         texts = {"trigger": card.trigger, "suggested_prompt": card.suggested_prompt}
-        return {field: text for field, text in texts.items() if text != came.get(field, "")}
+        speed = {"speed": card.speed} if card.speed and not card.speed.told else {}
+        return {field: text for field, text in texts.items() if text != came.get(field, "")} | speed
 
     def _downloaded(self, found: HubFile, name: str | None) -> tuple[StyleCard, Report]:
         source = hub_source(found.repository, found.revision)
@@ -273,6 +277,7 @@ def _facts(report: Report, source: str) -> StyleFacts:
         source=_cut(source),
         format=_cut("; ".join(filter(None, (", ".join(report.kinds), *report.formats)))),
         notes=tuple(_cut(note) for note in report.notes[:MOST_NOTES]),
+        speed=report.speed,
     )
 
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from krea_studio.direction.references import attended_pictures
+from krea_studio.direction.speed import Speed, guessed
 from krea_studio.engine.abilities import Abilities
 from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, ImageReady, MemoryPlan, Step
 from krea_studio.errors import InvalidRequest, Unavailable
@@ -151,6 +152,7 @@ class PlainReport:
     formats: tuple[str, ...] = ("diffusers names",)
     ranks: tuple[int, int] | None = (4, 8)
     alphas: tuple[float, float] | None = (4.0, 4.0)
+    speed: Speed | None = None
 
     @property
     def accepted(self) -> bool:
@@ -184,7 +186,7 @@ class PlainDoctor:
         if not all(key.startswith("transformer.") for key in keys):
             return PlainReport(path, problems=("it is made for SDXL", "its keys match nothing — use one for Krea 2"))
         stated = (said.get(key, "") for key in ("name", "trained_on", "trigger", "suggested_prompt"))
-        return PlainReport(path, PlainStated(*stated))
+        return PlainReport(path, PlainStated(*stated), speed=guessed(path.name, "", said))
 
     def write(self, found: PlainReport, path: Path, metadata: Mapping[str, str]) -> None:
         save_file(load_file(found.path), path, dict(metadata))

@@ -87,6 +87,16 @@ valid = {
 """Fields with every value that a request may have."""
 
 
+sigmas = st.sets(st.integers(2, 1000), min_size=1, max_size=8).map(lambda s: [n / 1000 for n in sorted(s)[::-1]])
+
+
+def with_sigmas(data: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """As it is, or drawn at sigmas of its own, in as many steps."""
+    return st.just(data) | sigmas.flatmap(
+        lambda own: st.sampled_from([None, len(own)]).map(lambda steps: {**data, "steps": steps, "sigmas": own})
+    )
+
+
 def with_effect(data: dict[str, Any]) -> dict[str, Any]:
     """Without a negative prompt where guidance is off."""
     own = data.get("guidance_scale")
@@ -94,8 +104,8 @@ def with_effect(data: dict[str, Any]) -> dict[str, Any]:
     return data if guided else {**data, "negative_prompt": ""}
 
 
-ready_data = optional(ready, prompt=prompts).map(with_effect)
-valid_data = optional(valid, prompt=prompts)
+ready_data = optional(ready, prompt=prompts).map(with_effect).flatmap(with_sigmas)
+valid_data = optional(valid, prompt=prompts).flatmap(with_sigmas)
 
 anything = st.recursive(
     st.none()

@@ -9,6 +9,7 @@ FLAGS = {
     "batch": "--count",
     "steps": "--steps",
     "guidance_scale": "--guidance-scale",
+    "sigmas": "--sigmas",
     "negative_prompt": "--negative-prompt",
     "creativity": "--creativity",
     "intensity": "--intensity",
@@ -18,6 +19,7 @@ FLAGS = {
     "exploration_seed": "--exploration-seed",
 }
 REFERENCE_FLAG, MOODBOARD_FLAG, STYLE_FLAG = "--reference", "--moodboard", "--style"
+SPEED_FLAG = "--few-steps"
 # Flags that say how random mode draws; without it they would have no effect.
 RANDOM_FLAGS = {"locked_sliders": "--lock", "spread": "--spread", "exploration_seed": "--exploration-seed"}
 

@@ -2,17 +2,18 @@
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from krea_studio.cli.flags import FLAGS, RANDOM_FLAGS, flag_of
+from krea_studio.cli.flags import FLAGS, RANDOM_FLAGS, SPEED_FLAG, flag_of
 from krea_studio.cli.parts import as_json, plain, remark, with_number
 from krea_studio.cli.progress import Progress
 from krea_studio.cli.styles import chosen_styles, take_in_folder
 from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
+from krea_studio.direction.speed import preset_of
 from krea_studio.direction.styles import chosen_card, made_for_another, other_styles, styles_text
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import make_folder
@@ -22,8 +23,9 @@ from krea_studio.library.records import Record, seconds_text
 from krea_studio.library.references import Reference, References
 from krea_studio.library.store import MOODBOARD_FOLDER, REFERENCE_FOLDER
 from krea_studio.recipe.plan import require_plannable
-from krea_studio.recipe.recipe import Recipe
+from krea_studio.recipe.recipe import Recipe, steps_of
 from krea_studio.recipe.request import GenerationRequest, parse_request
+from krea_studio.recipe.sigmas import read_sigmas
 from krea_studio.redrawing import differences
 from krea_studio.services import Services, build_services
 from krea_studio.settings import load_settings
@@ -43,6 +45,8 @@ def generate(options: argparse.Namespace) -> int:
     services = build_services(settings, options.out)
     if options.styles:
         take_in_folder(services)
+    if options.few_steps:
+        request = _with_few_steps(request, options, services)
     for picture, _ in references:
         services.library.references.keep(picture)
     for note in _notes(recipe, request, services):
@@ -64,7 +68,9 @@ def generate(options: argparse.Namespace) -> int:
 
 def _value(field: str, text: str) -> Any:
     """The flag's text as the field's own type; text that is no number stays text, and the request refuses it."""
-    convert = {"integer": int, "number": float}.get(field_schema(GenerationRequest, field)["type"], str)
+    kind = field_schema(GenerationRequest, field)["type"]
+    conversions: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "array": read_sigmas}
+    convert = conversions.get(kind, str)
     try:
         return convert(text)
     except ValueError:
@@ -127,10 +133,26 @@ def _request(
     if recipe is not None:
         wishes = recipe.request().model_dump()
         if given.get("variant", wishes["variant"]) != wishes["variant"]:
-            wishes |= {"steps": None, "guidance_scale": None}
+            wishes |= {"steps": None, "guidance_scale": None, "sigmas": None}
+        if "steps" in given or "sigmas" in given:  # one goes with the other
+            wishes |= {"steps": None, "sigmas": None}
         if any(given.get(field, wishes[field]) != wishes[field] for field in ("prompt", "creativity")):
             wishes["expansion"] = None  # it was written for the other prompt
     request = parse_request(wishes | given, name=flag_of)
+    require_plannable(request)
+    return request
+
+
+def _with_few_steps(request: GenerationRequest, options: argparse.Namespace, services: Services) -> GenerationRequest:
+    """The request as its style of few steps wants it, but for what the flags themselves say."""
+    cards = services.library.styles.cards()
+    chosen = (chosen_card(each, cards) for each in request.styles if each.weight)
+    preset = preset_of({card.name: card.speed for card in chosen if card and card.speed})
+    given = {field for field in preset if getattr(options, field) is not None}
+    if given & {"steps", "sigmas"}:  # one goes with the other
+        given |= {"steps", "sigmas"}
+    kept = {field: getattr(request, field) for field in given}
+    request = parse_request({**request.model_dump(), **preset, **kept}, name=flag_of)
     require_plannable(request)
     return request
 
@@ -162,6 +184,8 @@ def _notes(recipe: Recipe | None, request: GenerationRequest, services: Services
         card = chosen_card(style, cards)
         if card is not None and (other := made_for_another(card, request.variant, checkpoint.label)):
             yield f"{card.name}: {other}"
+        if card is not None and card.speed and style.weight and steps_of(request) != card.speed.steps:
+            yield f"{card.name} is {card.speed.words}: {SPEED_FLAG} draws so"
 
 
 def _json(record: Record) -> str:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from krea_studio import __version__
-from krea_studio.cli.flags import FLAGS, MOODBOARD_FLAG, REFERENCE_FLAG, STYLE_FLAG
+from krea_studio.cli.flags import FLAGS, MOODBOARD_FLAG, REFERENCE_FLAG, SPEED_FLAG, STYLE_FLAG
 from krea_studio.cli.models import add_models_commands
 from krea_studio.cli.moodboards import add_moodboard_command
 from krea_studio.cli.parts import as_json, remark, tell
@@ -161,6 +161,12 @@ def _add_generate(commands: Any) -> None:
         action="append",
         help=f"a style of the library, {_range_text(StyleChoice, 'weight')}; up to {bounds('styles')[1]} times",
     )
+    parser.add_argument(
+        SPEED_FLAG,
+        dest="few_steps",
+        action="store_true",
+        help="draw with the steps and sigmas, and without guidance, that the chosen style was made for",
+    )
     parser.add_argument("--random", dest="random_mode", action="store_true", help=help_text("random_mode"))
     parser.add_argument(
         "--lock", dest="locked_sliders", metavar="SLIDER,…", help=f"{help_text('locked_sliders')}: {', '.join(SLIDERS)}"
@@ -191,7 +197,9 @@ def _range_text(model: type[BaseModel], field: str) -> str:
 
 def _placeholder(field: str) -> str:
     schema = field_schema(GenerationRequest, field)
-    return "{" + ",".join(schema["enum"]) + "}" if "enum" in schema else {"string": "TEXT"}.get(schema["type"], "N")
+    if "enum" in schema:
+        return "{" + ",".join(schema["enum"]) + "}"
+    return {"string": "TEXT", "array": "N,…"}.get(schema["type"], "N")
 
 
 def _flag_help(field: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from krea_studio.cli.parts import as_json, plain, tell
+from krea_studio.direction.styles import size_words
 from krea_studio.engine.checkpoints.formats.model_file import TRANSFORMER, report
 from krea_studio.engine.checkpoints.formats.models_folder import listed
 from krea_studio.engine.checkpoints.table import known_shapes, missing, resolve
@@ -17,7 +18,6 @@ from krea_studio.errors import InvalidRequest
 from krea_studio.settings import load_settings
 
 REFUSED = 1
-_GIGABYTE = 10**9
 
 
 def add_models_commands(commands: Any) -> None:
@@ -95,4 +95,4 @@ def _formats(facts: Mapping[str, Any]) -> str:
 
 
 def _size(found: Mapping[str, Any]) -> str:
-    return f"{found['bytes'] / _GIGABYTE:.2f} GB"
+    return size_words(found["bytes"])

@@ -59,9 +59,11 @@ def add_styles_command(commands: Any) -> None:
     rename = _action(actions, "rename", _rename, "give a style another name")
     rename.add_argument("new", metavar="NEW", help="its new name")
 
-    edit = _action(actions, "edit", _edit, "change a style's trigger words or its suggested prompt")
+    edit = _action(actions, "edit", _edit, "change a style's trigger words, suggested prompt or few steps")
     edit.add_argument("--trigger", metavar="WORDS", help=f"{help_text('trigger', StyleCard)}; empty for none")
     edit.add_argument("--prompt", metavar="TEXT", help=f"{help_text('suggested_prompt', StyleCard)}; empty for none")
+
+    edit.add_argument("--speed", metavar="N|N,…", help=f"{help_text('speed', StyleCard)}")
 
     favourite = _action(actions, "favourite", _favourite, "make a style a favourite")
     favourite.add_argument("--off", action="store_true", help="no longer")
@@ -159,9 +161,9 @@ def _rename(options: argparse.Namespace) -> int:
 
 
 def _edit(options: argparse.Namespace) -> int:
-    if options.trigger is None and options.prompt is None:
-        raise InvalidRequest("There is nothing to edit — give --trigger or --prompt")
-    return _changed(options, lambda styles: styles.edit(options.name, options.trigger, options.prompt))
+    if options.trigger is None and options.prompt is None and options.speed is None:
+        raise InvalidRequest("There is nothing to edit — give --trigger, --prompt or --speed")
+    return _changed(options, lambda styles: styles.edit(options.name, options.trigger, options.prompt, options.speed))
 
 
 def _favourite(options: argparse.Namespace) -> int:
@@ -183,6 +185,7 @@ def _line(card: StyleCard) -> str:
         f"trigger «{plain(card.trigger)}»" if card.trigger else "no trigger words",
         _weights(),
         f"for {plain(card.base)}" if card.base else "",
+        plain(card.speed.words) if card.speed else "",
         size_words(card.bytes),
         plain(card.source),
         "favourite" if card.favourite else "",

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from krea_studio.direction.references import percent
+from krea_studio.direction.speed import Speed
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.request import Frozen, Name, StyleChoice, StyleIdentity, Text
 from krea_studio.recipe.variants import VARIANTS
@@ -29,7 +30,7 @@ class StyleFacts(Frozen):
     """What is known of a style when it is taken in.
 
     `made_for` are labels of the checkpoints that it fits, `stated_base` is what its file says it was trained on,
-    `rank` and `format` are the doctor's words.
+    `rank` and `format` are the doctor's words; `speed` is known only of styles that were made for few steps.
     """
 
     trigger: Text = Field(
@@ -44,6 +45,11 @@ class StyleFacts(Frozen):
     source: Fact = ""
     format: Fact = ""
     notes: tuple[Fact, ...] = Field(default=(), max_length=50)
+    speed: Speed | None = Field(
+        default=None,
+        title="Few steps",
+        description="For how many steps it is made, where it is for few, or at which sigmas; empty for any number",
+    )
 
 
 class StyleCard(StyleFacts):

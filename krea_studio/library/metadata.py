@@ -17,6 +17,7 @@ from krea_studio import __version__
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.library.containers import TEXT_CHUNKS, png_chunk_data, png_chunks, png_text
 from krea_studio.recipe.recipe import Recipe
+from krea_studio.recipe.sigmas import sigmas_text
 from krea_studio.validation import shown
 
 RECIPE_KEY = "krea_studio"
@@ -61,6 +62,7 @@ def parameters_text(recipe: Recipe) -> str:
     pairs = {
         "Steps": recipe.steps,
         "Sampler": "Euler",
+        **({"Sigmas": sigmas_text(recipe.sigmas)} if recipe.sigmas else {}),
         "CFG scale": f"{1 + recipe.guidance_scale:g}",
         "Seed": recipe.seed,
         "Size": f"{recipe.width}x{recipe.height}",

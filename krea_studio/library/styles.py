@@ -17,6 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from krea_studio.direction.speed import read_speed
 from krea_studio.direction.styles import OFFICIAL, StyleCard, StyleFacts
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import (
@@ -210,15 +211,19 @@ class Styles:
         with self._changing():
             return self._write(self.get(name).model_copy(update={"favourite": on}))
 
-    def edit(self, name: str, trigger: str | None = None, suggested_prompt: str | None = None) -> StyleCard:
-        """Replace a style's trigger words or suggested prompt; None leaves them as they are.
+    def edit(
+        self, name: str, trigger: str | None = None, suggested_prompt: str | None = None, speed: str | None = None
+    ) -> StyleCard:
+        """Replace a style's trigger words, suggested prompt or few steps; None leaves them as they are.
 
-        Raises InvalidRequest for a text that is too long.
+        Raises InvalidRequest for a text that is too long, and for few steps that `read_speed` does not read.
         """
         given = {"trigger": trigger, "suggested_prompt": suggested_prompt}
         changes = {field: text for field, text in given.items() if text is not None}
         with self._changing():
-            return self._write(changed_card(self.get(name), **changes))
+            card = self.get(name)
+            few = {} if speed is None else {"speed": read_speed(speed, card.speed)}
+            return self._write(changed_card(card, **changes, **few))
 
     def set_cover(self, name: str, picture: Path | str | None, tell: Tell = logged) -> StyleCard:
         """Show a style by the picture in a file; None takes its own cover away; `tell` hears what is not used.

@@ -23,6 +23,7 @@ from krea_studio.recipe.request import (
     label,
     parse_request,
 )
+from krea_studio.recipe.sigmas import Sigmas
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.validation import refusal, shown
 
@@ -60,6 +61,7 @@ class Shot(Wishes):
     seed: int
     steps: int
     guidance_scale: float
+    sigmas: Sigmas | None = Field(default=None, title="Sigmas")
 
     @classmethod
     def of(cls, request: GenerationRequest, seed: int, exploration: Exploration | None = None) -> "Shot":
@@ -73,8 +75,9 @@ class Shot(Wishes):
             height=height,
             exploration=exploration,
             seed=seed,
-            steps=VARIANTS[request.variant].steps if request.steps is None else request.steps,
+            steps=steps_of(request),
             guidance_scale=guidance_of(request),
+            sigmas=request.sigmas,
         )
 
     def recipe(self, checkpoint: str, **facts: Any) -> "Recipe":
@@ -168,8 +171,12 @@ class Recipe(Shot):
             raise refusal(error, Recipe, lambda field: label(field, Recipe), "a recipe") from None
 
     def as_json(self) -> dict[str, Any]:
-        """As it is kept and shown; ready for `json.dumps`, under the request's own field names."""
-        return {"schema_version": schema_version(), **self.model_dump(mode="json")}
+        """As it is kept and shown; ready for `json.dumps`, under the request's own field names.
+
+        Sigmas are in it only where a picture has its own.
+        """
+        own = self.model_dump(mode="json", exclude=set() if self.sigmas else {"sigmas"})
+        return {"schema_version": schema_version(), **own}
 
     def request(self) -> GenerationRequest:
         """The request that makes the picture again: one image, its seed fixed, the drawn slider values given."""
@@ -178,6 +185,13 @@ class Recipe(Shot):
 
 
 _FACTS = tuple(field for field in Recipe.model_fields if field not in GenerationRequest.model_fields)
+
+
+def steps_of(request: GenerationRequest) -> int:
+    """The number of steps that a request is drawn with: as many as it has sigmas, or else the variant's own."""
+    if request.steps is not None:
+        return request.steps
+    return len(request.sigmas) if request.sigmas else VARIANTS[request.variant].steps
 
 
 def guidance_of(request: GenerationRequest) -> float:

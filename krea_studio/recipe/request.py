@@ -8,10 +8,11 @@ import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, RESOLUTIONS
+from krea_studio.recipe.sigmas import MOST_STEPS, Sigmas
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.validation import field_schema, refusal, shown
 
@@ -278,7 +279,7 @@ class GenerationRequest(Wishes):
     steps: int | None = Field(
         default=None,
         ge=1,
-        le=100,
+        le=MOST_STEPS,
         strict=True,
         title="Steps",
         description="Denoising steps; empty takes the variant's own number",
@@ -292,6 +293,20 @@ class GenerationRequest(Wishes):
         description="How strictly the prompt is followed, in Krea's convention (0 is off, and about 1 less than the "
         "usual CFG scale); empty takes the variant's own",
     )
+    sigmas: Sigmas | None = Field(
+        default=None,
+        title="Sigmas",
+        description="Noise levels to draw at, one a step, from 1 down, as a few-step LoRA states them; empty takes the "
+        "checkpoint's own schedule",
+    )
+
+    @field_validator("sigmas")
+    @classmethod
+    def _one_a_step(cls, sigmas: Sigmas | None, told: ValidationInfo) -> Sigmas | None:
+        steps = told.data.get("steps")
+        if sigmas and steps is not None and steps != len(sigmas):
+            raise ValueError(f"give {steps} of them, as many as there are steps, or change the steps to {len(sigmas)}")
+        return sigmas
 
 
 def label(field: str, model: type[BaseModel] = GenerationRequest) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from krea_studio.cli.main import main
+from tests import models_page
 from tests.model_files import fp8_scaled, native, of_published, quantised, transformer_state, write
 
 
@@ -58,3 +59,7 @@ def test_a_folder_is_listed(
     assert main(["models", str(tmp_path / "unet"), "--json"]) == 0
     assert [json.loads(line)["lora"] for line in capsys.readouterr().out.splitlines()] == [False, False]
     assert main(["models", str(tmp_path / "none")]) == 3
+
+
+def test_the_committed_page_is_what_a_folder_of_every_kind_gives() -> None:
+    assert models_page.PAGE.read_text("utf-8") == models_page.page(), f"run `{models_page.COMMAND}`"

@@ -34,6 +34,17 @@ def test_a_lora_that_fits_is_accepted(capsys: pytest.CaptureFixture[str]) -> Non
     assert report["keys"] == {"all": 40, "matched": 40, "dropped": {}, "unmatched": []}
 
 
+def test_few_steps_are_told_as_a_guess(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "krea2_turbo_4step_rank_64_lora.safetensors"
+    shutil.copy(LORA, path)
+    lines = run(capsys, f"inspect-style {path}")[1].splitlines()
+    words = "made for 4 steps without guidance, 13 sizes up to 1824 × 1024 (guessed from its name)"
+    assert f"few steps: {words}" in lines
+    speed = json.loads(run(capsys, f"inspect-style {path} --json")[1])["speed"]
+    assert (speed["steps"], speed["sigmas"], speed["told"]) == (4, None, "guessed from its name")
+    assert json.loads(run(capsys, f"inspect-style {LORA} --json")[1])["speed"] is None
+
+
 def test_a_file_that_is_refused_says_why(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "style.safetensors"
     save_file({**load_file(LORA), "transformer.other.lora_A.weight": torch.ones(2, 2)}, path)

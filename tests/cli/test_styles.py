@@ -144,7 +144,7 @@ BAD = {
     "remove woodcut": "Style 'Woodcut' ships with the studio and cannot be removed — simply do not choose it",
     "rename none other": "There is no style 'none'",
     "rename woodcut ''": "The style's name is empty",
-    "edit woodcut": "There is nothing to edit — give --trigger or --prompt",
+    "edit woodcut": "There is nothing to edit — give --trigger, --prompt or --speed",
     "edit woodcut --prompt " + "x" * 2001: "The style's suggested prompt has 2,001 characters — give a text of 0 to",
     "cover woodcut fox.safetensors": "'fox.safetensors' is not a PNG, JPEG, WebP, AVIF or HEIC picture",
     "cover woodcut none.png": "'none.png' does not exist",
@@ -258,3 +258,46 @@ def test_a_strangers_text_cannot_take_over_the_terminal(capsys: pytest.CaptureFi
     code, out, _ = run(capsys, "styles add x.safetensors")
     assert code == 0 and out.count("\n") == 1
     assert out.strip().isprintable()
+
+
+def test_a_style_of_few_steps_is_told_changed_and_drawn_so_by_a_flag_only(
+    capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def over(settings: Settings, pictures: Path | None = None) -> Any:
+        engine = ScriptedEngine()
+        return services_over(settings, store.Library(pictures or settings.library, settings.library), engine, engine)
+
+    monkeypatch.setattr(generate, "build_services", over)
+    write_style(folder / "turbo_4step.safetensors", 5)
+    (line,) = own(done_with_notes(capsys, "styles add turbo_4step.safetensors --name Four"))
+    assert "made for 4 steps without guidance (guessed from its name)" in line
+
+    command = "generate 'a fox' --resolution 512 --json --style Four"
+    code, out, errors = run(capsys, command)
+    assert code == 0 and "sigmas" not in json.loads(out)["recipe"] and json.loads(out)["recipe"]["steps"] == 8
+    assert any("Four is made for 4 steps" in each and "--few-steps draws so" in each for each in errors)
+
+    code, out, errors = run(capsys, f"{command} --few-steps --variant medium")
+    recipe = json.loads(out)["recipe"]
+    assert (recipe["steps"], recipe["guidance_scale"], len(recipe["sigmas"])) == (4, 0, 4)
+    assert not any("--few-steps" in each for each in errors)
+    path = json.loads(out)["path"]
+    again = json.loads(run(capsys, f"generate --from {path} --json")[1])["recipe"]
+    assert again == recipe
+    assert json.loads(run(capsys, f"generate --from {path} --steps 6 --json")[1])["recipe"]["steps"] == 6
+
+    assert "made for 2 steps without guidance, at sigmas 1, 0.5," in done(capsys, "edit Four --speed '1, 0.5, 0'")[0]
+    recipe = json.loads(run(capsys, f"{command} --few-steps")[1])["recipe"]
+    assert recipe["sigmas"] == [1.0, 0.5]
+    assert "made for" not in done(capsys, "edit Four --speed ''")[0]
+    code, _, errors = run(capsys, f"{command} --few-steps")
+    assert code == 2 and "No chosen style is known to be made for few steps" in errors[-1]
+    code, _, errors = run(capsys, "styles edit Four --speed often")
+    assert code == 2 and "The style's few steps are 'often'" in errors[-1]
+
+
+def done_with_notes(capsys: pytest.CaptureFixture[str], command: str) -> list[str]:
+    """The lines on standard output of a command that has to succeed."""
+    code, out, _ = run(capsys, command)
+    assert code == 0
+    return out.splitlines()

@@ -34,6 +34,15 @@ def test_a_recipe_leads_back_to_its_shot(data: dict[str, Any], seed: int) -> Non
         assert told["checkpoint"] == "mini-turbo"
 
 
+def test_sigmas_are_in_a_recipe_only_where_it_has_its_own() -> None:
+    own = Shot.of(GenerationRequest(prompt="a fox", sigmas=(1.0, 0.9, 0.7)), 7).recipe("mini-turbo")
+    assert own.steps == 3 and own.as_json()["sigmas"] == [1.0, 0.9, 0.7]
+    assert own.request().sigmas == (1.0, 0.9, 0.7)
+    assert "sigmas" not in Shot.of(GenerationRequest(prompt="a fox"), 7).recipe("mini-turbo").as_json()
+    with pytest.raises(InvalidRequest, match="give 4 of them"):
+        Recipe.from_json({**own.as_json(), "steps": 4})
+
+
 def test_what_a_request_and_a_recipe_share_has_one_name() -> None:
     shared = set(GenerationRequest.model_fields) - {"batch", *RANDOM_FIELDS}
     assert set(Recipe.model_fields) - shared == set(FACTS)

@@ -73,6 +73,18 @@ def test_a_request_is_frozen_and_hashable(data: dict[str, Any]) -> None:
         ({"guidance_scale": math.nan}, "Guidance scale is nan — give a number from 0 to 20, or leave it empty"),
         ({"guidance_scale": math.inf}, "Guidance scale is inf — give a number from 0 to 20, or leave it empty"),
         ({"guidance_scale": True}, "Guidance scale is True — give a number from 0 to 20, or leave it empty"),
+        (
+            {"sigmas": [1, 0.5, 0.5]},
+            "Sigmas is [1, 0.5, 0.5] — let each be 0.0001 or more below the one before; 0.5 is behind 0.5",
+        ),
+        ({"sigmas": [1.2, 0.5]}, "Sigmas, number 1 is 1.2 — give a number from 0.001 to 1"),
+        ({"sigmas": [1.0, 0.0]}, "Sigmas, number 2 is 0.0 — give a number from 0.001 to 1"),
+        ({"sigmas": [1.0, math.nan]}, "Sigmas, number 2 is nan — give a number from 0.001 to 1"),
+        ({"sigmas": ["much"]}, "Sigmas, number 1 is 'much' — give a number from 0.001 to 1"),
+        (
+            {"sigmas": [1.0, 0.5], "steps": 3},
+            "Sigmas is [1.0, 0.5] — give 3 of them, as many as there are steps, or change the steps to 2",
+        ),
         ({"variant": "huge"}, "Variant is 'huge' — choose one of medium, large, turbo"),
         (
             {"aspect_ratio": "5:3"},

@@ -22,8 +22,9 @@ from diffusers import Krea2Pipeline
 
 from krea_studio.engine.allocator import give_back
 from krea_studio.engine.base import LoadedCheckpoint, Loading, MemoryPlan
+from krea_studio.engine.checkpoints.identity import weights_of
 from krea_studio.engine.checkpoints.memory import GIGABYTE, Decision, Parts, decide, total
-from krea_studio.engine.checkpoints.parts import PART_LABELS, Located, PartSource, assemble, load_part, locate
+from krea_studio.engine.checkpoints.parts import PART_LABELS, Located, PartSource, assemble, load_part, locate, place
 from krea_studio.engine.checkpoints.table import PARTS, Checkpoint, part_folder, supplier
 from krea_studio.engine.pipeline.preview import PreviewMap, load_or_fit
 from krea_studio.engine.pipeline.single_frame import SingleFrameDecoder
@@ -107,14 +108,18 @@ class PipelineManager:
     ) -> LoadedPipeline:
         """The checkpoint's pipeline, loaded when it is not kept.
 
-        `report` is told what is being loaded and how far it is; `check` is called between parts and may raise to give
-        up. Raises Unavailable when the checkpoint is missing, damaged, does not fit together or not into memory.
+        One whose files have other weights by now is loaded anew. `report` is told what is being loaded and how far it
+        is; `check` is called between parts and within large ones, and may raise to give up. Raises Unavailable when the
+        checkpoint is missing, damaged, does not fit together or not into memory.
         """
         key = PipelineKey(checkpoint.name, precision, device, checkpoint.distilled)
         with self._lock:
-            if key in self._loaded:
+            kept = self._loaded.get(key)
+            if kept is not None:
                 self._loaded.move_to_end(key)
-                return self._loaded[key]
+        # Where its files are gone it draws on; where they are others, those are loaded.
+        if kept is not None and weights_of(checkpoint) in (None, kept.weights):
+            return kept
         located = locate(checkpoint, precision, report, check)
         wanted = {_identity(located, part, key): source.bytes for part, source in located.parts.items()}
         decision = self._make_room(checkpoint, wanted, device)
@@ -181,16 +186,17 @@ class PipelineManager:
         for name in PARTS:
             check()
             variant = f" ({located.parts[name].variant})" if located.parts[name].variant else ""
-            report(
-                Loading(f"{label}: {PART_LABELS[name]}{variant}", sum(part.bytes for part in parts.values()) / whole)
-            )
+            told = f"{label}: {PART_LABELS[name]}{variant}"
+            before = sum(part.bytes for part in parts.values())
+            report(Loading(told, before / whole))
+            progress = _progress(report, check, told, (before / whole, located.parts[name].bytes / whole))
             identity = _identity(located, name, key)
             if identity in shared:
                 parts[name] = shared[identity]
             else:
-                value = load_part(located, name, key.precision)
-                if isinstance(value, torch.nn.Module) and not offload:
-                    value.to(device)
+                value = load_part(located, name, key.precision, progress)
+                if isinstance(value, torch.nn.Module):
+                    place(value, "cpu" if offload else device, progress)
                 parts[name] = Part(identity, value, _bytes(value))
         check()
         pipeline = assemble(located, {name: part.value for name, part in parts.items()})
@@ -212,6 +218,25 @@ class PipelineManager:
         return LoadedPipeline(
             located.checkpoint, pipeline, parts, offload, located.parts["text_encoder"], located.weights
         )
+
+
+def _progress(
+    report: Callable[[Loading], None], check: Callable[[], None], what: str, span: tuple[float, float]
+) -> Callable[[float], None]:
+    """What is told the share of a part that is there: it calls `check`, and reports every further hundredth.
+
+    `span` is where the part begins in the whole checkpoint, and how much of that it is.
+    """
+    told = 0.0
+
+    def progress(share: float) -> None:
+        nonlocal told
+        check()
+        if share >= told + 0.01:
+            told = share
+            report(Loading(what, min(1.0, span[0] + share * span[1])))
+
+    return progress
 
 
 def _identity(located: Located, part: str, key: PipelineKey) -> Hashable:

@@ -1,15 +1,17 @@
 """Reading the parts of a checkpoint from disk or the Hub, with one clear line for everything that can be wrong.
 
 Checks that cost little come first and touch no other checkpoint: the index, every part's class, the headers of all
-weight files (which give the exact size in memory, and away a truncated file). Whether parts fit one another is checked
-when they are there. What is loaded stays unchanged: stock classes, evaluation mode, in main memory.
+weight files (which give the exact size in memory, and away a truncated file), whether the parts are of one model. What
+is loaded stays unchanged: stock classes, evaluation mode, in main memory.
 """
 
 import json
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,12 @@ from huggingface_hub.errors import (
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
 )
-from safetensors import safe_open
-from transformers import AutoTokenizer, Qwen3VLModel
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer, Qwen3VLModel
 
 from krea_studio.engine.base import Loading
 from krea_studio.engine.checkpoints.formats import loading
+from krea_studio.engine.checkpoints.formats.containers import open_container
 from krea_studio.engine.checkpoints.formats.model_file import ModelFile, model_file
 from krea_studio.engine.checkpoints.identity import joined, part_weights
 from krea_studio.engine.checkpoints.table import (
@@ -60,6 +63,8 @@ CLASS_NAMES = {
     "text_encoder": ("Qwen3VLModel", "Qwen3VLForConditionalGeneration", "qwen3_vl"),
     "transformer": ("Krea2Transformer2DModel",),
 }
+# Of the model index, what the stock pipeline is made with beside its parts.
+_SETTINGS = ("text_encoder_select_layers", "is_distilled", "patch_size")
 PART_LABELS = {
     "scheduler": "scheduler",
     "tokenizer": "tokenizer",
@@ -71,7 +76,10 @@ PART_LABELS = {
 # Of a part on the Hub; pickles stay where they are.
 FILE_KINDS = (".safetensors", ".json", ".txt", ".model", ".jinja", PREVIEW_FILE)
 # The package that reads a quantized part, by what its config calls the method.
-QUANTIZERS = {"bitsandbytes": "bitsandbytes", "torchao": "torchao", "quanto": "optimum-quanto"}
+QUANTIZERS = {"bitsandbytes": "bitsandbytes", "torchao": "torchao", "quanto": "optimum-quanto", "sdnq": "sdnq"}
+
+_UNREAD = "copy or download the checkpoint again"
+_UNREAD_QUANTIZED = "which needs its own device and package: use those, or give a checkpoint that is not quantized"
 
 # Loading is told through events; bars on the server's terminal would only repeat it.
 diffusers.utils.logging.disable_progress_bar()
@@ -148,20 +156,30 @@ def locate(
         if reason := unfit(holder, part, folder):
             raise Unavailable(reason)
         parts[part] = _checked(part, folder, precision) if part in WEIGHTED_PARTS else _small(part, folder)
+    _require_fit(checkpoint, index, {part: source.folder for part, source in parts.items()})
     return Located(checkpoint, index, parts)
 
 
-def load_part(located: Located, part: str, precision: torch.dtype) -> Any:
-    """Read one part: a tokenizer, a scheduler or a model in main memory. Raises Unavailable when it cannot be read."""
+def load_part(
+    located: Located, part: str, precision: torch.dtype, progress: Callable[[float], None] = lambda share: None
+) -> Any:
+    """Read one part: a tokenizer, a scheduler or a model in main memory. Raises Unavailable when it cannot be read.
+
+    `progress` is told the share of a single file that is read, 0…1, and may raise to give up.
+    """
     source = located.parts[part]
     folder = source.folder
     if source.file is not None:
-        return loading.load(source.file, part, folder, precision)
+        return loading.load(source.file, part, folder, precision, progress)
     with _readable(folder):
         if part == "scheduler":
             return FlowMatchEulerDiscreteScheduler.from_pretrained(folder)
         if part == "tokenizer":
             return _tokenizer(folder)
+    method = _quantized_by(_read_json(folder / "config.json"))
+    with _readable(folder, _UNREAD if method is None else f"it is quantized by {shown(method)}, {_UNREAD_QUANTIZED}"):
+        if method == "sdnq":
+            import_module("sdnq")  # by which alone transformers learns of it
         model, report = MODEL_CLASSES[part].from_pretrained(
             folder,
             dtype=precision,
@@ -206,43 +224,77 @@ def token_counter(holder: Checkpoint) -> Krea2Pipeline:
     return Krea2Pipeline(scheduler=None, vae=None, text_encoder=None, tokenizer=tokenizer, transformer=None)
 
 
+def place(model: nn.Module, device: str, progress: Callable[[float], None] = lambda share: None) -> None:
+    """Put a model on a device, tensor by tensor, into memory of its own.
+
+    Stock classes leave in main memory what still lies in the file: it would change with the file, and end the process
+    where that gets shorter. It is copied then, and on a slow share read just now. `progress` is told the share that is
+    done, 0…1, after each tensor, and may raise to give up. A quantised model moves as its package does it.
+    """
+    if getattr(model, "hf_quantizer", None) is not None:
+        if device != "cpu":  # where it is; some packages refuse to be asked
+            model.to(device)
+        return
+    tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}  # tied ones once
+    whole, done = sum(tensor.nbytes for tensor in tensors.values()) or 1, 0
+    for tensor in tensors.values():
+        own = tensor.is_meta or tensor.untyped_storage().resizable()  # torch's own memory is
+        tensor.data = tensor.data.to(device) if own or device != "cpu" else tensor.data.clone()
+        done += tensor.nbytes
+        progress(done / whole)
+
+
 def assemble(located: Located, parts: Mapping[str, Any]) -> Krea2Pipeline:
-    """The stock pipeline from its parts. Raises Unavailable when they do not fit one another."""
-    settings = {
-        key: located.index[key]
-        for key in ("text_encoder_select_layers", "is_distilled", "patch_size")
-        if located.index.get(key) is not None
-    }
-    pipeline = Krea2Pipeline(**{part: parts[part] for part in PARTS}, **settings)
+    """The stock pipeline from its parts. Raises Unavailable for an image decoder that was saved blank."""
+    pipeline = _pipeline(located.index, {part: parts[part] for part in PARTS})
     pipeline.set_progress_bar_config(disable=True)
-    _require_fit(located.checkpoint, pipeline)
+    # Some copies of this VAE on the Hub were saved with these weights zeroed; their pictures are plain brown.
+    if not pipeline.vae.post_quant_conv.weight.any():
+        raise Unavailable(
+            f"The image decoder of {located.checkpoint.label} is blank (post_quant_conv is all zero) — download it "
+            "again"
+        )
     return pipeline
 
 
-def _require_fit(checkpoint: Checkpoint, pipeline: Krea2Pipeline) -> None:
-    drawn, text = pipeline.transformer.config, pipeline.text_encoder.config.get_text_config()
-    layers = pipeline.text_encoder_select_layers
-    pairs = {
-        "channels of a token": (drawn.in_channels, pipeline.vae.config.z_dim * pipeline.patch_size**2),
-        "width of the text": (drawn.text_hidden_dim, text.hidden_size),
-        "number of text layers": (drawn.num_text_layers, len(layers)),
-    }
+def _pipeline(index: Mapping[str, Any], parts: Mapping[str, Any]) -> Krea2Pipeline:
+    return Krea2Pipeline(**parts, **{key: index[key] for key in _SETTINGS if index.get(key) is not None})
+
+
+def _require_fit(checkpoint: Checkpoint, index: Mapping[str, Any], folders: Mapping[str, Path]) -> None:
+    """Raise Unavailable where the configs of the parts, in these folders, are not of one model."""
+    drawn, decoder = (
+        _with_defaults(MODEL_CLASSES[part], _read_json(folders[part] / "config.json"))
+        for part in ("transformer", "vae")
+    )
+    with _readable(folders["text_encoder"]):
+        text = AutoConfig.from_pretrained(folders["text_encoder"], local_files_only=True).get_text_config()
+    with _readable(_index_path(checkpoint)):
+        empty = _pipeline(index, dict.fromkeys(PARTS))
+        layers = empty.text_encoder_select_layers
+        pairs = {
+            "channels of a token": (drawn["in_channels"], decoder["z_dim"] * empty.patch_size**2),
+            "width of the text": (drawn["text_hidden_dim"], text.hidden_size),
+            "number of text layers": (drawn["num_text_layers"], len(layers)),
+        }
+        there = all(0 <= layer <= text.num_hidden_layers for layer in layers)
     for what, (transformer, others) in pairs.items():
         if transformer != others:
             raise Unavailable(
                 f"The parts of {checkpoint.label} do not fit: {what} is {transformer} in the transformer and {others} "
                 "in the other parts — use parts of one model"
             )
-    if not all(0 <= layer <= text.num_hidden_layers for layer in layers):
+    if not there:
         raise Unavailable(
             f"The parts of {checkpoint.label} do not fit: text layers {layers} are asked of a text encoder with "
             f"{text.num_hidden_layers} — use parts of one model"
         )
-    # Some copies of this VAE on the Hub were saved with these weights zeroed; their pictures are plain brown.
-    if not pipeline.vae.post_quant_conv.weight.any():
-        raise Unavailable(
-            f"The image decoder of {checkpoint.label} is blank (post_quant_conv is all zero) — download it again"
-        )
+
+
+def _with_defaults(kind: type, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config states, and what the stock class takes where it states nothing."""
+    own = {name: each.default for name, each in signature(kind).parameters.items()}
+    return own | {name: value for name, value in stated.items() if value is not None}
 
 
 def _index_path(checkpoint: Checkpoint) -> Path:
@@ -323,6 +375,7 @@ def _checked(part: str, folder: Path, precision: torch.dtype) -> PartSource:
 
 def _in_file(part: str, file: ModelFile, config: Path, precision: torch.dtype) -> PartSource:
     """A part of a single file."""
+    loading.require_fitting(file, part, config)
     with _readable(file.path):
         weights = part_weights(weights_at(file.path, part))
     identity = (part, str(file.path), weights, str(config))
@@ -331,9 +384,8 @@ def _in_file(part: str, file: ModelFile, config: Path, precision: torch.dtype) -
 
 def _require_plain(folder: Path, config: Mapping[str, Any]) -> None:
     """Raise Unavailable where the stock class would read other weights than the part's own, or cannot read them."""
-    quantized = config.get("quantization_config")
-    if quantized is not None:
-        method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+    if config.get("quantization_config") is not None:
+        method = _quantized_by(config)
         package = QUANTIZERS.get(method) if isinstance(method, str) else None
         if package is None or not _is_installed(package):
             remedy = f"run pip install {package}, or give" if package else "give"
@@ -353,6 +405,12 @@ def _require_plain(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
+def _quantized_by(config: Mapping[str, Any]) -> object:
+    """The method that a part's config says it is quantized by; None where it says none."""
+    quantized = config.get("quantization_config")
+    return quantized.get("quant_method") if isinstance(quantized, dict) else None
+
+
 def _is_installed(package: str) -> bool:
     try:
         version(package)
@@ -363,8 +421,8 @@ def _is_installed(package: str) -> bool:
 
 def _tensor_count(file: Path) -> int:
     """Numbers in a weight file, from its header. Raises Unavailable when the file is damaged."""
-    with _readable(file), safe_open(file, framework="pt") as tensors:
-        return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    # Not by safetensors, which maps the whole file and fails where that is larger than memory.
+    return sum(prod(stored.shape) for stored in open_container(file).tensors.values())
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -376,12 +434,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn what reading files raises into Unavailable, with the path and the reader's own words."""
+def _readable(path: Path, remedy: str = _UNREAD) -> Iterator[None]:
+    """Turn what reading files raises into Unavailable, with the path, the reader's own words and a `remedy`."""
     try:
         yield
     except FileNotFoundError as error:
         raise Unavailable(f"{error.filename or path} is missing — copy or download the checkpoint again") from None
     except Exception as error:  # the readers of four libraries raise all kinds, tokenizers even bare Exception
         reason = " ".join(str(error).split())[:200]
-        raise Unavailable(f"{path} cannot be read ({reason}) — copy or download the checkpoint again") from None
+        raise Unavailable(f"{path} cannot be read ({reason}) — {remedy}") from None

@@ -36,6 +36,7 @@ from krea_studio.engine.pipeline.prompts import (
     with_words,
 )
 from krea_studio.engine.pipeline.savings import Savings, applied
+from krea_studio.engine.pipeline.sigmas import stock_sigmas
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.recipe import Shot
@@ -131,6 +132,8 @@ class Drawing:
             if shot.guidance_scale > 0:
                 negative = self._embedding(loaded, shot.negative_prompt, away, share)
                 arguments |= {"negative_prompt_embeds": negative.values, "negative_prompt_embeds_mask": negative.mask}
+            if shot.sigmas:
+                arguments["sigmas"] = stock_sigmas(pipeline, shot.sigmas, shot.width, shot.height)
             latents = pipeline.prepare_latents(
                 1,
                 loaded.pipeline.vae.config.z_dim,
@@ -223,13 +226,15 @@ class Drawing:
 
 
 def require_drawable(loaded: LoadedPipeline, shot: Shot) -> None:
-    """Raise InvalidRequest for a size that the pipeline would round, and a prompt that it would cut."""
+    """Raise InvalidRequest for a size that it would round, a prompt that it would cut, sigmas that it would bend."""
     pipeline = loaded.pipeline
     multiple = pipeline.vae_scale_factor * pipeline.patch_size
     if shot.width % multiple or shot.height % multiple:
         raise InvalidRequest(
             f"The size is {shot.width} × {shot.height} — give sides that are multiples of {multiple} pixels"
         )
+    if shot.sigmas:
+        stock_sigmas(pipeline, shot.sigmas, shot.width, shot.height)
     require_fitting(pipeline, shot.conditioning_prompt, "The prompt")
     if shot.guidance_scale > 0:
         require_fitting(pipeline, shot.negative_prompt, "The negative prompt")

@@ -127,13 +127,13 @@ class LocalEngine:
             return MemoryPlan(reason=error.message)
 
     def weights(self, variant: str) -> str | None:
-        """See Engine.weights. What is loaded draws on, whatever has become of its files."""
+        """See Engine.weights. What is loaded draws on where its files are gone; others in their place are loaded."""
         try:
             checkpoint = self._choices.of(variant)
         except Unavailable:
             return None
         loaded = (each.weights for each in self.status().loaded if each.name == checkpoint.name)
-        return next(loaded, None) or weights_of(checkpoint)
+        return weights_of(checkpoint) or next(loaded, None)
 
     def writer(self, variant: str, seeing: bool = False) -> str | None:
         """See LanguageModel.writer. The embedded checkpoints have a text encoder that was never taught to write."""

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from krea_studio.direction.speed import guessed
 from krea_studio.direction.styles import refused
 from krea_studio.engine.controls.adapters import PREFIX
 from krea_studio.engine.lora import factors
@@ -107,9 +108,11 @@ class _Change:
 def _examined(found: Diagnosis, file: LoraFile, architectures: Sequence[Architecture]) -> Diagnosis:
     reading = LoraReading(file, {layer for architecture in architectures for layer in architecture.layers})
     problems = list(reading.problems)
+    stated = Stated.read(file.metadata)
     found = replace(
         found,
-        stated=Stated.read(file.metadata),
+        stated=stated,
+        speed=guessed(file.path.name, stated.name, file.metadata),
         formats=reading.match.formats,
         kinds=tuple(dict.fromkeys(reading.kind(layer) for layer in reading.shapes)),
         dtypes=tuple(dict.fromkeys(stored.dtype for stored in file.tensors.values() if stored.shape)),

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from krea_studio.direction.speed import Speed
 from krea_studio.direction.styles import StyleFacts, rank_words
 from krea_studio.engine.lora.files import plain_line
 from krea_studio.engine.lora.layers import Architecture
@@ -82,12 +83,14 @@ class Diagnosis:
 
     `matched` + `dropped` + `unmatched` are all keys. `fits` are the architectures that the style is made for, `base` is
     the one whose weights a DoRA was resolved with. `left_out` is the share of the change, in Frobenius norm, that two
-    thin matrices could not hold. `problems` are reasons to refuse; each is a phrase that goes on from the file's name.
+    thin matrices could not hold. `speed` is what the file says of few steps. `problems` are reasons to refuse; each is
+    a phrase that goes on from the file's name.
     """
 
     path: Path
     bytes: int
     stated: Stated = Stated()
+    speed: Speed | None = None
     formats: Sequence[str] = ()
     kinds: Sequence[str] = ()
     dtypes: Sequence[str] = ()
@@ -138,6 +141,7 @@ class Diagnosis:
             "left_out": self.left_out,
             "base_weights": self.base and self.base.name,
             "stated": asdict(self.stated),
+            "speed": self.speed and self.speed.model_dump(mode="json"),
             "notes": list(self.notes),
         }
 
@@ -159,6 +163,7 @@ class Diagnosis:
             "base": self.stated.base_model,
             "trigger": self.stated.trigger + (" (guessed from its captions)" if self.stated.trigger_guessed else ""),
             "prompt": self.stated.suggested_prompt,
+            "few steps": plain_line(self.speed.words, MOST_CHARACTERS) if self.speed else "",
         }
         lines = [
             ", ".join((f"{plain_line(self.path.name, MOST_CHARACTERS)}: {verdict}", *made_for, f"{self.bytes:,} bytes"))

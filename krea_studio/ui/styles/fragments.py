@@ -44,6 +44,7 @@ def report(style: StyleCard, found: Iterable[str] = ()) -> str:
     known = [
         ("Format", style.format),
         ("Rank", style.rank),
+        ("Few steps", style.speed.words if style.speed else ""),
         ("Size", size_words(style.bytes)),
         ("Made for", ", ".join(style.made_for)),
         ("The file says", style.stated_base),

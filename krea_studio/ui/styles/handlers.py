@@ -30,7 +30,7 @@ from krea_studio.ui.styles.pictures import cover_or_tile
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import Watch, over, timer_of
 
-TEXTS = ("trigger", "suggested_prompt")
+TEXTS = ("trigger", "suggested_prompt", "speed")
 ALL, FAVOURITES, TO_DOWNLOAD = "all", "favourites", "official"
 FITS = {f"fits-{name}": name for name in VARIANTS}
 # What the filter shows: label → value.
@@ -116,7 +116,7 @@ class StyleHandlers:
         return self._guarded(switched)
 
     def saved(self, visitor: gr.Request, open_style: str, search: str, show: str, **texts: str) -> Update:
-        """Keep trigger words and suggested prompt as they were written."""
+        """Keep trigger words, suggested prompt and few steps as they were written."""
 
         def saved() -> Update:
             card = self._styles.edit(self._changeable(visitor, open_style).name, **texts)
@@ -428,4 +428,8 @@ def _key(style: Style) -> str:
 
 
 def _texts(card: StyleCard) -> dict[str, str]:
-    return {field: getattr(card, field) for field in TEXTS}
+    return {
+        "trigger": card.trigger,
+        "suggested_prompt": card.suggested_prompt,
+        "speed": card.speed.text if card.speed else "",
+    }

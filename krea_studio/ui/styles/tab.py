@@ -10,6 +10,7 @@ import gradio as gr
 from krea_studio.direction.styles import StyleCard
 from krea_studio.library.formats import ENDINGS
 from krea_studio.recipe.request import bounds, help_text, label
+from krea_studio.recipe.sigmas import MOST_STEPS
 from krea_studio.services import Services
 from krea_studio.ui.create.panels.styles import PLACED, STYLES
 from krea_studio.ui.styles import fragments as style_fragments
@@ -70,19 +71,24 @@ def _open(parts: Parts) -> None:
         )
         parts["favourite"] = gr.Button("☆ Favourite", min_width=0, visible=False, elem_id="style-favourite")
     with gr.Column(visible=False, elem_id="style-texts", min_width=0) as parts["texts"]:
-        for field, lines in zip(TEXTS, (1, 3), strict=True):
+        for field, lines, most in zip(TEXTS, (1, 3, 1), map(_most_characters, TEXTS), strict=True):
             parts[field] = gr.Textbox(
                 label=label(field, StyleCard),
                 info=help_text(field, StyleCard),
                 lines=lines,
                 max_lines=4 * lines,
-                max_length=int(bounds(field, StyleCard)[1]),
+                max_length=most,
                 min_width=0,
                 elem_id=f"style-{field.replace('_', '-')}",
             )
         parts["save"] = gr.Button("Save", size="sm", min_width=0, elem_id="style-save")
     parts["report"] = gr.HTML(visible=False, elem_id="style-report")
     _manage(parts)
+
+
+def _most_characters(field: str) -> int:
+    """How long a text of a style's may be; its few steps are numbers, as many as there may be."""
+    return 20 * MOST_STEPS if field == "speed" else int(bounds(field, StyleCard)[1])
 
 
 def _manage(parts: Parts) -> None:

@@ -51,6 +51,19 @@ def overwrite_header(folder):
     path.write_bytes(b"not a weight file" + path.read_bytes()[17:])
 
 
+def claim_sixty_gigabytes(folder):
+    """A file that states more numbers than any machine here has room for, and is a hole behind its header."""
+    header = json.dumps({"img_in.weight": {"dtype": "F32", "shape": [15 * 10**9], "data_offsets": [0, 60 * 10**9]}})
+    with (folder / "transformer" / FILE).open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header.encode())
+        file.truncate(8 + len(header) + 60 * 10**9)
+
+
+def an_encoder_of_another_size(folder):
+    config = json.loads((folder / "text_encoder" / "config.json").read_text())
+    rewrite(folder / "text_encoder" / "config.json", text_config={**config["text_config"], "hidden_size": 4096})
+
+
 def only_a_pickle(folder):
     path = folder / "transformer" / FILE
     torch.save(load_file(path), path.with_suffix(".bin"))
@@ -101,6 +114,7 @@ SPOILED = {
     "a shard on two lines": (shards_elsewhere("a\n.safetensors"), "which is no safetensors file"),
     "a shard with an endless name": (shards_elsewhere("a" * 10_000 + ".safetensors"), "which is no safetensors file"),
     "a quantizer that is not installed": (quantized_by("bitsandbytes"), "pip install bitsandbytes"),
+    "another quantizer that is not installed": (quantized_by("sdnq"), "pip install sdnq"),
     "an unknown quantizer": (quantized_by("fp8"), "the method 'fp8'"),
     "scales beside the weights": (scales_beside_the_weights, "to_q.weight_scale"),
     "weights of another name": (
@@ -119,6 +133,8 @@ SPOILED = {
     "another class": (lambda f: rewrite(f / "vae" / "config.json", _class_name="AutoencoderKL"), "AutoencoderKL"),
     "weights of another size": (lambda f: rewrite(f / "transformer" / "config.json", num_layers=9), "transformer"),
     "tokenizer that is no JSON": (lambda f: (f / "tokenizer" / "tokenizer.json").write_text("{"), "tokenizer"),
+    "more than memory": (claim_sixty_gigabytes, "GB and the memory budget is 8.0 GB"),
+    "an encoder of another size": (an_encoder_of_another_size, "width of the text is"),
     "parts that do not fit": (lambda f: rewrite(f / "model_index.json", patch_size=1), "do not fit"),
     "text layers that are not there": (
         lambda f: rewrite(f / "model_index.json", text_encoder_select_layers=[1, 3, 99]),
@@ -150,7 +166,7 @@ def test_a_variant_is_drawn_from_and_named_and_never_the_pickle_beside_it(manage
     loaded = get(PipelineManager(10**10), own(own_folder), told.append)
     assert all(torch.equal(loaded.pipeline.transformer.state_dict()[name], tensors[name]) for name in tensors)
     assert loaded.weights == weights_of(own(own_folder))
-    assert [event.what for event in told if "transformer" in event.what] == [f"Own: transformer ({variant})"]
+    assert {event.what for event in told if "transformer" in event.what} == {f"Own: transformer ({variant})"}
 
 
 def test_full_weights_are_taken_before_a_variant_beside_them(manager, own_folder):
@@ -232,6 +248,67 @@ def test_loading_is_told_and_can_be_given_up(manager):
     with pytest.raises(Stopped):
         get(fresh, variant("turbo"), told.append, give_up)
     assert fresh.status() == ((), 0)
+
+
+def test_a_part_is_given_up_within_itself(manager):
+    """On a slow share one part takes minutes: it is told how far it is, and Stop is heard between its tensors."""
+    fresh, told = PipelineManager(10**10), []
+    get(fresh, variant("turbo"), told.append)
+    shares = [event.fraction for event in told if "transformer" in event.what]
+    assert len(shares) > 20 and shares == sorted(shares)
+
+    def give_up():
+        if told and "transformer" in told[-1].what and told[-1].fraction > shares[5]:
+            raise Stopped("enough")
+
+    kept = get(manager, variant("turbo"))
+    fresh, told = PipelineManager(10**10), []
+    with pytest.raises(Stopped):
+        get(fresh, variant("turbo"), told.append, give_up)
+    assert told[-1].fraction < shares[-1] and fresh.status() == ((), 0)
+    assert get(manager, variant("turbo")) is kept
+
+
+def test_parts_that_do_not_fit_are_refused_before_anything_leaves(manager, own_folder):
+    small = PipelineManager(sum(get(manager, variant("turbo")).sizes.values()) + 1000)
+    kept = get(small, variant("turbo"))
+    an_encoder_of_another_size(own_folder)
+    with pytest.raises(Unavailable, match="width of the text"):
+        get(small, own(own_folder))
+    assert get(small, variant("turbo")) is kept
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.float32])
+def test_what_is_loaded_has_memory_of_its_own(own_folder, precision):
+    """A file that is written over in its place, as `cp` does, neither changes nor ends what draws from memory."""
+    loaded = PipelineManager(10**10).get(own(own_folder), precision, "cpu", lambda event: None, lambda: None)
+    models = [loaded.pipeline.transformer, loaded.pipeline.text_encoder, loaded.pipeline.vae]
+    before = [sum(p.double().sum() for p in model.parameters()) for model in models]
+    for part in WEIGHTED_PARTS:
+        for file in (own_folder / part).glob("*.safetensors"):
+            file.write_bytes(b"")
+    assert [sum(p.double().sum() for p in model.parameters()) for model in models] == before
+
+
+def test_other_weights_in_its_place_are_loaded_and_spoiled_ones_refused(own_folder):
+    manager, checkpoint = PipelineManager(10**10), own(own_folder)
+    first = get(manager, checkpoint)
+    assert get(manager, checkpoint) is first
+    path = own_folder / "transformer" / FILE
+    whole, state = path.read_bytes(), load_file(path)
+    save_file({**state, "img_in.bias": state["img_in.bias"] + 1}, path)
+    second = get(manager, checkpoint)
+    assert second.weights == weights_of(checkpoint) != first.weights
+    assert second.pipeline.text_encoder is first.pipeline.text_encoder
+    assert not torch.equal(second.pipeline.transformer.img_in.bias, first.pipeline.transformer.img_in.bias)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(Unavailable, match=FILE):
+        get(manager, checkpoint)
+    assert [row.weights for row in manager.status()[0]] == [second.weights]
+    path.unlink()
+    assert get(manager, checkpoint) is second, "what is gone draws on"
+    path.write_bytes(whole)
+    assert get(manager, checkpoint).weights == first.weights
 
 
 def hub_error(kind):

@@ -10,15 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from krea_studio.engine.base import Loading
 from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.checkpoints.formats.configs import PUBLISHED
 from krea_studio.engine.checkpoints.identity import weights_of
 from krea_studio.engine.checkpoints.table import index_path, missing, resolve
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.engine.lora.layers import architectures
-from krea_studio.errors import Unavailable
+from krea_studio.errors import Stopped, Unavailable
 from krea_studio.settings import Settings
-from tests.engine.conftest import failure, pictures, ready, small_plan
+from tests.engine.conftest import NO_FILES, failure, pictures, ready, small_plan
 from tests.model_files import (
     MEDIUM,
     comfy_decoder,
@@ -156,6 +157,35 @@ def test_a_file_that_is_refused_leaves_what_was_loaded(tmp_path: Path) -> None:
     assert "transformer_blocks.2.attn.to_q.weight" in failure(engine, PLAIN).message
     assert engine.status().loaded == loaded and [each.name for each in loaded] == ["mini-medium"]
     assert ready(engine, small_plan(variant="medium"))
+
+
+def test_a_part_of_another_size_is_refused_before_anything_leaves(tmp_path: Path) -> None:
+    path = comfy_folder(tmp_path, "text_encoder")
+    other = {
+        name: torch.ones(8) if name.endswith("input_layernorm.weight") else t for name, t in encoder_state().items()
+    }
+    write(tmp_path / "models" / "text_encoders" / "qwen3vl_4b_bf16.safetensors", comfy_encoder(other))
+    engine = LocalEngine(on(path, str(tmp_path / "base"), memory_budget_gb=0.06))
+    pictures(engine, small_plan(variant="medium"))
+    loaded = engine.status().loaded
+    assert "input_layernorm.weight has the shape (8,)" in failure(engine, PLAIN).message
+    assert engine.status().loaded == loaded and [each.name for each in loaded] == ["mini-medium"]
+
+
+def test_a_large_file_is_given_up_within_a_layer(tmp_path: Path) -> None:
+    engine = LocalEngine(on(native_file(tmp_path / "turbo.safetensors")))
+    pictures(engine, small_plan(variant="medium"))
+    loaded, told = engine.status().loaded, []
+
+    def give_up() -> None:
+        if any(isinstance(event, Loading) and "transformer" in event.what for event in told[:-3]):
+            raise Stopped("enough")
+
+    with pytest.raises(Stopped):
+        engine.run(PLAIN, told.append, give_up, NO_FILES)
+    assert isinstance(told[-1], Loading) and (told[-1].fraction or 0) < 1
+    assert engine.status().loaded == loaded
+    assert ready(engine, PLAIN)
 
 
 def test_a_file_is_run_as_what_its_setting_says(tmp_path: Path) -> None:

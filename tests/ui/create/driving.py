@@ -28,7 +28,7 @@ def values(**changed: Any) -> dict[str, Any]:
     plain = ("negative_prompt", "variant", "aspect_ratio", "creativity", *SLIDERS, "random_mode", "spread", "batch")
     return {
         **{name: default(name) for name in plain},
-        **dict.fromkeys(("seed", "steps", "guidance_scale", "exploration_seed"), ""),
+        **dict.fromkeys(("seed", "steps", "guidance_scale", "sigmas", "exploration_seed"), ""),
         **dict.fromkeys(LOCKS, False),
         **{"references": [], **dict.fromkeys(STRENGTHS, references.USUAL_STRENGTH)},
         **{"moodboard": "", "moodboard_strength": 35, "moodboard_content": None},

@@ -22,7 +22,7 @@ WISHES: dict[str, Any] = {
     "creativity": "high", "expansion": EXPANDED, "intensity": 10, "complexity": -20, "movement": 30,
     "style_references": [{"image": "", "strength": 0.333}, {"image": "", "strength": -0.07}],
     "moodboard": {"name": "Gone", "strength": 0.125}, "random_mode": True, "locked_sliders": ["movement"], "spread": 25,
-    "exploration_seed": 4, "seed": 5, "batch": 3, "steps": 7, "guidance_scale": 2.5,
+    "exploration_seed": 4, "seed": 5, "batch": 3, "steps": 3, "guidance_scale": 2.5, "sigmas": [1.0, 0.863123, 0.5],
 }  # fmt: skip
 
 

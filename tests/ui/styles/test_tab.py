@@ -17,10 +17,12 @@ import pytest
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from krea_studio.direction.speed import BY_NAME, Speed
 from krea_studio.direction.styles import OFFICIAL, SHIPPED, StyleFacts
 from krea_studio.errors import Unavailable
 from krea_studio.library.styles import Styles
 from krea_studio.recipe.request import GenerationRequest, StyleChoice, parse_request
+from krea_studio.recipe.sigmas import sigmas_text, turbo_sigmas
 from krea_studio.runs.run import Kind
 from krea_studio.services import Services
 from krea_studio.ui.create.panels.styles import (
@@ -28,6 +30,7 @@ from krea_studio.ui.create.panels.styles import (
     CHOICE,
     NOTES,
     PLACES,
+    SPEEDS,
     TRIGGERS,
     USUAL_WEIGHT,
     WEIGHTS,
@@ -78,8 +81,9 @@ class Visitor:
         self.wired, self.who = wired, who
         self.values: dict[str, Any] = {
             "chosen_styles": [], "variant": "turbo", "open_style": "", "search": "", "show": ALL,
-            "add_style": None, "trigger": "", "suggested_prompt": "", "new_name": "", "shown_ids": [], "selected": 0,
-            IMPORTED: [], **dict.fromkeys(WEIGHTS, USUAL_WEIGHT), **dict.fromkeys(TRIGGERS, True),
+            "add_style": None, "trigger": "", "suggested_prompt": "", "speed": "", "new_name": "",
+            "shown_ids": [], "selected": 0, IMPORTED: [],
+            **dict.fromkeys(WEIGHTS, USUAL_WEIGHT), **dict.fromkeys(TRIGGERS, True),
         }  # fmt: skip
         self.shown: dict[str, Any] = {}
 
@@ -188,6 +192,34 @@ def test_styles_fill_the_places_with_weight_words_and_prompt(page: Visitor) -> N
         {"name": "Fresco", "weight": 1.0, "trigger": None},
     ]
     assert page.choice.try_prompt(0, page.values["chosen_styles"]) == {"prompt": "a ship, woodcut print"}
+
+
+def test_a_style_of_few_steps_offers_them_and_sets_them_on_a_click_alone(
+    page: Visitor, library_of_styles: Styles
+) -> None:
+    kept(library_of_styles, "Four", made_for=("Mini turbo",), speed=Speed(steps=4, told=BY_NAME))
+    page.add("Woodcut")
+    page.add("Four")
+    assert [page.shown[button]["visible"] for button in SPEEDS[:3]] == [False, True, False]
+    assert page.shown[SPEEDS[1]]["value"] == "Use its 4 steps"
+    assert "Made for 4 steps without guidance (guessed from its name)." in page.shown[NOTES[1]]["value"]
+    assert not {"steps", "guidance_scale", "sigmas"} & set(page.shown)
+    used = page.choice.use_speed(1, page.values["chosen_styles"])
+    assert (used["steps"], used["guidance_scale"], used["sigmas"]) == ("4", "0.0", sigmas_text(turbo_sigmas(4)))
+    assert "4 steps without guidance are set" in used["stage"]["value"]
+    assert "alert" in page.choice.use_speed(0, page.values["chosen_styles"])["stage"]["value"]
+
+
+def test_few_steps_are_shown_and_changed(page: Visitor, library_of_styles: Styles) -> None:
+    kept(library_of_styles, "Four", speed=Speed(steps=4, told=BY_NAME))
+    page.open("Four")
+    assert page.values["speed"] == "4" and "guessed from its name" in page.shown["report"]["value"]
+    page.do("saved", trigger="four")
+    assert library_of_styles.get("Four").speed == Speed(steps=4, told=BY_NAME)
+    page.do("saved", speed="1, 0.5, 0")
+    assert library_of_styles.get("Four").speed == Speed(steps=2, sigmas=(1.0, 0.5)) and page.values["speed"] == "1, 0.5"
+    page.do("saved", speed="often")
+    assert "alert" in page.notice and library_of_styles.get("Four").speed == Speed(steps=2, sigmas=(1.0, 0.5))
 
 
 def test_a_chip_that_is_off_leaves_the_words_out(page: Visitor) -> None:

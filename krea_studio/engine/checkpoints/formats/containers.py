@@ -6,7 +6,7 @@ every count is bounded and every tensor lies within the file, or it is refused.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
@@ -19,11 +19,13 @@ from krea_studio.weights import other_kind, read_header
 
 MOST_HEADER_BYTES = 100_000_000  # of safetensors itself
 MOST_TENSORS = 100_000
+MOST_NAME_CHARACTERS = 500  # three times as many as any model's have
 _MOST_PAIRS = 100_000
 _MOST_TEXT_BYTES = 2**24
 _MOST_TEXTS = 2_000_000  # in an array; a large vocabulary has a tenth
 _MAGIC = b"GGUF"
 _ALIGNMENT_BYTES = 32
+_PIECE_BYTES = 2**24  # a slow share gives as much in about a second
 
 # Bytes of one value, by safetensors' names.
 _VALUE_BYTES = {
@@ -102,14 +104,15 @@ class Container:
         self.read_into(name, memoryview(content))
         return content
 
-    def read_into(self, name: str, buffer: memoryview) -> None:
-        """As `read`, into memory of the same size that is there already."""
+    def read_into(self, name: str, buffer: memoryview, check: Callable[[], None] = lambda: None) -> None:
+        """As `read`, into memory of the same size that is there already; `check` may raise between pieces of it."""
         try:
             with self.path.open("rb", buffering=0) as file:
                 file.seek(self.tensors[name].begin)
                 done = 0
-                while done < len(buffer) and (more := file.readinto(buffer[done:])):
+                while done < len(buffer) and (more := file.readinto(buffer[done : done + _PIECE_BYTES])):
                     done += more
+                    check()
         except OSError as error:
             raise Unavailable(
                 f"{self.path} cannot be read ({error.strerror or error}) — check the file and its permissions"
@@ -141,6 +144,9 @@ def _opened(path: Path, size_bytes: int, _changed_ns: int) -> Container:
             tensors, metadata = _gguf(file, size_bytes) if kind == "gguf" else _safetensors(file)
         except (ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
             raise _damaged(path, str(error)) from None
+    longest = max(map(len, tensors), default=0)
+    if longest > MOST_NAME_CHARACTERS:
+        raise _damaged(path, f"it has names of {longest:,} characters, of at most {MOST_NAME_CHARACTERS}")
     for name, stored in tensors.items():
         if stored.begin + stored.bytes > size_bytes:
             raise _damaged(

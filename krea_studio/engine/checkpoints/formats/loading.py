@@ -6,7 +6,8 @@ be (a parameter without a tensor, a tensor without a parameter, another shape, n
 refuses the file with the name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,27 +30,47 @@ _LOOKED_AT_ROWS = 128
 _VISION = "visual."
 
 
-def load(file: ModelFile, part: str, config: Path, precision: torch.dtype) -> Any:
+def load(
+    file: ModelFile, part: str, config: Path, precision: torch.dtype, progress: Callable[[float], None] = lambda _: None
+) -> Any:
     """A part of a file as the stock class, of the config in the folder `config`, in evaluation mode.
 
-    Numbers that are not packed are in `precision`, the transformer's norms in float32. Raises Unavailable, with the
-    name, for whatever does not fit.
+    Numbers that are not packed are in `precision`, the transformer's norms in float32. `progress` is told the share
+    that is read, 0…1, several times a layer, and may raise to give up. Raises Unavailable, with the name, for whatever
+    does not fit.
     """
-    if reason := unknown(file, part):
-        raise _refused(file, reason)
     weights = file.parts[part]
-    model = _empty(part, config)
-    if part == TEXT_ENCODER and not any(name.startswith(_VISION) for name in weights.stored):
-        model.visual = None
-    _require_all(file, dict(model.named_parameters()), weights.stored)
+    model = _fitting(file, part, config)
     kept_whole = getattr(model, "_keep_in_fp32_modules", None) or []
-    for name, weight in weights.stored.items():
+    for place, (name, weight) in enumerate(weights.stored.items()):
         own = torch.float32 if set(kept_whole) & set(name.split(".")) else precision
-        _assign(file, model, name, weight, own)
+        _assign(file, model, name, weight, own, partial(progress, place / len(weights.stored)))
     empty = [name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if tensor.is_meta]
     if empty:
         raise _refused(file, f"{len(empty)} of its parameters have no numbers, first {empty[0]}")
     return model.eval()
+
+
+@lru_cache(maxsize=64)
+def require_fitting(file: ModelFile, part: str, config: Path) -> None:
+    """Raise Unavailable, with the name, where a part's header says already that `load` would refuse it."""
+    _fitting(file, part, config)
+
+
+def _fitting(file: ModelFile, part: str, config: Path) -> Any:
+    """The stock class without numbers, all of whose parameters are in the file, and in their shapes."""
+    if reason := unknown(file, part):
+        raise _refused(file, reason)
+    stored = file.parts[part].stored
+    model = _empty(part, config)
+    if part == TEXT_ENCODER and not any(name.startswith(_VISION) for name in stored):
+        model.visual = None
+    expected = dict(model.named_parameters())
+    _require_all(file, expected, stored)
+    for name, parameter in expected.items():
+        if not fits(name, stored[name].shape, tuple(parameter.shape)):
+            raise _refused(file, f"{name} has the shape {stored[name].shape} and not {tuple(parameter.shape)}")
+    return model
 
 
 def unpacked_weight(file: ModelFile, weight: Weight, most_rows: int | None = None) -> torch.Tensor:
@@ -84,15 +105,20 @@ def _require_all(file: ModelFile, expected: Mapping[str, nn.Parameter], names: M
         raise _refused(file, f"it has {len(spare)} parameters too many, first {spare[0]}")
 
 
-def _assign(file: ModelFile, model: nn.Module, name: str, weight: Weight, precision: torch.dtype) -> None:
-    """Give one parameter its numbers, or its layer a packed weight."""
+def _assign(
+    file: ModelFile,
+    model: nn.Module,
+    name: str,
+    weight: Weight,
+    precision: torch.dtype,
+    check: Callable[[], None],
+) -> None:
+    """Give one parameter its numbers, or its layer a packed weight; `check` may raise between pieces of it."""
     place, _, leaf = name.rpartition(".")
     module = model.get_submodule(place)
     shape = tuple(getattr(module, leaf).shape)
-    if not fits(name, weight.shape, shape):
-        raise _refused(file, f"{name} has the shape {weight.shape} and not {shape}")
     if weight.packed and leaf == "weight" and type(module) is nn.Linear:
-        parts = row_parts(weight.format, shape, _raw(file, weight))
+        parts = row_parts(weight.format, shape, _raw(file, weight, check))
         packed = PackedLinear(module, weight.format, weight.group, parts, precision)
         looked_at = packed.unpacked(_LOOKED_AT_ROWS)
         _require_numbers(file, name, looked_at)
@@ -102,7 +128,7 @@ def _assign(file: ModelFile, model: nn.Module, name: str, weight: Weight, precis
     if weight.packed:
         numbers = unpacked_weight(file, weight)
     else:
-        numbers = _raw(file, weight)["values"].view(getattr(torch, weight.format))
+        numbers = _raw(file, weight, check)["values"].view(getattr(torch, weight.format))
     numbers = numbers.to(precision).view(shape)
     _require_numbers(file, name, numbers[:_LOOKED_AT_ROWS])
     setattr(module, leaf, nn.Parameter(numbers, requires_grad=False))
@@ -124,13 +150,13 @@ def _require_scale(file: ModelFile, name: str, numbers: torch.Tensor) -> None:
         )
 
 
-def _raw(file: ModelFile, weight: Weight) -> dict[str, torch.Tensor]:
+def _raw(file: ModelFile, weight: Weight, check: Callable[[], None] = lambda: None) -> dict[str, torch.Tensor]:
     """The stored tensors of a parameter: its values as bytes, its scales as what they are."""
     raw = {}
     for part, key in weight.keys.items():
         stored = file.container.tensors[key]
         tensor = torch.empty(stored.bytes, dtype=torch.uint8)  # aligned as torch's own, which kernels go by
-        file.container.read_into(key, memoryview(tensor.numpy()))
+        file.container.read_into(key, memoryview(tensor.numpy()), check)
         kind = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
         raw[part] = tensor if part == "values" else tensor.view(kind.get(stored.kind, torch.uint8))
     return raw

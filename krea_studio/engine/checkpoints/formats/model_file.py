@@ -27,11 +27,12 @@ _HEAD = "a head that writes, which is the embedding here"
 _UNUSED = "Krea's own code does not use it"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelFile:
     """A file that holds models of Krea 2: its `parts` by the names that a checkpoint has for them.
 
-    `prefixes` has what stands before a part's names in the file, `others` the tensors outside of all parts.
+    `prefixes` has what stands before a part's names in the file, `others` the tensors outside of all parts. The same
+    object as long as the file is unchanged.
     """
 
     container: Container
@@ -80,13 +81,13 @@ def _of(container: Container) -> ModelFile:
         if found := find(container, names):
             prefix, taken, rename, unused = found
             parts[part], prefixes[part] = weights_in(container, taken, rename, unused), prefix
-            names = [name for name in names if name not in set(taken)]
+            gone = set(taken)
+            names = [name for name in names if name not in gone]
     if not parts:
         family = layouts.family(names)
-        what = f"is made for {family}" if family else f"holds no model that is known here (first {shown(names[0])})"
-        raise Unavailable(
-            f"{path} {what}, not for Krea 2 — give a Krea 2 transformer, its Qwen3-VL text encoder or its image decoder"
-        )
+        known = f"is made for {family}, not for Krea 2"
+        what = known if family else f"holds no model that is known here (first {shown(names[0])})"
+        raise Unavailable(f"{path} {what} — give a Krea 2 transformer, its Qwen3-VL text encoder or its image decoder")
     if not sees(parts) and TEXT_ENCODER in parts and "vl" not in f"{prefixes[TEXT_ENCODER]}{path.name}".lower():
         raise Unavailable(
             f"{path} has a text encoder without a vision tower and is not called Qwen3-VL: a plain Qwen3 has the same "

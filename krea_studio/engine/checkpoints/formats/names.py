@@ -68,10 +68,11 @@ _DECODER_ALONE = {"conv1": "conv_in", "head.0": "norm_out", "head.2": "conv_out"
 _DECODER_ENDS = {"conv1": "quant_conv", "conv2": "post_quant_conv"}
 _UPSAMPLE = re.compile(r"upsamples\.(\d{1,4})\.(.+)")
 
-_LORA = re.compile(r"[._](?:lora_|lokr_|hada_|oft_|dora_scale)|^lora_|\.diff(?:_b)?$")
+# Patterns are looked for in all names at once, a line each, which is many times quicker than one name after the other.
+_LORA = re.compile(r"[._](?:lora_|lokr_|hada_|oft_|dora_scale)|^lora_|\.diff(?:_b)?$", re.MULTILINE)
 # Other models by names of their parameters; the first that is found counts.
 _FAMILIES = tuple(
-    (family, re.compile(pattern))
+    (family, re.compile(pattern, re.MULTILINE))
     for family, pattern in (
         ("Chroma", r"distilled_guidance_layer"),
         ("FLUX", r"double_blocks\.\d+\.(?:img|txt)_|single_transformer_blocks\.\d"),
@@ -90,7 +91,7 @@ _FAMILIES = tuple(
 )
 # Engines' own formats, each with a name that only it has.
 _FOREIGN = tuple(
-    (name, re.compile(pattern))
+    (name, re.compile(pattern, re.MULTILINE))
     for name, pattern in (
         ("SVDQuant", r"\.svdq_l[12]$"),
         ("SDNQ", r"\.svd_(?:up|down)$|\.zero_point$"),
@@ -219,22 +220,22 @@ def _decoder_name(name: str, enlarging: list[int]) -> str:
 
 def is_lora(names: Iterable[str]) -> bool:
     """Whether these are the names of a LoRA's matrices."""
-    return any(_LORA.search(name) for name in names)
+    return _LORA.search("\n".join(names)) is not None
 
 
 def foreign_format(names: Iterable[str], metadata: Mapping[str, str]) -> str | None:
     """The engine whose own format this is, where a name or the file's word for itself says so."""
-    names = list(names)
+    lines = "\n".join(names)
     if any(key.startswith("comfy.gguf.quant.") for key in metadata):
         return "Q8_CR"
     stated = " ".join(f"{key} {value[:200]}" for key, value in metadata.items() if "quant" in key.lower())
     for name, pattern in _FOREIGN:
-        if any(pattern.search(each) for each in names) or re.search(rf"\b{re.escape(name)}\b", stated, re.IGNORECASE):
+        if pattern.search(lines) or re.search(rf"\b{re.escape(name)}\b", stated, re.IGNORECASE):
             return name
     return None
 
 
 def family(names: Iterable[str]) -> str | None:
     """The other model whose names these are; None where it is not known."""
-    names = list(names)
-    return next((name for name, pattern in _FAMILIES if any(pattern.search(each) for each in names)), None)
+    lines = "\n".join(names)
+    return next((name for name, pattern in _FAMILIES if pattern.search(lines)), None)

@@ -1,4 +1,4 @@
-"""Negative prompt, steps and guidance on the Create tab."""
+"""Negative prompt, steps, guidance and sigmas on the Create tab."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from krea_studio.recipe.request import GenerationRequest
+from krea_studio.recipe.sigmas import read_sigmas, sigmas_text
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.ui import controls
 from krea_studio.ui.controls import mechanism_of, number_text, read_number
@@ -13,7 +14,7 @@ from krea_studio.ui.presenter import Update
 from krea_studio.ui.wiring import Parts, Wiring
 
 OVERRIDES = ("steps", "guidance_scale")
-FIELDS = ("negative_prompt", *OVERRIDES)
+FIELDS = ("negative_prompt", *OVERRIDES, "sigmas")
 
 
 class AdvancedPanel:
@@ -23,21 +24,24 @@ class AdvancedPanel:
     parts_by_field: Mapping[str, tuple[str, ...]] = {field: (field,) for field in FIELDS}
 
     def build(self, parts: Parts) -> None:
-        """Lay out the three boxes, and the variant's own numbers."""
+        """Lay out the boxes, and the variant's own numbers."""
         parts["negative_prompt"] = controls.text("negative_prompt", lines=2, max_lines=6)
         parts[mechanism_of("negative_prompt")] = controls.mechanism("negative_prompt")
         for field in OVERRIDES:
             parts[field] = controls.optional_number(field, placeholder="the variant's own")
             parts[mechanism_of(field)] = controls.mechanism(field)
+        parts["sigmas"] = controls.text("sigmas", value="", placeholder="the checkpoint's own", max_lines=2)
+        parts[mechanism_of("sigmas")] = controls.mechanism("sigmas")
         parts["defaults"] = gr.HTML(elem_id="defaults", elem_classes="beneath")
 
     def wire(self, wiring: Wiring) -> None:
         """Nothing happens here before a run."""
 
     def fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The three boxes; an empty number is the variant's own."""
+        """The boxes; an empty number is the variant's own."""
         numbers = {field: read_number(values[field]) for field in OVERRIDES}
-        return {"negative_prompt": values["negative_prompt"], **numbers}
+        sigmas = read_sigmas(values["sigmas"] or "")
+        return {"negative_prompt": values["negative_prompt"], **numbers, "sigmas": sigmas}
 
     def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
         """The boxes as a request has them; overrides that only repeat the variant's own stay empty."""
@@ -47,4 +51,4 @@ class AdvancedPanel:
             field: number_text(None if number == getattr(variant, field) else number)
             for field, number in numbers.items()
         }
-        return {"negative_prompt": request.negative_prompt, **texts}, []
+        return {"negative_prompt": request.negative_prompt, **texts, "sigmas": sigmas_text(request.sigmas)}, []

@@ -11,14 +11,16 @@ from typing import Any
 import gradio as gr
 from pydantic import BaseModel
 
+from krea_studio.direction.speed import Speed, preset_of
 from krea_studio.direction.styles import StyleCard, chosen_card, made_for_another
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.recipe.request import GenerationRequest, StyleChoice, bounds, default
+from krea_studio.recipe.sigmas import sigmas_text
 from krea_studio.services import Services
 from krea_studio.ui import controls, fragments
-from krea_studio.ui.controls import mechanism_of, percent, strength_of
+from krea_studio.ui.controls import mechanism_of, number_text, percent, strength_of
 from krea_studio.ui.create.panels import cards
-from krea_studio.ui.notices import guarded
+from krea_studio.ui.notices import guarded, note
 from krea_studio.ui.presenter import Update
 from krea_studio.ui.remembered import remembered
 from krea_studio.ui.styles.pictures import cover_or_tile
@@ -27,12 +29,13 @@ from krea_studio.ui.wiring import Parts, Wiring, any_of
 PLACES = int(bounds("styles")[1])
 RANGE = tuple(round(percent(limit)) for limit in bounds("weight", StyleChoice))
 USUAL_WEIGHT = percent(default("weight", StyleChoice))
-CARDS, PICTURES, WEIGHTS, REMOVES, TRIGGERS, PROMPTS, NOTES = (
-    cards.names("style", part, PLACES) for part in ("card", "picture", "weight", "remove", "trigger", "prompt", "note")
+CARDS, PICTURES, WEIGHTS, REMOVES, TRIGGERS, PROMPTS, SPEEDS, NOTES = (
+    cards.names("style", part, PLACES)
+    for part in ("card", "picture", "weight", "remove", "trigger", "prompt", "speed", "note")
 )
 # What a request is made from, what handlers here write to beside the stage, and what they read.
 CHOICE = ("chosen_styles", *WEIGHTS, *TRIGGERS)
-STYLES = (*CHOICE, *CARDS, *PICTURES, *NOTES, *PROMPTS)
+STYLES = (*CHOICE, *CARDS, *PICTURES, *NOTES, *PROMPTS, *SPEEDS)
 PLACED = (*CHOICE, "variant")
 
 Chosen = dict[str, Any]
@@ -83,6 +86,9 @@ class StylesPanel:
                     parts[PROMPTS[place]] = gr.Button(
                         "Try its prompt", size="sm", min_width=0, visible=False, elem_id=f"{element}-prompt"
                     )
+                    parts[SPEEDS[place]] = gr.Button(
+                        "Use its steps", size="sm", min_width=0, visible=False, elem_id=f"{element}-speed"
+                    )
                     parts[NOTES[place]] = gr.HTML(visible=False, elem_id=f"{element}-note", elem_classes="style-note")
 
     def wire(self, wiring: Wiring) -> None:
@@ -101,6 +107,12 @@ class StylesPanel:
                 functools.partial(self.try_prompt, place),
                 reads=("chosen_styles",),
                 writes=("prompt", "stage"),
+            )
+            at_once(
+                parts[SPEEDS[place]].click,
+                functools.partial(self.use_speed, place),
+                reads=("chosen_styles",),
+                writes=("steps", "guidance_scale", "sigmas", "stage"),
             )
         at_once(
             any_of(parts["variant"].change, *(parts[weight].release for weight in WEIGHTS)),
@@ -177,6 +189,18 @@ class StylesPanel:
         """A style's suggested prompt becomes the prompt."""
         return guarded(lambda: {"prompt": self._styles.of(chosen_styles[place]["identity"]).suggested_prompt})
 
+    def use_speed(self, place: int, chosen_styles: list[Chosen]) -> Update:
+        """Steps, guidance and sigmas become those that a style was made for."""
+
+        def used() -> Update:
+            card = self._styles.of(chosen_styles[place]["identity"])
+            preset = preset_of({card.name: card.speed} if card.speed else {})
+            numbers = {field: number_text(preset[field]) for field in ("steps", "guidance_scale")}
+            told = f"«{card.name}»: {preset['steps']} steps without guidance are set under Advanced."
+            return {**numbers, "sigmas": sigmas_text(preset["sigmas"]), **note(told, "stage")}
+
+        return guarded(used)
+
     def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
         """The places as a recipe has them, and what a person should know of styles that are not here as they were."""
         cards = self._cards()
@@ -205,6 +229,7 @@ class StylesPanel:
                     WEIGHTS[place]: gr.update(value=USUAL_WEIGHT, label=f"Style {place + 1}, weight in %"),
                     TRIGGERS[place]: gr.update(value=True, visible=False),
                     PROMPTS[place]: gr.update(visible=False),
+                    SPEEDS[place]: gr.update(visible=False),
                     NOTES[place]: _remark([]),
                 }
                 continue
@@ -216,6 +241,7 @@ class StylesPanel:
                 WEIGHTS[place]: gr.update(value=weight, label=f"{name}, weight in\u00a0%"),
                 TRIGGERS[place]: gr.update(value=on, label=words or "Trigger words", visible=bool(words)),
                 PROMPTS[place]: gr.update(visible=bool(card and card.suggested_prompt)),
+                SPEEDS[place]: _speed_button(card.speed if card else None),
                 NOTES[place]: self._note(card, weight, variant),
             }
         return update
@@ -237,6 +263,8 @@ class StylesPanel:
             told.append(other)
         elif card.trigger and weight <= 0:
             told.append("Its words are added only at weights above 0.")
+        if card is not None and card.speed:
+            told.append(f"{card.speed.words[:1].upper()}{card.speed.words[1:]}.")
         return _remark(told)
 
     def _by_identity(self) -> dict[str, StyleCard]:
@@ -251,6 +279,12 @@ class StylesPanel:
 
 def _remark(sentences: Sequence[str]) -> Any:
     return gr.update(value=fragments.reason(sentences) if sentences else "", visible=bool(sentences))
+
+
+def _speed_button(speed: Speed | None) -> Any:
+    if speed is None:
+        return gr.update(visible=False)
+    return gr.update(value=f"Use its {speed.steps} steps" if speed.steps > 1 else "Use its one step", visible=True)
 
 
 def _place_of(card: StyleCard) -> Chosen:

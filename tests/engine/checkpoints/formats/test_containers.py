@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from krea_studio.engine.checkpoints.formats.containers import open_container
-from krea_studio.errors import Unavailable
+from krea_studio.errors import Stopped, Unavailable
 from tests.model_files import write, write_gguf
 
 STATE = {"a.weight": torch.arange(64.0).view(2, 32), "b.bias": torch.ones(3)}
@@ -79,6 +79,29 @@ def test_a_tensor_that_contradicts_itself_is_refused(tmp_path: Path, stated: obj
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
     with pytest.raises(Unavailable, match="damaged"):
         open_container(path)
+
+
+def test_a_large_tensor_is_read_in_pieces_between_which_it_can_be_given_up(tmp_path: Path) -> None:
+    size = 3 * 2**24 + 5
+    header = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    path = tmp_path / "a.safetensors"
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + size)
+    pieces = []
+    open_container(path).read_into("a", memoryview(bytearray(size)), lambda: pieces.append(1))
+    assert len(pieces) == 4
+
+    def stop() -> None:
+        raise Stopped("enough")
+
+    with pytest.raises(Stopped):
+        open_container(path).read_into("a", memoryview(bytearray(size)), stop)
+
+
+def test_a_name_without_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="names of 200,007 characters"):
+        open_container(write(tmp_path / "a.safetensors", {"a." * 100_000 + ".weight": torch.ones(1)}))
 
 
 def test_what_cannot_be_read_is_told_with_its_path(tmp_path: Path) -> None:

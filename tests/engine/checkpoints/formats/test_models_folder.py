@@ -1,6 +1,7 @@
 """A folder of models: everything in it is told, and nothing in it holds the rest up."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,15 @@ import torch
 
 from krea_studio.engine.checkpoints.formats.models_folder import listed, models_folder, parts_in
 from krea_studio.errors import Unavailable
-from tests.model_files import comfy_decoder, comfy_encoder, encoder_state, native, transformer_state, write
+from tests.model_files import (
+    comfy_decoder,
+    comfy_encoder,
+    encoder_state,
+    native,
+    of_published,
+    transformer_state,
+    write,
+)
 
 
 def test_a_folder_with_links_that_lead_back_and_spoiled_files_is_listed_whole(tmp_path: Path) -> None:
@@ -36,11 +45,31 @@ def test_a_folder_with_links_that_lead_back_and_spoiled_files_is_listed_whole(tm
     assert all(facts["refused"] for name, facts in found.items() if name not in parts)
 
 
-def test_two_hundred_files_are_listed(tmp_path: Path) -> None:
-    first = write(tmp_path / "loras" / "000.safetensors", {"a.lora_A.weight": torch.ones(2, 2)})
-    for number in range(1, 200):
-        os.link(first, first.with_name(f"{number:03}.safetensors"))
-    assert len(list(listed(tmp_path, {}))) == 200
+def test_two_hundred_files_are_listed_in_under_a_second(tmp_path: Path) -> None:
+    layers = {
+        f"transformer.transformer_blocks.{k}.attn.to_q.lora_{side}.weight": torch.ones(2, 2)
+        for k in range(200)
+        for side in "AB"
+    }
+    for first, copies in (
+        (write(tmp_path / "loras" / "000.safetensors", layers), 180),
+        (of_published(tmp_path / "diffusion_models" / "000.safetensors"), 20),
+    ):
+        for number in range(1, copies):
+            os.link(first, first.with_name(f"{number:03}.safetensors"))
+    began = time.process_time()
+    found = list(listed(tmp_path, {}))
+    assert time.process_time() - began < 1
+    assert len(found) == 200 and sum(each["lora"] for each in found) == 180
+
+
+def test_a_file_of_very_many_tensors_holds_nothing_up(tmp_path: Path) -> None:
+    """Its header alone may take a second; what grows with the square of their number took minutes."""
+    tensors = {f"blocks.{k}.attn.wq.weight": torch.ones(1) for k in range(20_000)}
+    write(tmp_path / "a.safetensors", {**tensors, "txtfusion.projector.weight": torch.ones(1)})
+    began = time.process_time()
+    (found,) = listed(tmp_path, {})
+    assert found["refused"] and time.process_time() - began < 10
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
