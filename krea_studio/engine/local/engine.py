@@ -84,7 +84,7 @@ class LocalEngine:
             precision=str(drawing.precision).removeprefix("torch."),
             loaded=loaded,
             bytes=total_bytes,
-            budget_bytes=drawing.manager.budget_bytes,
+            budget_bytes=drawing.manager.room.bytes,
             busy=busy,
             waiting=waiting,
             reference_bytes=drawing.references.size_bytes,

@@ -13,6 +13,7 @@ margin has the pixels of the whole, and there is no seam to be blended.
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 
 import numpy as np
@@ -50,7 +51,7 @@ class SingleFrameDecoder(nn.Module):
         self.to(device=vae.device, dtype=vae.dtype).requires_grad_(False).eval()
 
     def forward(self, latents: torch.Tensor, tiled: bool = False) -> torch.Tensor:
-        """(n, z, h, w) normalized latents → (n, 3, H, W), 0..1 in the VAE's precision; in tiles the same to rounding."""
+        """(n, z, h, w) normalized latents → (n, 3, H, W), 0..1 in the VAE's precision; `tiled` to rounding."""
         latents = latents.to(self.mean.dtype) * self.std + self.mean
         seen = self.layers[: self.whole_layers](latents.contiguous(memory_format=LAYOUT))
         local = self.layers[self.whole_layers :]
@@ -95,7 +96,7 @@ def _spans(cells: int) -> Iterator[tuple[int, int]]:
     """A side cut into tiles of about one size."""
     tiles = ceil(cells / TILE_CELLS)
     edges = [cells * tile // tiles for tile in range(tiles + 1)]
-    yield from zip(edges, edges[1:], strict=False)
+    yield from pairwise(edges)
 
 
 class SingleFrameEncoder(nn.Module):
