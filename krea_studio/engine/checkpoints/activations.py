@@ -115,8 +115,8 @@ def activations(of: Dimensions, run: Run) -> Activations:
 
 
 def _token_bytes(of: Dimensions) -> int:
-    """Of one token inside a block: turning the queries, in float32, or the feed-forward, whichever takes more."""
-    turning = of.width * (17 + 4 * of.number_bytes)
+    """Of one token inside a block: turning the queries in float32, or the feed-forward, whichever takes more."""
+    turning = 13 * of.number_bytes * of.width
     feeding = of.number_bytes * (2 * of.width + 3 * of.feed_forward)
     return max(turning, feeding)
 

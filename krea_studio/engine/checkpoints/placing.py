@@ -36,7 +36,10 @@ class Guest:
             rival.leave()
         self.present = True  # also where memory runs out half-way, so that it leaves again
         for tensor in _tensors(self._model):
-            tensor.data = tensor.data.to(self._device)
+            tensor.data = self._there(tensor)
+
+    def _there(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.data.to(self._device)
 
     def leave(self) -> None:
         """Be in main memory."""
