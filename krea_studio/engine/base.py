@@ -106,7 +106,7 @@ class MemoryPlan:
         if self.placement == "refuse":
             return (
                 f"{size} do not fit: {gigabytes(self.peak_bytes)} would be needed at the least, and "
-                f"{gigabytes(self.budget_bytes)} may be taken; choose a smaller one, or raise "
+                f"{gigabytes(self.budget_bytes)} may be taken — choose a smaller one, or raise "
                 "KREA_STUDIO_MEMORY_BUDGET_GB"
             )
         how = _PLACED[self.placement, self.visit] + (", and pictures are decoded in tiles" if self.tiled else "")

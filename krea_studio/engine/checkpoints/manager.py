@@ -178,7 +178,7 @@ class PipelineManager:
             decision = decide(present, wanted, needs.weights, needs.beside(run), self.room)
             if decision.plan.placement == "refuse":
                 told = as_told(decision.plan, needs, self.room)
-                raise Unavailable(f"{checkpoint.label} does not fit: {_instead(told, needs, run, self.room)}")
+                raise Unavailable(f"{checkpoint.label}: {_instead(told, needs, run, self.room)}")
             for key in {*decision.evict, *alone}:
                 del self._loaded[key]
         if present:

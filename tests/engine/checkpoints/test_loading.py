@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from krea_studio.engine.checkpoints.table import ASSETS
 
+ROOT = Path(__file__).parents[3]
 SLACK_BYTES = 60_000_000
 LOAD = """
 import sys, torch
@@ -56,7 +57,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["folder", "one.safetensors"])
 def test_the_peak_of_loading(stored: Path, name: str, precision: str) -> None:
     command = [sys.executable, "-c", LOAD, str(stored / name), str(stored / "folder"), precision]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     peak, model = map(int, done.stdout.split())
     file = (stored / "one.safetensors").stat().st_size
     assert model > 150_000_000
