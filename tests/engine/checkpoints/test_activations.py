@@ -130,7 +130,8 @@ def test_drawing_with_references(references: int, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("precision", [BF16, F32])
-def test_decoding_and_reading_references(precision: torch.dtype) -> None:
+def test_decoding_and_reading_references(monkeypatch: pytest.MonkeyPatch, precision: torch.dtype) -> None:
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda query, key, value, **_: torch.empty_like(query))
     with torch.device("meta"):
         vae = AutoencoderKLQwenImage()
     vae = vae.to(precision).to_empty(device="cpu")
