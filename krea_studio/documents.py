@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from krea_studio.direction.moodboards import MAX_IMAGES
-from krea_studio.engine.checkpoints import weight_files
+from krea_studio.engine.checkpoints import cards, weight_files
+from krea_studio.engine.checkpoints.activations import Run
 from krea_studio.engine.checkpoints.formats import layers as layer_formats
 from krea_studio.engine.checkpoints.formats import models_folder
 from krea_studio.engine.checkpoints.formats.model_file import SUFFIXES
+from krea_studio.engine.checkpoints.memory import PLANNED_SHARE, Plan
 from krea_studio.engine.lora import beginnings, factors, files, strangers
 from krea_studio.engine.lora import formats as key_formats
 from krea_studio.expansion import chat_server, server_refusals
@@ -156,6 +158,93 @@ def chat_servers() -> str:
         f"{_names(server_refusals.FIELDS)}, and the system message. Thoughts, marked or in parts of their own, are "
         "never drawn.",
     )
+
+
+def memory() -> str:
+    """The page on which cards the published model runs on."""
+    head = f"# Memory\n\nWritten by `{COMMAND}`: every cell is what the studio itself would plan."
+    return "\n\n".join([head, plan_words(), sizes(), *map(cards_table, cards.RUNS)]) + "\n"
+
+
+def plan_words() -> str:
+    """What the cells of the tables mean."""
+    return _section(
+        "Plans",
+        "A run has three stages: the text encoder reads, the transformer draws, the VAE decodes. The first plan of "
+        "this list is taken whose every stage fits with what it computes.",
+        _table(
+            ("cell", "what is on the device", "what it costs"),
+            [
+                ("fits", "all weights, all the time", "nothing"),
+                (
+                    "encoder visits",
+                    "transformer and VAE; the text encoder comes beside them",
+                    "a copy for a new prompt",
+                ),
+                ("encoder swaps", "transformer and VAE; the text encoder comes instead", "two copies for a new prompt"),
+                ("turns", "one model at a time", "copies of all models for every picture"),
+                ("encoder on CPU", "transformer and VAE; the text encoder never comes", "seconds for a new prompt"),
+                ("streamed", "the transformer's blocks come one by one", "a copy of the transformer for every step"),
+                ("no", "", "not possible; a smaller format or a larger card"),
+            ],
+        ),
+        "With `tiles` a picture is decoded tile by tile, which has the same pixels and takes up to twice as long. The "
+        "number is the most that is on the device at a time, in GB (10⁹ bytes). What is in main memory instead is at "
+        "most all of the weights.",
+        f"A card of n GB has n GiB. {cards.TAKEN_BYTES / cards.GIBIBYTE:.1f} GiB are counted as taken by desktop, "
+        f"driver and CUDA before the start, and {PLANNED_SHARE['cuda']:.0%} of the rest are planned with. These "
+        "plans are arithmetic: what runs need was counted on models without memory, and no card of these was tried.",
+    )
+
+
+def sizes() -> str:
+    """The arithmetic behind the tables."""
+    weights = []
+    for form in cards.FORMATS:
+        of = cards.demand_of(form).weights
+        parts = (of.transformer, of.text_encoder, of.vae, of.whole, of.streamed)
+        weights.append((form.name, *(f"{part / 1e9:.2f}" for part in parts)))
+    needs = []
+    for form in cards.FORMATS[:2]:
+        for run in cards.RUNS:
+            of = cards.demand_of(form).beside(run)
+            stages = (of.reading, of.drawing, of.decoding, of.tiles)
+            needs.append((form.name, _run(run), *(f"{stage / 1e9:.2f}" for stage in stages)))
+    return _section(
+        "Sizes in GB",
+        "Weights of the published model; a streamed transformer has two blocks and all that is no block on the device.",
+        _table(("format", "transformer", "text encoder", "VAE", "together", "streamed transformer"), weights),
+        "What a run needs beside them; packed layers are unpacked while they compute, the other packed formats alike.",
+        _table(("format", "run", "reading", "drawing", "decoding", "in tiles"), needs),
+    )
+
+
+def cards_table(run: Run) -> str:
+    """The plans of every card and format for a run."""
+    rows = [(form.name, *map(_cell, cards.plans_of(form, run))) for form in cards.FORMATS]
+    return _section(_run(run), _table(("format", *(f"{card} GB" for card in cards.CARDS_GB)), rows))
+
+
+_CELLS = {
+    ("resident", "none"): "fits",
+    ("encoder aside", "beside"): "encoder visits",
+    ("encoder aside", "instead"): "encoder swaps",
+    ("encoder aside", "never"): "encoder on CPU",
+    ("offload", "none"): "turns",
+    ("streamed", "beside"): "streamed",
+    ("streamed", "never"): "streamed, encoder on CPU",
+}
+
+
+def _cell(plan: Plan) -> str:
+    if plan.placement == "refuse":
+        return "no"
+    return f"{_CELLS[plan.placement, plan.visit]}{', tiles' if plan.tiled else ''} {plan.peak / 1e9:.1f}"
+
+
+def _run(run: Run) -> str:
+    references = f", {run.references} references" if run.references else ""
+    return f"{run.width} × {run.height}{references}"
 
 
 TAKEN_IN: Sequence[Callable[[], str]] = (

@@ -112,7 +112,9 @@ class Settings(BaseSettings):
         default="auto", description="Number format of the weights; auto takes what is fastest on the device"
     )
     memory_budget_gb: float | None = Field(
-        default=None, gt=0, description="Gigabytes that loaded checkpoints may take; empty: most of the device's memory"
+        default=None,
+        gt=0,
+        description="Gigabytes of weights that may be on the device; empty: what a run leaves of its free memory",
     )
     deadline_seconds: float = Field(
         default=600.0, gt=0, description="A run that takes longer than this many seconds is ended"

@@ -1,19 +1,22 @@
 """The commands `inspect-model` and `models`: what files of weights are, and whether the studio runs them.
 
 Exit code 0 where a file can be used, 1 where it is refused; the report is on standard output either way, as lines or as
-JSON. Reads no weights.
+JSON. Reads no weights; `models` also tells where they would go in memory, for which it loads the model code.
 """
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from krea_studio.cli.parts import as_json, plain, tell
 from krea_studio.direction.styles import size_words
+from krea_studio.engine.base import MemoryPlan
 from krea_studio.engine.checkpoints.formats.model_file import TRANSFORMER, report
 from krea_studio.engine.checkpoints.formats.models_folder import listed
 from krea_studio.engine.checkpoints.table import known_shapes, missing, resolve
+from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.errors import InvalidRequest
 from krea_studio.settings import load_settings
 
@@ -35,7 +38,8 @@ def add_models_commands(commands: Any) -> None:
     models = commands.add_parser(
         "models",
         help="list the files of weights in a models folder",
-        description="List the .safetensors and .gguf files of a folder of models, such as ComfyUI's, and what each is.",
+        description="List the .safetensors and .gguf files of a folder of models, such as ComfyUI's, what each is, and "
+        "where its weights would go in memory.",
         allow_abbrev=False,
     )
     models.add_argument(
@@ -59,9 +63,18 @@ def _models(options: argparse.Namespace) -> int:
     folder = options.folder or settings.models
     if folder is None:
         raise InvalidRequest("No folder is given — name one, or set KREA_STUDIO_MODELS to your folder of models")
+    engine = LocalEngine(settings)
     for found in listed(folder, known_shapes(settings)):
+        if not found["refused"] and TRANSFORMER in found["parts"]:
+            found["memory"] = _memory(engine.plan_of(found["file"]))
         tell(as_json(found) if options.json else _line(found))
     return 0
+
+
+def _memory(plan: MemoryPlan) -> dict[str, Any]:
+    """A plan as data, with the line that people read."""
+    known = plan.bytes is not None
+    return {**asdict(plan), "fits": known and plan.placement != "refuse", "told": plan.told}
 
 
 def _lines(found: Mapping[str, Any]) -> list[str]:
@@ -87,7 +100,8 @@ def _line(found: Mapping[str, Any]) -> str:
         # A reason names the file, which is enough.
         return "a LoRA: " + plain(found["file"]) if found["lora"] else "refused: " + plain(found["refused"])
     parts = "; ".join(f"{part.replace('_', ' ')}: {_formats(facts)}" for part, facts in found["parts"].items())
-    return f"{parts}: {plain(found['file'])}, {_size(found)}"
+    memory = f"; {plain(found['memory']['told'])}" if "memory" in found else ""
+    return f"{parts}: {plain(found['file'])}, {_size(found)}{memory}"
 
 
 def _formats(facts: Mapping[str, Any]) -> str:

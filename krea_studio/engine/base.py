@@ -70,18 +70,67 @@ class CheckpointInfo:
     vocabulary: Vocabulary | None = None
 
 
+Placement = Literal["resident", "encoder aside", "offload", "streamed", "refuse"]
+Visit = Literal["none", "beside", "instead", "never"]
+
+
 @dataclass(frozen=True)
 class MemoryPlan:
     """Where a checkpoint's weights are while it draws: `bytes` of them, of `budget_bytes` that may be taken.
 
-    resident: all of them on the device; offload: in main memory, each model visits the device while it works; refuse:
-    they do not fit. Without `bytes` its size is not known, for the `reason`.
+    resident: all of them on the device. encoder aside: the text encoder is in main memory and visits the device to read
+    and write. offload: all are in main memory, and each model visits the device while it works. streamed: so are they,
+    and the transformer's blocks visit one after the other. refuse: they do not fit, and `peak_bytes` is the least that
+    would do; otherwise it is the most that is on the device at a time, with what the run needs beside weights.
+
+    A `visit` is beside the transformer, instead of it, or never, where the text encoder is too large for the device and
+    works in main memory. `tiled` pictures are decoded tile by tile; `main_bytes` of weights are kept in main memory.
+    Without `bytes` the size is not known, for the `reason`.
     """
 
     bytes: int | None = None
     budget_bytes: int = 0
-    placement: Literal["resident", "offload", "refuse"] = "resident"
+    placement: Placement = "resident"
     reason: str = ""
+    visit: Visit = "none"
+    tiled: bool = False
+    peak_bytes: int = 0
+    main_bytes: int = 0
+
+    @property
+    def told(self) -> str:
+        """The plan and what it costs, in one line for people."""
+        if self.bytes is None:
+            return self.reason
+        size = f"{gigabytes(self.bytes)} of weights"
+        if self.placement == "refuse":
+            return (
+                f"{size} do not fit: {gigabytes(self.peak_bytes)} would be needed at the least, and "
+                f"{gigabytes(self.budget_bytes)} may be taken — choose a smaller one, or raise "
+                "KREA_STUDIO_MEMORY_BUDGET_GB"
+            )
+        how = _PLACED[self.placement, self.visit] + (", and pictures are decoded in tiles" if self.tiled else "")
+        memory = f"{gigabytes(self.peak_bytes)} of {gigabytes(self.budget_bytes)} at a time"
+        if self.main_bytes:
+            memory += f", and {gigabytes(self.main_bytes)} of main memory"
+        return f"{size}: {how} ({memory})"
+
+
+_PLACED = {
+    ("resident", "none"): "all of it stays on the device",
+    ("encoder aside", "beside"): "the text encoder visits the device for a new prompt",
+    ("encoder aside", "instead"): "the text encoder takes the transformer's place for a new prompt, some seconds each",
+    ("encoder aside", "never"): "the text encoder works in main memory, some seconds for a new prompt",
+    ("offload", "none"): "its models take turns on the device, some seconds for every picture",
+    ("streamed", "beside"): "the transformer's blocks visit the device one by one, some seconds for every step",
+    ("streamed", "never"): "the transformer's blocks visit the device one by one, some seconds for every step, and the "
+    "text encoder works in main memory",
+}
+
+
+def gigabytes(count: int) -> str:
+    """A number of bytes in MB or GB (powers of ten), for people."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 @dataclass(frozen=True)

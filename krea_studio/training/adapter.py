@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-from krea_studio.engine.checkpoints.device import budget_bytes, choose_device, choose_precision
+from krea_studio.engine.checkpoints.device import choose_device, choose_precision, room
 from krea_studio.engine.checkpoints.manager import LoadedPipeline, PipelineManager
 from krea_studio.engine.checkpoints.table import Checkpoint
 from krea_studio.engine.controls.adapters import PREFIX
@@ -33,10 +33,10 @@ from krea_studio.settings import Settings
 def load(checkpoint: Checkpoint, settings: Settings) -> LoadedPipeline:
     """The checkpoint on the settings' device, whole. Raises Unavailable where it does not fit."""
     device = choose_device(settings.device)
-    manager = PipelineManager(budget_bytes(settings.memory_budget_gb, device))
+    manager = PipelineManager(room(settings.memory_budget_gb, device))
     precision = choose_precision(settings.precision, device)
     loaded = manager.get(checkpoint, precision, device, lambda event: print(event.what, flush=True), lambda: None)
-    if loaded.offloaded:
+    if loaded.plan.placement != "resident":
         raise Unavailable(
             f"{checkpoint.label} does not fit on {device} as a whole, which training needs — use a larger device"
         )

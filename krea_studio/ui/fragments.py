@@ -13,7 +13,7 @@ from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import styles_text
 from krea_studio.engine.abilities import Ability
-from krea_studio.engine.base import CheckpointInfo, EngineStatus, MemoryPlan, Vocabulary
+from krea_studio.engine.base import CheckpointInfo, EngineStatus, MemoryPlan, Vocabulary, gigabytes
 from krea_studio.errors import DEFECT as DEFECT
 from krea_studio.library.records import Record, seconds_text
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
@@ -26,11 +26,6 @@ UNOFFICIAL = "Unofficial project, not affiliated with Krea."
 LICENCE = "Krea 2 weights are used under the Krea 2 Community License; see NOTICE and LICENSE in the project's folder."
 PREVIEW = "Preview of the picture in the making"
 KEPT = "What is set here is kept, and not used."
-PLACEMENTS = {
-    "resident": "all of it stays on the device",
-    "offload": "its models take turns on the device, which takes longer",
-    "refuse": "it does not fit; choose a smaller one, or raise KREA_STUDIO_MEMORY_BUDGET_GB",
-}
 EXAMPLES = "examples"  # the key of a vocabulary that holds prompts instead of words
 
 HEADER = """
@@ -235,11 +230,7 @@ def words_by_group(vocabulary: Vocabulary) -> str:
 def model_text(checkpoint: CheckpointInfo, plan: MemoryPlan) -> str:
     """What a checkpoint is, and where its weights go in memory."""
     facts = [checkpoint.note] if checkpoint.note and checkpoint.note != plan.reason else []
-    if plan.bytes is None:
-        facts.append(plan.reason)
-    else:
-        size = f"{bytes_text(plan.bytes)} of weights, and {bytes_text(plan.budget_bytes)} may be taken"
-        facts.append(f"{size}: {PLACEMENTS[plan.placement]}")
+    facts.append(plan.told)
     told = " ".join(f"{fact.removesuffix('.')}." for fact in facts)
     return f"<p>{escape(told)}</p>"
 
@@ -251,11 +242,11 @@ def status_text(status: EngineStatus, checkpoint: CheckpointInfo) -> str:
     facts = [
         f"Loaded: {', '.join(short_name(part.name) for part in status.loaded)}",
         f"{status.device.upper()}, {status.precision}",
-        f"{bytes_text(status.bytes)} of {bytes_text(status.budget_bytes)}",
+        f"{gigabytes(status.bytes)} of {gigabytes(status.budget_bytes)}",
     ]
     if status.reference_bytes:
         seconds = seconds_text(status.reference_seconds)
-        facts.append(f"References: {bytes_text(status.reference_bytes)} kept, last read in {seconds}")
+        facts.append(f"References: {gigabytes(status.reference_bytes)} kept, last read in {seconds}")
     if status.waiting:
         facts.append(f"{status.waiting} waiting")
     return f"<p>{escape(' · '.join(facts))}</p>"
@@ -264,11 +255,6 @@ def status_text(status: EngineStatus, checkpoint: CheckpointInfo) -> str:
 def short_name(checkpoint: str) -> str:
     """The last part of a checkpoint's name, which may be a folder or a repository id."""
     return checkpoint.rstrip("/").rsplit("/", 1)[-1]
-
-
-def bytes_text(count: int) -> str:
-    """A number of bytes in MB or GB (powers of ten)."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def _variant_label(name: str) -> str:

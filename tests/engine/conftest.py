@@ -100,8 +100,9 @@ def break_after(engine: Engine, resolved: GenerationPlan, step: int, files: File
 @pytest.fixture(scope="session")
 def manager() -> Any:
     from krea_studio.engine.checkpoints.manager import PipelineManager
+    from krea_studio.engine.checkpoints.memory import Room
 
-    return PipelineManager(budget_bytes=8 * 10**9)
+    return PipelineManager(Room(8 * 10**9))
 
 
 @pytest.fixture

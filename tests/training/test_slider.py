@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from krea_studio.engine.checkpoints.manager import PipelineManager
+from krea_studio.engine.checkpoints.memory import Room
 from krea_studio.engine.checkpoints.table import resolve
 from krea_studio.engine.controls import adapters, slider_files
 from krea_studio.errors import InvalidRequest, Unavailable
@@ -32,7 +33,7 @@ SMALL = Task(
 
 @pytest.fixture(scope="module")
 def load() -> Callable[[str], Any]:
-    manager = PipelineManager(budget_bytes=8 * 10**9)
+    manager = PipelineManager(Room(8 * 10**9))
     return lambda name: manager.get(resolve(name), torch.float32, "cpu", lambda event: None, lambda: None)
 
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch.nn import functional as F
 
 from krea_studio.engine.checkpoints.manager import PipelineManager
+from krea_studio.engine.checkpoints.memory import Room
 from krea_studio.engine.checkpoints.table import resolve
 from krea_studio.engine.controls import adapters
 from krea_studio.errors import InvalidRequest, StorageError
@@ -45,7 +46,7 @@ SMALL = Task(
 
 @pytest.fixture(scope="module")
 def loaded() -> Any:
-    manager = PipelineManager(budget_bytes=8 * 10**9)
+    manager = PipelineManager(Room(8 * 10**9))
     return manager.get(resolve("mini-medium"), torch.float32, "cpu", lambda event: None, lambda: None)
 
 

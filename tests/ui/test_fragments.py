@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from krea_studio.engine.base import CheckpointInfo, EngineStatus
+from krea_studio.engine.base import CheckpointInfo, EngineStatus, gigabytes
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import Shot
@@ -129,8 +129,8 @@ def test_status_before_the_first_picture() -> None:
 
 
 def test_sizes_in_memory() -> None:
-    assert fragments.bytes_text(61_400_000) == "61 MB"
-    assert fragments.bytes_text(26_000_000_000) == "26.0 GB"
+    assert gigabytes(61_400_000) == "61 MB"
+    assert gigabytes(26_000_000_000) == "26.0 GB"
 
 
 @pytest.mark.parametrize("name", ["mini-turbo", "krea/mini-turbo", "/far/away/mini-turbo/"])

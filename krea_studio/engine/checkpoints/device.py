@@ -3,7 +3,7 @@
 import psutil  # accelerate's own requirement
 import torch
 
-from krea_studio.engine.checkpoints.memory import AUTOMATIC_SHARE, GIGABYTE
+from krea_studio.engine.checkpoints.memory import GIGABYTE, PLANNED_SHARE, Room
 from krea_studio.errors import Unavailable
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -37,10 +37,9 @@ def choose_precision(wanted: str, device: str) -> torch.dtype:
     return torch.float32 if device == "cpu" else torch.bfloat16
 
 
-def budget_bytes(wanted_gb: float | None, device: str) -> int:
-    """Bytes of weights that may be on the device: the setting, or a share of what is free there now."""
-    if wanted_gb is not None:
-        return int(wanted_gb * GIGABYTE)
+def room(wanted_gb: float | None, device: str) -> Room:
+    """What may be taken of the device: of what is free there now, and for weights what the setting says."""
     on_gpu = device.startswith("cuda")
     free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
-    return int(free * AUTOMATIC_SHARE[device.partition(":")[0]])
+    share = PLANNED_SHARE[device.partition(":")[0]]
+    return Room(int(free * share), None if wanted_gb is None else int(wanted_gb * GIGABYTE), moves=on_gpu)

@@ -1,20 +1,20 @@
-"""Loaded checkpoints, kept: the least recently used leave when the memory budget is reached.
+"""Loaded checkpoints, kept: the least recently used leave when the room that there is has no more of it.
 
 A checkpoint is kept under its name, precision and device, and made of parts that checkpoints share when they come from
 the same place: switching from Raw to Turbo loads one transformer. All checks that need no weights come before anything
 is evicted; a load that fails later, or is given up, leaves nothing behind and what was not evicted as it was. One
 thread loads at a time (the engine's line sees to that); `status` may be asked from any. Drawing is `drawing`'s part.
 
-Offload is for a GPU that cannot hold a checkpoint: its weights stay in main memory, and the text encoder, transformer
-and VAE visit the device one after the other. Such a checkpoint is alone in memory, because accelerate hangs its hooks
-on the modules, and hooks of two pipelines on one shared module would fight.
+Where its weights go is planned for a run (`memory`) and done by `placing`. A checkpoint stays as it is placed while
+that holds its runs; one that needs more room has it loaded anew. What is not resident is alone in memory, because its
+models come and go, and two pipelines would fight over a shared one.
 """
 
 import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,9 +22,12 @@ from diffusers import Krea2Pipeline
 
 from krea_studio.engine.allocator import give_back
 from krea_studio.engine.base import LoadedCheckpoint, Loading, MemoryPlan
+from krea_studio.engine.checkpoints.activations import USUAL, Run
+from krea_studio.engine.checkpoints.demand import Demand, demand
 from krea_studio.engine.checkpoints.identity import weights_of
-from krea_studio.engine.checkpoints.memory import GIGABYTE, Decision, Parts, decide, total
+from krea_studio.engine.checkpoints.memory import Decision, Parts, Plan, Room, decide, held, plan, total
 from krea_studio.engine.checkpoints.parts import PART_LABELS, Located, PartSource, assemble, load_part, locate, place
+from krea_studio.engine.checkpoints.placing import Placed, stays
 from krea_studio.engine.checkpoints.table import PARTS, Checkpoint, part_folder, supplier
 from krea_studio.engine.pipeline.preview import PreviewMap, load_or_fit
 from krea_studio.engine.pipeline.single_frame import SingleFrameDecoder
@@ -57,13 +60,16 @@ class Part:
 class LoadedPipeline:
     """A stock pipeline that is ready, with what the studio adds beside it; the pipeline itself is unchanged.
 
-    `weights` names the checkpoint's weights as they were loaded, `encoder` is where its text encoder came from.
+    `weights` names the checkpoint's weights as they were loaded, `encoder` is where its text encoder came from. `plan`
+    is that of the run for which it was asked, `placed` keeps to it.
     """
 
     checkpoint: Checkpoint
     pipeline: Krea2Pipeline
     parts: Mapping[str, Part]
-    offloaded: bool
+    plan: Plan
+    placed: Placed
+    demand: Demand
     encoder: PartSource
     weights: str
 
@@ -91,10 +97,10 @@ class LoadedPipeline:
 
 
 class PipelineManager:
-    """Loads checkpoints and keeps them within `budget_bytes` of weights on the device."""
+    """Loads checkpoints and keeps them within the `room` of their device."""
 
-    def __init__(self, budget_bytes: int) -> None:
-        self.budget_bytes = budget_bytes
+    def __init__(self, room: Room) -> None:
+        self.room = room
         self._lock = threading.Lock()  # for the table below; never held while something loads
         self._loaded: OrderedDict[PipelineKey, LoadedPipeline] = OrderedDict()
 
@@ -105,42 +111,38 @@ class PipelineManager:
         device: str,
         report: Callable[[Loading], None],
         check: Callable[[], None],
+        run: Run = USUAL,
     ) -> LoadedPipeline:
-        """The checkpoint's pipeline, loaded when it is not kept.
+        """The checkpoint's pipeline, placed so that `run` fits, and loaded when it is not kept so.
 
         One whose files have other weights by now is loaded anew. `report` is told what is being loaded and how far it
         is; `check` is called between parts and within large ones, and may raise to give up. Raises Unavailable when the
         checkpoint is missing, damaged, does not fit together or not into memory.
         """
         key = PipelineKey(checkpoint.name, precision, device, checkpoint.distilled)
-        with self._lock:
-            kept = self._loaded.get(key)
-            if kept is not None:
-                self._loaded.move_to_end(key)
+        kept = self._kept(key, run)
         # Where its files are gone it draws on; where they are others, those are loaded.
         if kept is not None and weights_of(checkpoint) in (None, kept.weights):
             return kept
         located = locate(checkpoint, precision, report, check)
+        needs = demand(located, precision.itemsize)
         wanted = {_identity(located, part, key): source.bytes for part, source in located.parts.items()}
-        decision = self._make_room(checkpoint, wanted, device)
-        loaded = self._load(located, key, decision, report, check)
+        decision = self._make_room(checkpoint, wanted, needs, run, device)
+        loaded = self._load(located, key, decision.plan, needs, report, check)
         with self._lock:
             self._loaded[key] = loaded
         return loaded
 
-    def plan(self, checkpoint: Checkpoint, precision: torch.dtype, device: str) -> MemoryPlan:
-        """Where the checkpoint would be if it were alone; the size is known where its files are on this machine.
+    def plan(self, checkpoint: Checkpoint, precision: torch.dtype, run: Run = USUAL) -> MemoryPlan:
+        """Where the checkpoint would be in a run if it were alone; known where its files are on this machine.
 
         Raises Unavailable for files that cannot be read.
         """
+        budget = self.room.bytes
         if any(part_folder(supplier(checkpoint, part), part) is None for part in PARTS):
-            return MemoryPlan(
-                budget_bytes=self.budget_bytes, reason=f"{checkpoint.label} is downloaded with the first picture"
-            )
-        located = locate(checkpoint, precision, lambda event: None, lambda: None)
-        wanted: Parts = {part: source.bytes for part, source in located.parts.items()}
-        decision: Decision[PipelineKey] = decide({}, wanted, self.budget_bytes, can_offload=device.startswith("cuda"))
-        return MemoryPlan(total(wanted), self.budget_bytes, decision.placement)
+            return MemoryPlan(budget_bytes=budget, reason=f"{checkpoint.label} is downloaded with the first picture")
+        needs = demand(locate(checkpoint, precision, lambda event: None, lambda: None), precision.itemsize)
+        return as_told(plan(needs.weights, needs.beside(run), self.room), needs, self.room)
 
     def status(self) -> tuple[tuple[LoadedCheckpoint, ...], int]:
         """What is loaded, least recently used first, and the bytes of it all with shared parts counted once."""
@@ -149,36 +151,54 @@ class PipelineManager:
         rows = (LoadedCheckpoint(each.checkpoint.name, total(each.sizes), PARTS, each.weights) for each in loaded)
         return tuple(rows), total(*(each.sizes for each in loaded))
 
-    def _make_room(self, checkpoint: Checkpoint, wanted: dict[Hashable, int], device: str) -> Decision[PipelineKey]:
+    def _kept(self, key: PipelineKey, run: Run) -> LoadedPipeline | None:
+        """What is kept under `key`, with others out of its way, where it is placed so that the run fits."""
+        with self._lock:
+            if key not in self._loaded:
+                return None
+            loaded = self._loaded[key]
+            weights, needs = loaded.demand.weights, loaded.demand.beside(run)
+            present = held(loaded.plan, weights, needs, self.room)
+            if present is None:
+                return None
+            others = {other: each.sizes for other, each in self._loaded.items() if other != key}
+            evict = decide(others, loaded.sizes, weights, needs, self.room).evict
+            if loaded.plan != present:
+                loaded = replace(loaded, plan=present)
+            for other in evict:
+                del self._loaded[other]
+            self._loaded[key] = loaded
+            self._loaded.move_to_end(key)
+        if evict:
+            _free(key.device)
+        return loaded
+
+    def _make_room(
+        self, checkpoint: Checkpoint, wanted: Parts, needs: Demand, run: Run, device: str
+    ) -> Decision[PipelineKey]:
         with self._lock:
             present = {key: loaded.sizes for key, loaded in self._loaded.items()}
-            alone = [key for key, loaded in self._loaded.items() if loaded.offloaded]
-            decision = decide(present, wanted, self.budget_bytes, can_offload=device.startswith("cuda"))
-            if decision.placement == "refuse":
-                raise Unavailable(
-                    f"{checkpoint.label} needs {total(wanted) / GIGABYTE:.1f} GB and the memory budget is "
-                    f"{self.budget_bytes / GIGABYTE:.1f} GB — choose a smaller checkpoint, a lower precision, or raise "
-                    "KREA_STUDIO_MEMORY_BUDGET_GB"
-                )
+            alone = [key for key, loaded in self._loaded.items() if loaded.plan.placement != "resident"]
+            decision = decide(present, wanted, needs.weights, needs.beside(run), self.room)
+            if decision.plan.placement == "refuse":
+                told = as_told(decision.plan, needs, self.room)
+                raise Unavailable(f"{checkpoint.label}: {_instead(told, needs, run, self.room)}")
             for key in {*decision.evict, *alone}:
                 del self._loaded[key]
         if present:
-            gc.collect()  # modules and hooks refer to one another in circles
-            give_back()
-        if device.startswith("cuda"):
-            torch.cuda.empty_cache()
+            _free(device)
         return decision
 
     def _load(
         self,
         located: Located,
         key: PipelineKey,
-        decision: Decision,
+        plan: Plan,
+        needs: Demand,
         report: Callable[[Loading], None],
         check: Callable[[], None],
     ) -> LoadedPipeline:
         label, device = located.checkpoint.label, key.device
-        offload = decision.placement == "offload"
         with self._lock:
             shared = {part.identity: part for each in self._loaded.values() for part in each.parts.values()}
         parts: dict[str, Part] = {}
@@ -196,12 +216,11 @@ class PipelineManager:
             else:
                 value = load_part(located, name, key.precision, progress)
                 if isinstance(value, torch.nn.Module):
-                    place(value, "cpu" if offload else device, progress)
+                    place(value, device if stays(plan, name) else "cpu", progress)
                 parts[name] = Part(identity, value, _bytes(value))
         check()
         pipeline = assemble(located, {name: part.value for name, part in parts.items()})
-        if offload:
-            pipeline.enable_model_cpu_offload(device=device)
+        placed = Placed(pipeline, plan, device)
         derived: dict[str, Callable[[], Any]] = {
             "decoder": lambda: SingleFrameDecoder(pipeline.vae).to(device),
             "preview": lambda: load_or_fit(pipeline, parts["decoder"].value, located.parts["vae"].folder),
@@ -214,9 +233,9 @@ class PipelineManager:
                 value = make()
                 shared[identity] = Part(identity, value, _bytes(value))
             parts[name] = shared[identity]
-        pipeline.maybe_free_model_hooks()
+        placed.settle()
         return LoadedPipeline(
-            located.checkpoint, pipeline, parts, offload, located.parts["text_encoder"], located.weights
+            located.checkpoint, pipeline, parts, plan, placed, needs, located.parts["text_encoder"], located.weights
         )
 
 
@@ -237,6 +256,35 @@ def _progress(
             report(Loading(what, min(1.0, span[0] + share * span[1])))
 
     return progress
+
+
+def as_told(plan: Plan, needs: Demand, room: Room) -> MemoryPlan:
+    """A plan as the engine tells of it."""
+    return MemoryPlan(
+        bytes=needs.weights.whole,
+        budget_bytes=room.bytes,
+        placement=plan.placement,
+        visit=plan.visit,
+        tiled=plan.tiled,
+        peak_bytes=plan.peak,
+        main_bytes=plan.main,
+    )
+
+
+def _instead(told: MemoryPlan, needs: Demand, run: Run, room: Room) -> str:
+    """Why a run does not fit, and what would."""
+    smaller = Run(run.width // 2, run.height // 2)
+    if plan(needs.weights, needs.beside(smaller), room).placement == "refuse":
+        return f"{told.told}, or take it in a format of fewer bytes, such as fp8 or Q4"
+    return f"{told.told}; a picture of {smaller.width} × {smaller.height} without references fits"
+
+
+def _free(device: str) -> None:
+    """Give memory back that checkpoints have left; modules and hooks refer to one another in circles."""
+    gc.collect()
+    give_back()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
 
 
 def _identity(located: Located, part: str, key: PipelineKey) -> Hashable:

@@ -26,7 +26,7 @@ from krea_studio.errors import StudioError, Unavailable
 PREFIX = "transformer."
 
 
-def ensure_loaded(pipeline: Krea2Pipeline, name: str, path: Path, offloaded: bool = False) -> None:
+def ensure_loaded(pipeline: Krea2Pipeline, name: str, path: Path) -> None:
     """Put the LoRA of `path` into the pipeline's transformer as adapter `name`, switched off, unless it is there.
 
     Raises Unavailable, with the transformer as it was, when the file cannot be read, is of another architecture, or
@@ -39,10 +39,10 @@ def ensure_loaded(pipeline: Krea2Pipeline, name: str, path: Path, offloaded: boo
         state = reading.load(path, linear_layers(transformer))
     except StudioError as error:
         raise Unavailable(error.message) from None
-    _put(pipeline, name, state, offloaded)
+    _put(pipeline, name, state)
 
 
-def ensure_mixed(pipeline: Krea2Pipeline, names: Collection[str], offloaded: bool = False) -> None:
+def ensure_mixed(pipeline: Krea2Pipeline, names: Collection[str]) -> None:
     """Make ready one adapter that stands for these loaded ones whenever exactly they are on."""
     mix = _mix_of(names)
     if mix in pipeline.transformer.peft_config:
@@ -51,7 +51,7 @@ def ensure_mixed(pipeline: Krea2Pipeline, names: Collection[str], offloaded: boo
     for key, layer, parts in _layers(pipeline.transformer, names):
         state[f"{key}.lora_A.weight"] = torch.cat([layer.lora_A[name].weight for name in parts], 0)
         state[f"{key}.lora_B.weight"] = torch.cat([layer.lora_B[name].weight for name in parts], 1)
-    _put(pipeline, mix, state, offloaded)
+    _put(pipeline, mix, state)
 
 
 def size_bytes(transformer: Krea2Transformer2DModel, name: str) -> int:
@@ -99,7 +99,7 @@ def switched_off(transformer: Krea2Transformer2DModel) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def _put(pipeline: Krea2Pipeline, name: str, state: dict[str, torch.Tensor], offloaded: bool) -> None:
+def _put(pipeline: Krea2Pipeline, name: str, state: dict[str, torch.Tensor]) -> None:
     """Load matrices as an adapter, switched off; where that fails (memory, a layer left out), nothing of it stays.
 
     Raises Unavailable where the adapter is not at every layer that it is for.
@@ -109,9 +109,8 @@ def _put(pipeline: Krea2Pipeline, name: str, state: dict[str, torch.Tensor], off
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are the point
         warnings.filterwarnings("ignore", message=f"Adapter {re.escape(name)} was active")
         try:
-            transformer.load_lora_adapter(
-                state, prefix=None, adapter_name=name, **({"_pipeline": pipeline} if offloaded else {})
-            )
+            # With the pipeline, since models that are offloaded or streamed get their hooks anew.
+            transformer.load_lora_adapter(state, prefix=None, adapter_name=name, _pipeline=pipeline)
             reached, wanted = len(list(_layers(transformer, [name]))), len(state) // 2
             if not reached == wanted > 0:
                 raise Unavailable(f"The LoRA {name} reached {reached} of {wanted} layers — get or train it again")

@@ -193,6 +193,7 @@ class _ReferenceAttention:
             self._levels.append(level)
             device = kwargs["hidden_states"].device
             timestep = kwargs["timestep"][:1]
+            self.seen = ()  # those of the level before leave first
             self.seen = tuple(
                 self._captures.get((each.identity, each.kept_tokens, level), partial(self._capture, k, timestep)).to(
                     device

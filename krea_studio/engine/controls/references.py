@@ -75,7 +75,7 @@ class References:
         loaded: LoadedPipeline,
         shot: Shot,
         read: Callable[[str], bytes],
-        neutral: Callable[[], PromptEmbedding],
+        neutral: PromptEmbedding,
         check: Callable[[], None],
     ) -> Iterator[None]:
         """The pipeline attends to the shot's references while the context lasts; with none, nothing at all.
@@ -89,12 +89,11 @@ class References:
             return
         for cache in (self._captures, self._latents):
             cache.new_round()
-        text = neutral()
         of_board = sum(each.of_board for each in wanted)
-        references = [self._reference(loaded, each, read, text, of_board) for each in wanted]
+        references = [self._reference(loaded, each, read, neutral, of_board) for each in wanted]
         preset = self.preset.under(shot.guidance_scale)
         with attending(
-            loaded.pipeline.transformer, references, text, shot.steps, self._captures, check, preset, self._spent
+            loaded.pipeline.transformer, references, neutral, shot.steps, self._captures, check, preset, self._spent
         ):
             yield
 

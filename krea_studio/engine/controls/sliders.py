@@ -51,14 +51,14 @@ class Sliders:
         for slider in wanted:
             file = self._file(loaded.checkpoint, slider)
             if file is not None:
-                adapters.ensure_loaded(loaded.pipeline, _adapter(file), file.path, loaded.offloaded)
+                adapters.ensure_loaded(loaded.pipeline, _adapter(file), file.path)
                 loras.append(_adapter(file))
                 names[slider] = f"{SLIDER_LORA} {file.identity}"
             else:
                 names[slider] = f"{TEXT_DIRECTION} {self._find_direction(loaded, slider, report, check)}"
         # Only for all: which picture is drawn by a mix must not depend on what was drawn before it.
         if len(loras) == len(SLIDERS):
-            adapters.ensure_mixed(loaded.pipeline, loras, loaded.offloaded)
+            adapters.ensure_mixed(loaded.pipeline, loras)
         return names
 
     def weights(self, loaded: LoadedPipeline, values: Mapping[str, int]) -> dict[str, float]:
@@ -108,7 +108,7 @@ class Sliders:
                 lambda fraction: report(Loading(f"{slider} in the text encoder", fraction)),
                 check,
             )
-            loaded.pipeline.maybe_free_model_hooks()
+            loaded.placed.settle()
         return identity
 
 

@@ -51,7 +51,7 @@ class Styles:
                 if not path.is_file():
                     raise Unavailable(f"{called}: its file {path} is gone — import it again")
                 try:
-                    adapters.ensure_loaded(loaded.pipeline, place[1], path, loaded.offloaded)
+                    adapters.ensure_loaded(loaded.pipeline, place[1], path)
                 except Unavailable as error:
                     raise Unavailable(f"{called}. {error.message}") from None
                 self._kept[place] = _Kept(ref(transformer), adapters.size_bytes(transformer, place[1]))

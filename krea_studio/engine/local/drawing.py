@@ -6,7 +6,7 @@ raises; the pipeline's own `_interrupt` would still decode. Whatever ends a run,
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,8 @@ from PIL import Image
 
 from krea_studio.direction.references import MECHANISM, attended_pictures, board_words
 from krea_studio.engine.base import Chat, Event, Files, ImageReady, MemoryPlan, Step
-from krea_studio.engine.checkpoints.device import budget_bytes, choose_device, choose_precision
+from krea_studio.engine.checkpoints.activations import Run
+from krea_studio.engine.checkpoints.device import choose_device, choose_precision, room
 from krea_studio.engine.checkpoints.manager import LoadedPipeline, PipelineManager
 from krea_studio.engine.checkpoints.memory import GIGABYTE
 from krea_studio.engine.checkpoints.parts import token_counter
@@ -57,7 +58,7 @@ class Drawing:
         self.previews = settings.previews
         self.device = choose_device(settings.device)
         self.precision = choose_precision(settings.precision, self.device)
-        self.manager = PipelineManager(budget_bytes(settings.memory_budget_gb, self.device))
+        self.manager = PipelineManager(room(settings.memory_budget_gb, self.device))
         self.sliders = Sliders(settings, mechanism)
         self.references = References(round(settings.reference_cache_gb * GIGABYTE))
         self.styles = Styles(round(settings.style_cache_gb * GIGABYTE))
@@ -66,7 +67,7 @@ class Drawing:
 
     def memory_plan(self, checkpoint: Checkpoint) -> MemoryPlan:
         """See Engine.memory_plan. Raises Unavailable for what cannot be read."""
-        return self.manager.plan(checkpoint, self.precision, self.device)
+        return self.manager.plan(checkpoint, self.precision)
 
     def draw(
         self,
@@ -85,7 +86,7 @@ class Drawing:
         """
         shots = plan.shots
         with _memory_errors():
-            loaded = self.manager.get(checkpoint, self.precision, self.device, tell, check)
+            loaded = self.manager.get(checkpoint, self.precision, self.device, tell, check, _run_of(shots))
             for shot in shots:
                 require_drawable(loaded, shot)
             wanted = dict.fromkeys(slider for shot in shots for slider in shot.sliders)
@@ -134,6 +135,8 @@ class Drawing:
                 arguments |= {"negative_prompt_embeds": negative.values, "negative_prompt_embeds_mask": negative.mask}
             if shot.sigmas:
                 arguments["sigmas"] = stock_sigmas(pipeline, shot.sigmas, shot.width, shot.height)
+            neutral = self._embedding(loaded, "") if attended_pictures(shot) else text
+            loaded.placed.settle()
             latents = pipeline.prepare_latents(
                 1,
                 loaded.pipeline.vae.config.z_dim,
@@ -148,7 +151,7 @@ class Drawing:
                 adapters.weighted(
                     pipeline.transformer, self.sliders.weights(loaded, shot.sliders), styles.weights(shot.style_weights)
                 ),
-                self.references.applied(loaded, shot, read, lambda: self._embedding(loaded, ""), check),
+                self.references.applied(loaded, shot, read, neutral, check),
             ):
                 (made,) = pipeline(
                     **arguments,
@@ -162,8 +165,8 @@ class Drawing:
                     return_dict=False,
                 )
         except BaseException:
-            # Stopped in the middle, an offloaded model is still on the device.
-            pipeline.maybe_free_model_hooks()
+            # Stopped in the middle, a model that came for a while is still on the device.
+            loaded.placed.settle()
             raise
         if not self.savings.single_frame:
             return made[0]
@@ -172,7 +175,8 @@ class Drawing:
                 f"{loaded.checkpoint.label} computed values that are no numbers in {self.precision} — set "
                 "KREA_STUDIO_PRECISION to bfloat16 or float32"
             )
-        return loaded.decoder.picture(pipeline._unpack_latents(made, shot.height, shot.width)[:, :, 0])
+        latents = pipeline._unpack_latents(made, shot.height, shot.width)[:, :, 0]
+        return loaded.decoder.picture(latents, loaded.plan.tiled)
 
     def write(self, checkpoint: Checkpoint, chat: Chat, check: Callable[[], None]) -> str:
         """The answer of the checkpoint's language model, as `writing.write` gives it. Raises Unavailable."""
@@ -183,7 +187,8 @@ class Drawing:
                 raise Unavailable(
                     f"{checkpoint.label} has no language model that {ability} — choose another checkpoint"
                 )
-            return write(loaded.pipeline, self.device, chat, check)
+            with loaded.placed.reading() as device:
+                return write(loaded.pipeline, device, chat, check)
 
     def count_tokens(self, checkpoint: Checkpoint, text: str) -> tuple[int, int]:
         """The tokens of a prompt, and how many the checkpoint reads at most. Reads its tokenizer at the first time."""
@@ -223,6 +228,14 @@ class Drawing:
             return {}
 
         return after_step
+
+
+def _run_of(shots: Sequence[Shot]) -> Run:
+    """What the shots of a plan need at most."""
+    seen = [attended_pictures(shot) for shot in shots]
+    references = (sum(not each.of_board for each in some) + any(each.of_board for each in some) for some in seen)
+    largest = max(shots, key=lambda shot: shot.width * shot.height)
+    return Run(largest.width, largest.height, max(references))
 
 
 def require_drawable(loaded: LoadedPipeline, shot: Shot) -> None:

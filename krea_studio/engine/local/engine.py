@@ -19,7 +19,7 @@ from krea_studio.engine.allocator import keep_freed
 from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, Loading, MemoryPlan
 from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.checkpoints.identity import weights_of
-from krea_studio.engine.checkpoints.table import missing, writer
+from krea_studio.engine.checkpoints.table import Checkpoint, missing, resolve, writer
 from krea_studio.engine.controls.slider_files import described
 from krea_studio.engine.local.line import Line, turn
 from krea_studio.errors import StudioError, Unavailable
@@ -84,7 +84,7 @@ class LocalEngine:
             precision=str(drawing.precision).removeprefix("torch."),
             loaded=loaded,
             bytes=total_bytes,
-            budget_bytes=drawing.manager.budget_bytes,
+            budget_bytes=drawing.manager.room.bytes,
             busy=busy,
             waiting=waiting,
             reference_bytes=drawing.references.size_bytes,
@@ -118,8 +118,15 @@ class LocalEngine:
 
     def memory_plan(self, variant: str) -> MemoryPlan:
         """See Engine.memory_plan; nothing is downloaded for it."""
+        return self._planned(lambda: self._choices.of(variant))
+
+    def plan_of(self, source: str) -> MemoryPlan:
+        """As `memory_plan`, of what a setting would name so."""
+        return self._planned(lambda: resolve(source, self._settings.base, self._settings.models))
+
+    def _planned(self, find: Callable[[], Checkpoint]) -> MemoryPlan:
         try:
-            checkpoint = self._choices.of(variant)
+            checkpoint = find()
             if reason := missing(checkpoint):
                 return MemoryPlan(reason=reason)
             return self._models().memory_plan(checkpoint)

@@ -34,7 +34,8 @@ _END_TOKENS = ("<|im_end|>", "<|endoftext|>")
 
 
 def write(pipeline: Krea2Pipeline, device: str, chat: Chat, check: Callable[[], None]) -> str:
-    """The answer of the pipeline's language model. `check` is called before every token and may raise to stop.
+    """The answer of the pipeline's language model, which is on `device`. `check` is called before every token and may
+    raise to stop.
 
     Raises Unavailable where the answer takes longer than the chat's timeout.
     """
@@ -63,7 +64,6 @@ def write(pipeline: Krea2Pipeline, device: str, chat: Chat, check: Callable[[], 
         return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
 
     try:
-        encoder.to(device)  # an offloaded one waits in main memory
         with torch.random.fork_rng([device] if device.startswith("cuda") else []):
             torch.manual_seed(chat.seed)
             written = generator(pipeline).generate(
@@ -71,7 +71,6 @@ def write(pipeline: Krea2Pipeline, device: str, chat: Chat, check: Callable[[], 
             )
     finally:
         encoder.rope_deltas = None  # places of this chat's pictures, which the model keeps
-        pipeline.maybe_free_model_hooks()
     return tokenizer.decode(written[0, read.shape[1] :], skip_special_tokens=True)
 
 

@@ -5,7 +5,16 @@
 frames is never read: `SingleFrameDecoder` and `SingleFrameEncoder` are the same functions, exact to rounding, with 2-D
 convolutions. They copy the weights that they need (a third) and leave the VAE itself alone. Any configuration of the
 class works.
+
+A picture that is too large to be decoded whole is decoded in tiles. What looks at all positions comes before the first
+enlargement and is done whole; behind it a pixel sees no farther than its convolutions reach, so a tile with such a
+margin has the pixels of the whole, and there is no seam to be blended.
 """
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil
 
 import numpy as np
 import torch
@@ -16,6 +25,7 @@ from torch import nn
 
 # Channels are the innermost axis: the channel norm then reads memory in order, which is five times as fast on a CPU.
 LAYOUT = torch.channels_last
+TILE_CELLS = 64  # a side of a tile in cells of the latents, at most, without its margin
 
 
 class SingleFrameDecoder(nn.Module):
@@ -34,22 +44,59 @@ class SingleFrameDecoder(nn.Module):
                 layers.append(_Upsampling(upsampler))
         layers += [_Norm(stock.norm_out), nn.SiLU(), _folded(stock.conv_out)]
         self.layers = nn.Sequential(*layers)
+        self.whole_layers = len(vae.decoder.mid_block.attentions) + len(vae.decoder.mid_block.resnets) + 2
         shape = (1, vae.config.z_dim, 1, 1)
         self.register_buffer("mean", torch.tensor(vae.config.latents_mean).view(shape))
         self.register_buffer("std", torch.tensor(vae.config.latents_std).view(shape))
         self.to(device=vae.device, dtype=vae.dtype).requires_grad_(False).eval()
 
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        """(n, z, h, w) normalized latents → (n, 3, H, W), 0..1 in the VAE's precision."""
+    def forward(self, latents: torch.Tensor, tiled: bool = False) -> torch.Tensor:
+        """(n, z, h, w) normalized latents → (n, 3, H, W), 0..1 in the VAE's precision; `tiled` to rounding."""
         latents = latents.to(self.mean.dtype) * self.std + self.mean
-        picture = self.layers(latents.contiguous(memory_format=LAYOUT))
+        seen = self.layers[: self.whole_layers](latents.contiguous(memory_format=LAYOUT))
+        local = self.layers[self.whole_layers :]
+        picture = _in_tiles(local, seen) if tiled else local(seen)
         return (picture / 2 + 0.5).clamp_(0, 1)
 
     @torch.no_grad()
-    def picture(self, latents: torch.Tensor) -> Image.Image:
+    def picture(self, latents: torch.Tensor, tiled: bool = False) -> Image.Image:
         """(1, z, h, w) normalized latents → the RGB picture, rounded as the stock image processor does."""
-        pixels = self(latents)[0].permute(1, 2, 0).float().mul_(255).round_().to(torch.uint8)
+        pixels = self(latents, tiled)[0].permute(1, 2, 0).float().mul_(255).round_().to(torch.uint8)
         return Image.fromarray(pixels.cpu().numpy())
+
+
+def _in_tiles(layers: nn.Sequential, seen: torch.Tensor) -> torch.Tensor:
+    """(n, c, h, w) → (n, 3, H, W): what `layers` of convolutions make of it, tile by tile."""
+    reach, scale = reach_and_scale(layers)
+    height, width = seen.shape[-2:]
+    picture = seen.new_empty(len(seen), 3, height * scale, width * scale)
+    for top, bottom in _spans(height):
+        for left, right in _spans(width):
+            above, before = max(0, top - reach), max(0, left - reach)
+            tile = layers(seen[:, :, above : bottom + reach, before : right + reach])
+            rows = slice((top - above) * scale, (bottom - above) * scale)
+            columns = slice((left - before) * scale, (right - before) * scale)
+            picture[:, :, top * scale : bottom * scale, left * scale : right * scale] = tile[:, :, rows, columns]
+    return picture
+
+
+def reach_and_scale(layers: Iterable[nn.Module]) -> tuple[int, int]:
+    """How many cells of what comes in a pixel that comes out sees to each side, and how many pixels a cell becomes."""
+    reach, scale = Fraction(0), 1
+    for layer in layers:
+        if isinstance(layer, _Upsampling):
+            scale *= 2
+        for convolution in layer.modules():
+            if isinstance(convolution, nn.Conv2d):
+                reach += Fraction(max(convolution.kernel_size) // 2, scale)
+    return ceil(reach), scale
+
+
+def _spans(cells: int) -> Iterator[tuple[int, int]]:
+    """A side cut into tiles of about one size."""
+    tiles = ceil(cells / TILE_CELLS)
+    edges = [cells * tile // tiles for tile in range(tiles + 1)]
+    yield from pairwise(edges)
 
 
 class SingleFrameEncoder(nn.Module):

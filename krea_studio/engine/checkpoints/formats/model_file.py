@@ -50,14 +50,24 @@ class ModelFile:
         hints = [variant for variant, words in _VARIANTS if re.search(words, self.path.stem.lower())]
         return hints[0] if len(hints) == 1 else None
 
-    def bytes_in_memory(self, part: str, value_bytes: int) -> int:
-        """What a part takes when packed layers stay packed and all others have `value_bytes` a number."""
+    def bytes_in_memory(self, part: str, value_bytes: int, within: str = "") -> int:
+        """What a part takes when packed layers stay packed and all others have `value_bytes` a number.
+
+        Of parameters whose names begin with `within`.
+        """
         total = 0
-        for weight in self.parts[part].stored.values():
+        for name, weight in self.parts[part].stored.items():
+            if not name.startswith(within):
+                continue
             kept = weight.packed and len(weight.shape) == 2
             stored = sum(self.container.tensors[key].bytes for key in weight.keys.values())
             total += stored if kept else prod(weight.shape) * value_bytes
         return total
+
+    def largest_packed(self, part: str) -> int:
+        """How many numbers the largest layer of a part has that stays packed; 0 where none does."""
+        layers = (weight for weight in self.parts[part].stored.values() if weight.packed and len(weight.shape) == 2)
+        return max((prod(layer.shape) for layer in layers), default=0)
 
 
 def model_file(path: Path) -> ModelFile:

@@ -78,6 +78,6 @@ def test_files_of_one_name_are_told_apart() -> None:
 def test_the_line_says_where_the_weights_go() -> None:
     told = model_text(info("a", "A", "A <file>."), MemoryPlan(13_100_000_000, 10_000_000_000, "offload"))
     assert "A &lt;file&gt;." in told and "13.1 GB" in told and "10.0 GB" in told and "take turns" in told
-    assert "does not fit" in model_text(info("a", "A"), MemoryPlan(2, 1, "refuse"))
+    assert "do not fit" in model_text(info("a", "A"), MemoryPlan(2, 1, "refuse"))
     reason = "a is not there — give another"
     assert model_text(info("a", "A", reason), MemoryPlan(reason=reason)).count("is not there") == 1
