@@ -258,7 +258,7 @@ TAKEN_IN: Sequence[Callable[[], str]] = (
 )
 """The sections of `what_it_takes_in`, in their order."""
 
-PAGES: Mapping[str, Callable[[], str]] = {"what_it_takes_in.md": what_it_takes_in}
+PAGES: Mapping[str, Callable[[], str]] = {"what_it_takes_in.md": what_it_takes_in, "memory.md": memory}
 """Every page that is written here, by the name of its file in `docs`."""
 
 

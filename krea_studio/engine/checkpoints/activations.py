@@ -10,9 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Bytes for each channel of a pixel while the VAE works at the full size, of either precision: a tensor and what its
-# norm makes of it in float32.
-PIXEL_BYTES = 13
 # A tile of the decoder with its margin, in pixels.
 TILE_PIXELS = (64 + 2 * 13) ** 2 * 8**2
 # What unpacks a packed layer keeps for each number of a piece of it, at most; see `formats.packed`.
@@ -100,8 +97,8 @@ def activations(of: Dimensions, run: Run) -> Activations:
     """What a run of one picture at a time needs beside weights, by stage."""
     picture_px = run.width * run.height
     tokens = picture_px // of.token_px**2 + READ_TOKENS // 4
-    kept = min(TILE_PIXELS, picture_px) * PIXEL_BYTES * of.channels + 3 * picture_px * 5
-    read = PIXEL_BYTES * of.channels * REFERENCE_PIXELS if run.references else 0
+    kept = min(TILE_PIXELS, picture_px) * _pixel_bytes(of) + 3 * picture_px * (1 + 2 * of.number_bytes)
+    read = _pixel_bytes(of) * REFERENCE_PIXELS if run.references else 0
     return Activations(
         reading=of.copies_bytes
         + READ_TOKENS * (of.text_layers + 1) * of.text_width * of.number_bytes
@@ -109,9 +106,14 @@ def activations(of: Dimensions, run: Run) -> Activations:
         drawing=of.copies_bytes
         + max(read, tokens * _token_bytes(of) + _references(of, run, tokens))
         + _unpacking(of, of.largest_layer),
-        decoding=of.copies_bytes + picture_px * PIXEL_BYTES * of.channels,
+        decoding=of.copies_bytes + picture_px * _pixel_bytes(of),
         tiles=of.copies_bytes + kept,
     )
+
+
+def _pixel_bytes(of: Dimensions) -> int:
+    """Of one pixel while the VAE works at the full size: for each channel a tensor, and what its norm makes of it."""
+    return of.channels * (10 + 3 * of.number_bytes // 2)
 
 
 def _token_bytes(of: Dimensions) -> int:

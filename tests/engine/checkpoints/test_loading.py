@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from krea_studio.engine.checkpoints.table import ASSETS
 
 ROOT = Path(__file__).parents[3]
-SLACK_BYTES = 60_000_000
+SLACK_BYTES = 100_000_000
 LOAD = """
 import sys, torch
 from pathlib import Path
