@@ -34,7 +34,8 @@ from krea_studio.measures.pictures import (
     sheet,
     tell,
 )
-from krea_studio.measures.speed import Bench, ratios
+from krea_studio.measures.speed import Bench
+from krea_studio.measures.timing import ratios
 from krea_studio.settings import Settings, load_settings
 from krea_studio.training.renderer import render
 from krea_studio.training.world import random_scene

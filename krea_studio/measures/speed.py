@@ -5,10 +5,8 @@ Times on a shared machine wander by a factor, so what is compared runs in one pr
 prompt of its own, so that every one encodes it.
 """
 
-import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
 from itertools import count
 from statistics import median
@@ -25,6 +23,7 @@ from krea_studio.engine.checkpoints.table import resolve
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.engine.pipeline.savings import Savings
 from krea_studio.measures.options import parsed
+from krea_studio.measures.timing import Row, Told, ratios, seconds, spread, write_report
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import Shot
 from krea_studio.recipe.request import SLIDERS, GenerationRequest, parse_request
@@ -37,36 +36,6 @@ SLIDER_PAIRS = 20
 GUIDED_STEPS = 8
 
 _numbers = count(1)
-
-Timed = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the report."""
-
-    what: str
-    result: str
-    target: str = ""
-
-
-def ratios(slow: Timed, fast: Timed, pairs: int) -> list[float]:
-    """time(slow) / time(fast) for interleaved pairs, after a warm-up of both."""
-    slow(), fast()
-    found = []
-    for number in range(pairs):
-        if number % 2 == 0:
-            found.append(_seconds(slow) / _seconds(fast))
-        else:
-            fast_seconds = _seconds(fast)
-            found.append(_seconds(slow) / fast_seconds)
-    return found
-
-
-def _seconds(work: Timed) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 class Bench:
@@ -124,7 +93,7 @@ class Bench:
         return int(np.abs(studio - stock).max())
 
 
-def measure_speed(pairs: int, told: Callable[[Row], None]) -> None:
+def measure_speed(pairs: int, told: Told) -> None:
     """Measure everything with the settings' checkpoints; `told` gets each row as it is known."""
     settings = load_settings()
     drawing = Drawing(settings)
@@ -161,13 +130,8 @@ def measure_speed(pairs: int, told: Callable[[Row], None]) -> None:
         cost = spread(ratios(bent, turbo.studio, SLIDER_PAIRS))
         told(Row(f"All sliders by {mechanism} / none, Turbo 512 × 512, {SLIDER_PAIRS} pairs", cost, target))
     told(Row("Encoder calls for a prompt seen before", str(encoder_calls(turbo)), "0"))
-    seconds = [_seconds(full.studio) for _ in range(WARM_RUNS + 1)][1:]
-    told(Row("Turbo 1024 × 1024, 8 steps, warm", f"{median(seconds):.2f} s (best {min(seconds):.2f} s)", "< 6 s"))
-
-
-def spread(found: Sequence[float]) -> str:
-    """The median of ratios, with the least and the greatest."""
-    return f"{median(found):.2f} ({min(found):.2f} – {max(found):.2f})"
+    taken = [seconds(full.studio) for _ in range(WARM_RUNS + 1)][1:]
+    told(Row("Turbo 1024 × 1024, 8 steps, warm", f"{median(taken):.2f} s (best {min(taken):.2f} s)", "< 6 s"))
 
 
 def encoder_calls(bench: Bench) -> int:
@@ -180,36 +144,18 @@ def encoder_calls(bench: Bench) -> int:
     return len(calls)
 
 
-def machine() -> str:
-    """What a report says of this machine."""
-    threads = torch.get_num_threads()
-    return (
-        f"{platform.machine()}, {threads} torch thread{'s' * (threads > 1)}, "
-        f"Python {platform.python_version()}, torch {torch.__version__}"
-    )
-
-
 def main(argv: Sequence[str]) -> int:
     """`[--pairs N] [--report FILE]`: measure, print, and write the report. Raises StudioError when it cannot."""
     arguments = parsed("speed", argv)
-    lines = [
-        "# Speed of the local engine",
-        "",
-        f"Written by `{COMMAND}`; run it again to measure another machine. Ratios are medians over {arguments.pairs} "
-        "interleaved pairs in one process, with the least and the greatest in brackets.",
-        "",
-        f"Machine: {machine()}.",
-        "",
-        "| what | measured | target |",
-        "|---|---:|---:|",
-    ]
-
-    def told(row: Row) -> None:
-        line = f"| {row.what} | {row.result} | {row.target} |"
-        lines.append(line)
-        print(line, flush=True)
-
-    measure_speed(arguments.pairs, told)
-    arguments.report.write_text("\n".join(lines) + "\n", "utf-8")
-    print(f"written: {arguments.report}")
+    about = (
+        f"Ratios are medians over {arguments.pairs} interleaved pairs in one process, with the least and the greatest in "
+        "brackets."
+    )
+    write_report(
+        arguments.report,
+        "Speed of the local engine",
+        COMMAND,
+        about,
+        lambda told: measure_speed(arguments.pairs, told),
+    )
     return 0

@@ -31,7 +31,7 @@ from krea_studio.engine.checkpoints.memory import GIGABYTE
 from krea_studio.errors import Unavailable
 from krea_studio.measures import random_weights
 from krea_studio.measures.options import parsed
-from krea_studio.measures.speed import Row, machine, ratios, spread
+from krea_studio.measures.timing import Row, Told, ratios, spread, write_report
 
 COMMAND = "python -m krea_studio measure weights"
 TOKENS = 1024
@@ -45,7 +45,7 @@ _LOOK_SECONDS = 0.02
 _READ_BYTES = 2**24
 
 
-def measure_speed(folder: Path, blocks: int, pairs: int, told: Callable[[Row], None]) -> None:
+def measure_speed(folder: Path, blocks: int, pairs: int, told: Told) -> None:
     """Compare packed layers with diffusers' own and with unpacked ones, on so many blocks."""
     config = _config_folder(folder, blocks)
     for form in random_weights.FORMATS:
@@ -61,7 +61,7 @@ def measure_speed(folder: Path, blocks: int, pairs: int, told: Callable[[Row], N
         told(Row(f"Packed / the same weights in bfloat16, {what}", spread(ratios(step, whole, pairs)), "≤ 1.25"))
 
 
-def measure_whole(folder: Path, told: Callable[[Row], None]) -> None:
+def measure_whole(folder: Path, told: Told) -> None:
     """Look at, read, load and step files of the published model's size, and let stock diffusers do so."""
     config = _config_folder(folder, PUBLISHED_BLOCKS)
     for form in random_weights.FORMATS:
@@ -255,29 +255,18 @@ def main(argv: Sequence[str]) -> int:
         raise Unavailable(
             "diffusers reads GGUF files, which this compares with, by the package gguf — pip install gguf"
         )
-    lines = [
-        "# What files of weights cost",
-        "",
-        f"Written by `{COMMAND}{' --full' if arguments.full else ''}`; run it again to measure another machine. Weights "
-        f"are random, in the published model's shapes. Ratios are medians over {arguments.pairs} interleaved pairs in "
-        "one process, with the least and the greatest in brackets; memory is what a process has taken for itself beyond "
-        "the libraries.",
-        "",
-        f"Machine: {machine()}.",
-        "",
-        "| what | measured | target |",
-        "|---|---:|---:|",
-    ]
+    about = (
+        f"Weights are random, in the published model's shapes. Ratios are medians over {arguments.pairs} interleaved pairs "
+        "in one process, with the least and the greatest in brackets; memory is what a process has taken for itself beyond "
+        "the libraries."
+    )
 
-    def told(row: Row) -> None:
-        line = f"| {row.what} | {row.result} | {row.target} |"
-        lines.append(line)
-        print(line, flush=True)
+    def measure(told: Told) -> None:
+        with tempfile.TemporaryDirectory(dir=arguments.work) as folder, torch.no_grad():
+            measure_speed(Path(folder), arguments.blocks, arguments.pairs, told)
+            if arguments.full:
+                measure_whole(Path(folder), told)
 
-    with tempfile.TemporaryDirectory(dir=arguments.work) as folder, torch.no_grad():
-        measure_speed(Path(folder), arguments.blocks, arguments.pairs, told)
-        if arguments.full:
-            measure_whole(Path(folder), told)
-    arguments.report.write_text("\n".join(lines) + "\n", "utf-8")
-    print(f"written: {arguments.report}")
+    command = COMMAND + " --full" * arguments.full
+    write_report(arguments.report, "What files of weights cost", command, about, measure)
     return 0

@@ -1,28 +1,11 @@
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.measures import speed as measure
+from krea_studio.measures import timing
 from krea_studio.settings import Settings
 
 
-def test_ratios_are_of_interleaved_pairs(monkeypatch):
-    now, calls = 0.0, []
-
-    def slow():
-        nonlocal now
-        calls.append("slow")
-        now += 3
-
-    def fast():
-        nonlocal now
-        calls.append("fast")
-        now += 2
-
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: now)
-    assert measure.ratios(slow, fast, 4) == [1.5] * 4
-    assert calls == ["slow", "fast", *["slow", "fast", "fast", "slow"] * 2]
-
-
 def test_the_report_is_written_with_its_command(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(measure, "measure_speed", lambda pairs, told: told(measure.Row("a thing", "2.00", "≥ 1.8")))
+    monkeypatch.setattr(measure, "measure_speed", lambda pairs, told: told(timing.Row("a thing", "2.00", "≥ 1.8")))
     report = tmp_path / "deep" / "speed.md"
     assert measure.main(["--report", str(report)]) == 0
     text = report.read_text("utf-8")

@@ -380,7 +380,7 @@ def test_a_page_that_is_opened_shows_the_analysis_that_goes_on(analyzing: Tab, h
 
 def test_another_page_s_stop_works(analyzing: Tab, held: Held, other: Tab) -> None:
     other.do("refreshed")
-    other.do("stopping")
+    other.update("stopping")
     for page in (other, analyzing):
         page.wait("analyses")
         assert STOPPED in page.notice

@@ -7,6 +7,7 @@ refuses the file with the name.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
@@ -40,7 +41,7 @@ def load(
     does not fit.
     """
     weights = file.parts[part]
-    model = _fitting(file, part, config)
+    model = _fitting(file, part, config, partial(init_empty_weights, include_buffers=False))
     kept_whole = getattr(model, "_keep_in_fp32_modules", None) or []
     for place, (name, weight) in enumerate(weights.stored.items()):
         own = torch.float32 if set(kept_whole) & set(name.split(".")) else precision
@@ -53,16 +54,22 @@ def load(
 
 @lru_cache(maxsize=64)
 def require_fitting(file: ModelFile, part: str, config: Path) -> None:
-    """Raise Unavailable, with the name, where a part's header says already that `load` would refuse it."""
-    _fitting(file, part, config)
+    """Raise Unavailable, with the name, where a part's header says already that `load` would refuse it.
+
+    May be asked from any thread, also while another one loads.
+    """
+    # Not as `load` does it: accelerate takes the numbers of all modules that any thread builds meanwhile.
+    _fitting(file, part, config, partial(torch.device, "meta"))
 
 
-def _fitting(file: ModelFile, part: str, config: Path) -> Any:
+def _fitting(
+    file: ModelFile, part: str, config: Path, without_numbers: Callable[[], AbstractContextManager[Any]]
+) -> Any:
     """The stock class without numbers, all of whose parameters are in the file, and in their shapes."""
     if reason := unknown(file, part):
         raise _refused(file, reason)
     stored = file.parts[part].stored
-    model = _empty(part, config)
+    model = _empty(part, config, without_numbers)
     if part == TEXT_ENCODER and not any(name.startswith(_VISION) for name in stored):
         model.visual = None
     expected = dict(model.named_parameters())
@@ -83,10 +90,10 @@ def unpacked_weight(file: ModelFile, weight: Weight, most_rows: int | None = Non
     return numbers if most_rows is not None else numbers.view(weight.shape)
 
 
-def _empty(part: str, config: Path) -> Any:
-    """The stock class without memory for its parameters; what it computes for itself is there."""
+def _empty(part: str, config: Path, without_numbers: Callable[[], AbstractContextManager[Any]]) -> Any:
+    """The stock class, built in a context in which its parameters get no memory."""
     try:
-        with init_empty_weights(include_buffers=False):
+        with without_numbers():
             if part == TEXT_ENCODER:
                 return Qwen3VLModel(AutoConfig.from_pretrained(config, local_files_only=True))
             kind: Any = AutoencoderKLQwenImage if part == DECODER else Krea2Transformer2DModel

@@ -1,5 +1,6 @@
 """Models from single files: the folder's numbers within each format's own error, or a refusal with the name."""
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from diffusers import AutoencoderKLQwenImage, Krea2Transformer2DModel
 from transformers import Qwen3VLModel
 
-from krea_studio.engine.checkpoints.formats.loading import load
+from krea_studio.engine.checkpoints.formats.loading import load, require_fitting
 from krea_studio.engine.checkpoints.formats.model_file import model_file
 from krea_studio.engine.checkpoints.formats.packed import PackedLinear
 from krea_studio.engine.checkpoints.table import CHECKPOINTS
@@ -245,3 +246,25 @@ def test_a_decoder_under_wans_names_decodes_as_the_folder_does(tmp_path: Path) -
     latents = torch.randn(1, 6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert (model.decode(latents).sample == stock.decode(latents).sample).all()
+
+
+def test_a_look_whether_a_file_fits_takes_nothing_from_what_other_threads_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = model_file(write(tmp_path / "own.safetensors", native(transformer_state())))
+    looking, built = threading.Event(), threading.Event()
+    plain = Krea2Transformer2DModel.from_config
+
+    def slowly(config: Any) -> Any:
+        looking.set()
+        assert built.wait(60)
+        return plain(config)
+
+    monkeypatch.setattr(Krea2Transformer2DModel, "from_config", slowly)
+    look = threading.Thread(target=require_fitting.__wrapped__, args=(file, "transformer", CONFIG))
+    look.start()
+    assert looking.wait(60)
+    model = torch.nn.Linear(2, 2)
+    built.set()
+    look.join()
+    assert not model.weight.is_meta
