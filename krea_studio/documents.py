@@ -207,8 +207,8 @@ def sizes() -> str:
     needs = []
     for form in cards.FORMATS[:2]:
         for run in cards.RUNS:
-            of = cards.demand_of(form).beside(run)
-            stages = (of.reading, of.drawing, of.decoding, of.tiles)
+            beside = cards.demand_of(form).beside(run)
+            stages = (beside.reading, beside.drawing, beside.decoding, beside.tiles)
             needs.append((form.name, _run(run), *(f"{stage / 1e9:.2f}" for stage in stages)))
     return _section(
         "Sizes in GB",

@@ -43,22 +43,24 @@ FORMATS = (
 
 def demand_of(form: Format) -> Demand:
     """What the published model demands in a format."""
-    configs = [json.loads((PUBLISHED / part / "config.json").read_text("utf-8")) for part in _PARTS]
+    drawing, reading, decoding = (
+        json.loads((PUBLISHED / part / "config.json").read_text("utf-8"))
+        for part in ("transformer", "text_encoder", "vae")
+    )
     of = dimensions(
-        *configs,
+        drawing,
+        reading,
+        decoding,
         patch=2,
         number_bytes=2,
         largest_layer=_LARGEST_LAYER if form.packed else 0,
         largest_text_layer=_LARGEST_TEXT_LAYER if form.packed else 0,
         copies_bytes=round(COPIES * VAE_BYTES),
     )
-    in_blocks = round(form.transformer * blocks_share(configs[0]))
+    in_blocks = round(form.transformer * blocks_share(drawing))
     return Demand(
         Weights(form.transformer, form.text_encoder, VAE_BYTES, streamed(form.transformer, in_blocks, of.blocks)), of
     )
-
-
-_PARTS = ("transformer", "text_encoder", "vae")
 
 
 def room_of(card_gb: int) -> Room:

@@ -42,16 +42,20 @@ def demand(located: Located, number_bytes: int) -> Demand:
     drawer, reader, vae = (located.parts[part] for part in ("transformer", "text_encoder", "vae"))
     packed = {part: source.file.largest_packed(part) for part, source in located.parts.items() if source.file}
     try:
-        configs = [_config(part, located.parts[part].folder) for part in ("transformer", "text_encoder", "vae")]
+        drawing, reading, decoding = (
+            _config(part, located.parts[part].folder) for part in ("transformer", "text_encoder", "vae")
+        )
         of = dimensions(
-            *configs,
+            drawing,
+            reading,
+            decoding,
             patch=located.index.get("patch_size") or 2,
             number_bytes=number_bytes,
             largest_layer=packed.get("transformer", 0),
             largest_text_layer=packed.get("text_encoder", 0),
             copies_bytes=round(COPIES * vae.bytes),
         )
-        in_blocks = drawer.bytes * blocks_share(configs[0])
+        in_blocks = drawer.bytes * blocks_share(drawing)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Unavailable(
             f"The configs of {located.checkpoint.label} cannot be read ({type(error).__name__}: {error}) — copy or "

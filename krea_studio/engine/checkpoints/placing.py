@@ -61,10 +61,10 @@ class Placed:
         if plan.placement == "streamed":
             stream(pipeline.transformer, device)
         if plan.visit in ("beside", "instead"):
-            self._reader = Guest(pipeline.text_encoder, device)
-        if plan.visit == "instead":
-            drawer = Guest(pipeline.transformer, device)
-            drawer.rivals, self._reader.rivals = [self._reader], [drawer]
+            reader = self._reader = Guest(pipeline.text_encoder, device)
+            if plan.visit == "instead":
+                drawer = Guest(pipeline.transformer, device)
+                drawer.rivals, reader.rivals = [reader], [drawer]
         if plan.visit == "never":
             _work_in_main_memory(pipeline.text_encoder)
 
