@@ -243,7 +243,7 @@ def main(argv: Sequence[str]) -> int:
         f"Measured on whole runs: {median(ratios):.2f} × ({ratios[0]:.2f} – {ratios[-1]:.2f}, {len(runs)} interleaved "
         "pairs), where a busy machine is most of the difference.",
         "",
-        f"Machine: {platform.machine()}, {os.cpu_count()} processors, Linux {platform.release().partition("-")[0]}, "
+        f"Machine: {platform.machine()}, {os.cpu_count()} processors, Linux {platform.release().partition('-')[0]}, "
         f"Python {platform.python_version()}.",
     ]
     chosen.report.write_text("\n".join(lines) + "\n", "utf-8")
