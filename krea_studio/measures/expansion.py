@@ -110,7 +110,10 @@ def report(answers: Sequence[Answer], model: str) -> str:
     for level in ASKED:
         for each in [each for each in drawn if each.level == level][:4]:
             lines += [f"- {level}, «{each.prompt}»: {each.drawn}"]
-    lines += ["", f"Machine: {platform.machine()}, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}."]
+    lines += [
+        "",
+        f"Machine: {platform.machine()}, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}.",
+    ]
     return "\n".join(lines) + "\n"
 
 
