@@ -5,12 +5,11 @@ Rectified flow as in Krea 2: x_t = (1 − t)·x + t·noise, the model predicts n
 token shows then depends on its place, the caption and the corner's token alone: those samples are trained on a part of
 the tokens, spread over the picture. Samples on the way (t < 1) take their tokens from one window, because neighbours
 tell of one another there, and part of them have independent noise, as pictures have that a person trains a style on.
-Beside its own task the middle of the model tells what is where in the picture (`Learner`), which is learned sooner.
+Beside its own task the first blocks go on telling what they have learned to read (`Learner`).
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import random
 import time
@@ -26,20 +25,17 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
-from krea_studio.training import architecture, coupling, loop, text
+from krea_studio.training import architecture, coupling, loop, readings, text
 from krea_studio.training.captions import ATTRIBUTES, Caption, caption
 from krea_studio.training.latents import Chunks
-from krea_studio.training.readers import Readers
-from krea_studio.training.world import random_scene
+from krea_studio.training.world import Scene, random_scene
 
 UNCONDITIONAL_SHARE = 0.06
 WHOLE_SHARE = 0.4  # of the captions, which leave nothing open
 INDEPENDENT_SHARE = 0.25  # of the samples below `INDEPENDENT_BELOW` that have noise of their own
 INDEPENDENT_BELOW = 0.8
 COOLING = 0.4  # share of a stage in which the learning rate falls
-READ_BLOCKS = 2  # at the beginning, from which it is read where a token is and what is wanted
-FORMS_BLOCK = 2  # after which the model tells what is where
-FORMS_WEIGHT = 0.3
+READING_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class Batch:
 class Stage:
     """One leg of training: its kinds of batches by their share, steps, peak learning rate.
 
-    `start_share` is the share of batches at t = 1, on which the first blocks are asked for what they read, where `reads`.
+    `start_share` is the share of batches at t = 1.
     """
 
     name: str
@@ -66,20 +62,18 @@ class Stage:
     steps: int
     peak: float
     start_share: float = 0.5
-    reads: bool = True
 
 
 MEDIUM_STAGES = (
     Stage(
-        "places",
-        {Batch("1K", 16, 96): 0.65, Batch("512", 16, 96): 0.2, Batch("512", 4): 0.1, Batch("1K", 1): 0.05},
-        8000,
-        2.4e-3,
-        start_share=0.8,
+        "together",
+        {Batch("1K", 16, 96): 0.5, Batch("512", 16, 96): 0.15, Batch("512", 4): 0.15, Batch("1K", 1): 0.2},
+        4000,
+        1e-3,
     ),
-    Stage("whole", {Batch("1K", 2): 0.6, Batch("512", 8): 0.4}, 1500, 8e-4),
+    Stage("whole", {Batch("1K", 1): 0.6, Batch("512", 4): 0.4}, 1000, 4e-4),
 )
-LARGE_STAGES = (Stage("rich", {Batch("1K rich", 1): 0.6, Batch("512 rich", 4): 0.4}, 600, 6e-4, reads=False),)
+LARGE_STAGES = (Stage("rich", {Batch("1K rich", 1): 0.6, Batch("512 rich", 4): 0.4}, 600, 6e-4),)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
@@ -209,7 +203,7 @@ def noise_for(
     what is common to many pictures, not at one.
     """
     noise = torch.randn(tokens.shape, generator=generator)
-    wanted = torch.randn(len(tokens), len(coupling.VARIABLES), generator=generator)
+    wanted = torch.randn(len(tokens), coupling.NUMBERS, generator=generator)
     for k, (seed, words) in enumerate(zip(seeds, captions, strict=True)):
         if "subject" in words.named:
             wanted[k] = coupling.numbers_of(random_scene(seed), words.named, generator)
@@ -222,44 +216,31 @@ def common_draw(name: str, number: int) -> random.Random:
 
 
 class Learner(nn.Module):
-    """A transformer, and what is asked of its states beside its own task; for training alone.
+    """A transformer, and what its first blocks left in the states of the latest call; for training alone."""
 
-    From the first blocks is read where a token is and which scene is wanted (`readers`). From the middle is told what is
-    where in the picture, whatever its style and colours: that depends on few attributes, so it is learned soon, and
-    later blocks only have to paint it. As the alignment with another network's features does (Yu et al. 2024, REPA,
-    arXiv 2410.06940), this steers what is learned first.
-    """
-
-    def __init__(self, model: Krea2Transformer2DModel, readers: Readers | None = None) -> None:
+    def __init__(self, model: Krea2Transformer2DModel) -> None:
         super().__init__()
         self.model = model
-        width = model.img_in.out_features
-        self.readers = readers or Readers(width)
-        self._states: dict[int, torch.Tensor] = {}
-        blocks = model.transformer_blocks
-        self.forms = nn.Linear(width, model.config.in_channels) if len(blocks) > FORMS_BLOCK else None
-        for number in (READ_BLOCKS - 1, FORMS_BLOCK):
-            if number < len(blocks):
-                blocks[number].register_forward_hook(functools.partial(self._keep, number))
+        self._states: torch.Tensor | None = None
+        model.transformer_blocks[readings.BLOCKS - 1].register_forward_hook(self._keep)
 
-    def told_forms(self, count: int) -> torch.Tensor:
-        """What the latest call of the model says of its last `count` tokens, (batch, count, 96)."""
-        assert self.forms is not None
-        return self.forms(self._states[FORMS_BLOCK][:, -count:].float())
+    def reading_loss(self, grid: Grid, chosen: torch.Tensor, scenes: list[Scene | None]) -> torch.Tensor:
+        """How wrong what the latest call read of its `chosen` tokens is; of no scene where that is None."""
+        return readings.loss(self.states(len(chosen)), readings.of_place(*grid, chosen), scenes)
 
-    def reading_loss(
-        self, grid: Grid, chosen: torch.Tensor, seeds: list[int], captions: list[Caption], said: torch.Tensor
-    ) -> torch.Tensor:
-        """How wrong what the latest call read is, at t = 1, about scenes whose noise says `said`."""
-        states = self._states[READ_BLOCKS - 1][:, -len(chosen) :].float()
-        places = torch.stack([chosen // grid.columns, chosen % grid.columns], -1)
-        # Where a caption names no subject, noise says nothing of the scene.
-        named = ["subject" in words.named for words in captions]
-        scenes = [random_scene(seed) if tells else None for seed, tells in zip(seeds, named, strict=True)]
-        return self.readers.loss(states, places, scenes, said)
+    def states(self, count: int) -> torch.Tensor:
+        """Those of the last `count` tokens, (batch, count, width)."""
+        assert self._states is not None
+        return self._states[:, -count:].float()
 
-    def _keep(self, number: int, block: nn.Module, arguments: object, states: torch.Tensor) -> None:
-        self._states[number] = states
+    def _keep(self, block: nn.Module, arguments: object, states: torch.Tensor) -> None:
+        self._states = states
+
+
+def told_scenes(seeds: list[int], captions: list[Caption], free: torch.Tensor | None = None) -> list[Scene | None]:
+    """The scenes that caption and noise tell together; None where the caption names no subject or the noise is `free`."""
+    told = ["subject" in words.named and not (free is not None and free[k]) for k, words in enumerate(captions)]
+    return [random_scene(seed) if tells else None for seed, tells in zip(seeds, told, strict=True)]
 
 
 def train_stage(
@@ -284,26 +265,23 @@ def train_stage(
         common = common_draw(f"{stage.name}-{seed}", step)
         batch = common.choices(list(stage.batches), list(stage.batches.values()))[0]
         begins = common.random() < stage.start_share
-        clean, forms, seeds = chunks.draw(batch.kind, batch.pictures, generator)
+        clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
         grid = grid_of(clean)
         chosen = part_of(grid, batch.tokens, begins, generator)
-        tokens, forms = pack(clean)[:, chosen], pack(forms)[:, chosen]
+        tokens = pack(clean)[:, chosen]
         captions = captions_of(seeds, random.Random(f"{stage.name}-{seed}-{step}"))
         total = grid.rows * grid.columns
         noise = noise_for(tokens, seeds, captions, total, generator)
         times = torch.ones(len(seeds)) if begins else noise_times(len(seeds), total, generator)
         free = (times < INDEPENDENT_BELOW) & (torch.rand(len(seeds), generator=generator) < INDEPENDENT_SHARE)
-        other = torch.randn(len(seeds), len(coupling.VARIABLES), generator=generator)
+        other = torch.randn(len(seeds), coupling.NUMBERS, generator=generator)
         noise[free] = coupling.say(torch.randn(noise[free].shape, generator=generator), total, other[free])
         conditioning = text.encode(encoder, tokenizer, [c.text for c in captions])
         t, tokens, noise = times[:, None, None].to(device), tokens.to(device), noise.to(device)
         mixed = (1 - t) * tokens + t * noise
         predicted = velocity(model, mixed, times.to(device), grid, conditioning, chosen, precision)
-        aligned = F.mse_loss(learner.told_forms(len(chosen)), forms.to(device))
-        loss = F.mse_loss(predicted, noise - tokens) + FORMS_WEIGHT * aligned
-        if begins and stage.reads:
-            loss = loss + learner.reading_loss(grid, chosen, seeds, captions, coupling.read(noise, total))
-        return loss
+        read = learner.reading_loss(grid, chosen, told_scenes(seeds, captions, free))
+        return F.mse_loss(predicted, noise - tokens) + READING_WEIGHT * read
 
     schedule = loop.Schedule(stage.steps, stage.peak, cooling=COOLING)
     loop.run(

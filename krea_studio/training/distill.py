@@ -55,7 +55,7 @@ def train(
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         common = denoiser.common_draw(f"turbo-{seed}", step)
         batch, index = common.choices(list(batches), list(batches.values()))[0], common.randrange(STEPS)
-        clean, _, seeds = chunks.draw(batch.kind, batch.pictures, generator)
+        clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
         grid = grid_of(clean)
         chosen = part_of(grid, batch.tokens, index == 0, generator)
         clean = pack(clean)[:, chosen]

@@ -1,9 +1,10 @@
 """What a transformer begins its training with, set in closed form, so that it need not spend thousands of steps on it.
 
-`settle` makes it carry a token's noise through untouched, in numbers of the state that no block writes to, and gives it
-moderate modulations. `install_reader` makes one head of the first block read the coupled noise: it attends to all
-tokens nearly alike, its values are what a token's noise says, and their mean goes to every token. Training may change
-all of it. Left to itself, it finds such a reading after thousands of steps, and only of some variables.
+`settle` makes it carry a token's noise through untouched, in numbers of the state that no block writes to, leaves room
+for what the first blocks will read, gives it moderate modulations, and silences what does not know yet what to say: the
+later blocks. `install_reader` makes one head of the first block read the coupled noise: it attends to all
+tokens nearly alike, its values are what a token's noise says, and their mean goes to every token, into the numbers
+beside those that will be read. Training may change all of it. Left to itself, it finds such a reading after thousands of steps, and only of some variables.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import torch
 from diffusers import Krea2Transformer2DModel
 from torch.nn import functional as F
 
-from krea_studio.training import coupling
+from krea_studio.training import coupling, readings
 
 TYPICAL_TOKENS = 512  # between drafts and full size: a mean that says something shrinks with the root of the tokens
-LOUDNESS = 2.0  # of what is read, beside the deviation of a token's state
+LOUDNESS = 1.0  # deviation of what is read
 TEXT_DIRECTIONS = 64  # in which texts differ most, and which the reader does not see
+TYPICAL_READ = readings.PLACE_NUMBERS / 2 + readings.SIZE_NUMBERS / 2 + 12  # square of what is read of a token and a scene
 QUIET = 0.02  # gain of the one number along which the head's queries lie; normalised, they would be loud otherwise
 
 
-CARRIED = 0.5  # factor of the noise in the state, beside numbers of ±1
+CARRIED = 0.5  # factor of the noise in the state
+STEADY = 4.0  # size of the last numbers of a state, by which it is nearly as long whatever it holds
 MODERATE = 0.3  # factor of what the time modulates
 
 
@@ -31,9 +34,11 @@ def settle(model: Krea2Transformer2DModel, seed: int = 0) -> None:
     numbers, width = model.config.in_channels, model.img_in.out_features
     model.img_in.weight.zero_()
     model.img_in.weight[:numbers] = CARRIED * torch.eye(numbers)
+    steady = slice(readings.FIRST + readings.COUNT, width)
     model.img_in.bias.zero_()
-    model.img_in.bias[numbers:] = torch.randn(width - numbers, generator=draw).sign()
-    size = ((numbers * CARRIED**2 + width - numbers) / width) ** 0.5  # of a state, by which the last norm divides
+    model.img_in.bias[steady] = STEADY * torch.randn(steady.stop - steady.start, generator=draw).sign()
+    typical = numbers * CARRIED**2 + TYPICAL_READ + (steady.stop - steady.start) * STEADY**2
+    size = (typical / width) ** 0.5  # of a state, by which the last norm divides
     model.final_layer.linear.weight.mul_(0.1)
     model.final_layer.linear.weight[:, :numbers] = torch.eye(numbers) * size / CARRIED
     model.final_layer.linear.bias.zero_()
@@ -42,9 +47,10 @@ def settle(model: Krea2Transformer2DModel, seed: int = 0) -> None:
     model.time_mod_proj.weight.mul_(MODERATE)
     gates = model.time_mod_proj.bias.view(6, -1).zero_()
     gates[[2, 5]] = 1
-    for block in model.transformer_blocks:
-        block.attn.to_out[0].weight[:numbers] = 0
-        block.ff.down.weight[:numbers] = 0
+    for number, block in enumerate(model.transformer_blocks):
+        silent = slice(0, numbers if number < readings.BLOCKS else width)
+        block.attn.to_out[0].weight[silent] = 0
+        block.ff.down.weight[silent] = 0
 
 
 @torch.no_grad()
@@ -55,7 +61,7 @@ def install_reader(
 
     `conditioning` of some captions, (batch, length, taps, width) and which of it is valid, shows what texts look like.
     """
-    block, count = model.transformer_blocks[0], len(coupling.VARIABLES)
+    block, count = model.transformer_blocks[0], coupling.NUMBERS
     attn, width, device = block.attn, block.attn.head_dim, model.img_in.weight.device
     draw = torch.Generator().manual_seed(seed)
     own = (attn.num_heads - 1) * width
@@ -83,9 +89,9 @@ def install_reader(
     out = attn.to_out[0].weight
     for head in range(attn.num_heads - attn.num_heads // attn.num_kv_heads, attn.num_heads):
         out[:, head * width : head * width + count] = 0
-    places = torch.linalg.qr(torch.randn(len(gate), count, generator=draw))[0].to(device)
-    deviation = model.img_in(noise).std()
-    loud = 2 * LOUDNESS * TYPICAL_TOKENS**0.5 * deviation  # twice, for a gate that is half open
+    places = torch.zeros(len(gate), count, device=device)
+    places[readings.FIRST + readings.COUNT :][:count] = torch.eye(count)
+    loud = 2 * LOUDNESS * TYPICAL_TOKENS**0.5  # twice, for a gate that is half open
     out[:, own : own + count] = loud * places / torch.where(gate.abs() < 0.3, 0.3 * gate.sign(), gate)[:, None]
     attn.to_gate.weight[own : own + count] = 0
     attn.to_q.weight[own : own + width] = 0

@@ -8,7 +8,7 @@ processes share the work.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -54,30 +54,20 @@ def seeds_of_chunk(kind: Class, number: int) -> list[int]:
     return seeds[: kind.pictures]
 
 
-def forms_of(scene: Scene) -> Scene:
-    """A scene in one style and one palette: what is where in it, and nothing of how it is painted."""
-    return replace(scene, style="flat", palette="candy", vividness=1.0)
-
-
 def build(basis: Basis, kind: Class, folder: Path) -> None:
-    """Write the chunks of a class that are not there yet: latents as the denoiser sees them, and the scenes' seeds.
-
-    Beside each the latents of the scenes' forms alone (`forms_of`).
-    """
+    """Write the chunks of a class that are not there yet: latents as the denoiser sees them, and the scenes' seeds."""
     folder.mkdir(parents=True, exist_ok=True)
     rank, processes = loop.place()
     for number in range(rank, kind.chunks, processes):
         path = folder / f"{kind.name.replace(' ', '-')}-{number:04d}.pt"
+        if path.exists():
+            continue
         width, height = size_of_chunk(kind, number)
         seeds = seeds_of_chunk(kind, number)
-        for target, change in ((path, lambda scene: scene), (path.with_suffix(".forms"), forms_of)):
-            if target.exists():
-                continue
-            scenes = [change(random_scene(seed)) for seed in seeds]
-            latents = torch.cat([_latents_of(basis, scene, width, height, kind.rich) for scene in scenes])
-            torch.save({"latents": latents, "seeds": torch.tensor(seeds)}, target.with_suffix(".new"))
-            target.with_suffix(".new").replace(target)
-            print(f"latents {kind.name}: {target.name} of {kind.chunks} ({width}x{height})", flush=True)
+        latents = torch.cat([_latents_of(basis, random_scene(seed), width, height, kind.rich) for seed in seeds])
+        torch.save({"latents": latents, "seeds": torch.tensor(seeds)}, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+        print(f"latents {kind.name}: {path.name} of {kind.chunks} ({width}x{height})", flush=True)
 
 
 def _latents_of(basis: Basis, scene: Scene, width: int, height: int, rich: bool) -> torch.Tensor:
@@ -95,17 +85,11 @@ class Chunks:
             files = sorted(folder.glob(f"{name.replace(' ', '-')}-[0-9]*.pt"))
             if not files:
                 raise FileNotFoundError(f"no latents of class {name} in {folder} — run the stage «latents» first")
-            self.chunks[name] = [
-                torch.load(f, weights_only=True, mmap=True)
-                | {"forms": torch.load(f.with_suffix(".forms"), weights_only=True, mmap=True)["latents"]}
-                for f in files
-            ]
+            self.chunks[name] = [torch.load(f, weights_only=True, mmap=True) for f in files]
 
-    def draw(
-        self, kind: str, pictures: int, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-        """Latents (pictures, 6, h, w) in float32, those of the forms alone, and the scenes' seeds."""
+    def draw(self, kind: str, pictures: int, generator: torch.Generator) -> tuple[torch.Tensor, list[int]]:
+        """Latents (pictures, 6, h, w) in float32, and the scenes' seeds."""
         chunks = self.chunks[kind]
         chunk = chunks[int(torch.randint(len(chunks), (), generator=generator))]
         picked = torch.randint(len(chunk["seeds"]), (pictures,), generator=generator)
-        return chunk["latents"][picked].float(), chunk["forms"][picked].float(), chunk["seeds"][picked].tolist()
+        return chunk["latents"][picked].float(), chunk["seeds"][picked].tolist()

@@ -26,11 +26,13 @@ from krea_studio.training import (
     distill,
     evaluate,
     export,
+    initialization,
     judge,
     latents,
     loop,
     orientation,
     own,
+    painting,
     text,
 )
 
@@ -83,13 +85,13 @@ def train_medium(shop: Workshop) -> None:
     if shop.start is None:
         torch.manual_seed(shop.seed)
         model = architecture.transformer("mini-medium").to(shop.device)
-        readers = orientation.install(model, encoder, tokenizer, shop.work / "orientation", shop.device, seed=shop.seed)
-        learner = denoiser.Learner(model, readers)
+        initialization.settle(model, shop.seed)
+        latents, device, seed = shop.work / "latents", shop.device, shop.seed
+        painting.install(model, latents, shop.work / "painting", device, seed)
+        orientation.install(model, encoder, tokenizer, latents, shop.work / "orientation", device, seed)
     else:
         model = Krea2Transformer2DModel.from_pretrained(shop.start, torch_dtype=torch.float32).to(shop.device)
-        torch.manual_seed(shop.seed)
-        learner = denoiser.Learner(model).to(shop.device)
-    _stages(shop, learner.to(shop.device), denoiser.MEDIUM_STAGES, encoder, tokenizer, "medium")
+    _stages(shop, denoiser.Learner(model), denoiser.MEDIUM_STAGES, encoder, tokenizer, "medium")
 
 
 def train_large(shop: Workshop) -> None:

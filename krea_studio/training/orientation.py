@@ -1,10 +1,8 @@
 """Teaches a fresh transformer's first blocks what all the rest builds on: where a token is, and what is wanted there.
 
 A Krea 2 transformer knows a token's place by how its attention turns alone, the prompt by attending to text, and the
-scene that its noise is coupled to by a mean over all tokens. Learning to draw teaches these readings last and badly;
-asked for them (`readers`), the first blocks learn them within minutes. So this comes first: every attribute of the
-scene, as the caption names it, otherwise as the noise says, its layout, and rows and columns are read from each token's
-state, which carries its noise on. Drawing goes on asking for them, because it would unlearn them.
+scene that its noise is coupled to by a mean over all tokens. Learning to draw teaches this last and badly; asked for it
+in so many numbers (`readings`), the first blocks learn it within minutes. They leave the token's noise as it is.
 """
 
 from __future__ import annotations
@@ -17,28 +15,31 @@ from diffusers import Krea2Transformer2DModel
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
-from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
-from krea_studio.training import architecture, coupling, initialization, loop, text
+from krea_studio.training import architecture, initialization, loop, readings, text
 from krea_studio.training.captions import caption
 from krea_studio.training.denoiser import (
-    READ_BLOCKS,
-    Grid,
     Learner,
     captions_of,
     common_draw,
     fastest_precision,
+    grid_of,
     noise_for,
+    noise_times,
+    pack,
     part_of,
     prepare,
+    told_scenes,
     velocity,
 )
-from krea_studio.training.readers import Readers
+from krea_studio.training.latents import Chunks
 from krea_studio.training.world import random_scene
 
-STEPS = 700
+STEPS = 1500
 PEAK = 2e-3
 PICTURES, TOKENS = 32, 48
-NOISE_WEIGHT = 0.3
+SHARE_1K = 0.7
+START_SHARE = 0.7  # of the batches, at t = 1
+REST_WEIGHT = 0.3  # of the numbers beside those that are read, which stay as they came in
 READER_CAPTIONS = 100
 READER_SEED = 11_000_000
 
@@ -47,53 +48,53 @@ def install(
     model: Krea2Transformer2DModel,
     encoder: Qwen3VLModel,
     tokenizer: PreTrainedTokenizerFast,
+    latents: Path,
     folder: Path,
     device: str,
-    steps: int = STEPS,
     seed: int = 0,
-) -> Readers:
-    """Settle a fresh transformer in place and give it first blocks that have learned (or go on learning) to be read.
-
-    Returns the readers.
-    """
-    initialization.settle(model, seed)
-    torch.manual_seed(seed)
-    small = architecture.transformer(layers=READ_BLOCKS)
+) -> None:
+    """Give a settled transformer first blocks that have learned (or go on learning) to read."""
+    small = architecture.transformer(layers=readings.BLOCKS).to(device)
     initialization.settle(small, seed)
+    ways = ("img_in", "time_embed", "time_mod_proj")  # which other blocks share
+    for name in ways:
+        getattr(small, name).load_state_dict(getattr(model, name).state_dict())
     captions = [caption(random_scene(READER_SEED + k), random.Random(k)).text for k in range(READER_CAPTIONS)]
     initialization.install_reader(small, text.encode(encoder, tokenizer, captions), seed)
-    learner = Learner(small).to(device)
-    train(learner, encoder, tokenizer, folder, device, steps, seed)
-    model.load_state_dict(small.state_dict(), strict=False)
-    return learner.readers
+    for name in (*ways, "final_layer"):
+        getattr(small, name).requires_grad_(False)
+    _train(Learner(small), encoder, tokenizer, latents, folder, device, seed)
+    model.load_state_dict({k: v for k, v in small.state_dict().items() if "final_layer" not in k}, strict=False)
 
 
-def train(
+def _train(
     learner: Learner,
     encoder: Qwen3VLModel,
     tokenizer: PreTrainedTokenizerFast,
+    latents: Path,
     folder: Path,
     device: str,
-    steps: int = STEPS,
-    seed: int = 0,
+    seed: int,
 ) -> None:
-    """Train (or go on training) the readers and the blocks that they read from."""
-    precision, ratios = fastest_precision(learner.model), list(ASPECT_RATIOS)
+    precision, chunks = fastest_precision(learner.model), Chunks(latents, {"1K", "512"})
     prepare(learner.model)
+    rest = torch.ones(learner.model.img_in.out_features, dtype=torch.bool, device=device)
+    rest[readings.FIRST : readings.FIRST + readings.COUNT] = False
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        common, draw = common_draw(f"orientation-{seed}", step), random.Random(f"orientation-{seed}-{step}")
-        side = architecture.PIXELS_PER_TOKEN
-        width, height = size_of(common.choice(ratios), "1K" if common.random() < 0.7 else "512")
-        grid = Grid(height // side, width // side)
+        common = common_draw(f"orientation-{seed}", step)
+        clean, seeds = chunks.draw("1K" if common.random() < SHARE_1K else "512", PICTURES, generator)
+        begins, grid = common.random() < START_SHARE, grid_of(clean)
         chosen, total = part_of(grid, TOKENS, True, generator), grid.rows * grid.columns
-        seeds = [draw.randrange(10**9) for _ in range(PICTURES)]
-        captions = captions_of(seeds, draw)
-        noise = noise_for(torch.zeros(PICTURES, len(chosen), 96), seeds, captions, total, generator).to(device)
+        tokens, captions = pack(clean)[:, chosen], captions_of(seeds, random.Random(f"orientation-{seed}-{step}"))
+        noise = noise_for(tokens, seeds, captions, total, generator)
+        times = torch.ones(len(seeds)) if begins else noise_times(len(seeds), total, generator)
         conditioning = text.encode(encoder, tokenizer, [c.text for c in captions])
-        times = torch.ones(PICTURES, device=device)
-        carried = velocity(learner.model, noise, times, grid, conditioning, chosen, precision)
-        read = learner.reading_loss(grid, chosen, seeds, captions, coupling.read(noise, total))
-        return read + NOISE_WEIGHT * F.mse_loss(carried, noise)
+        t = times[:, None, None]
+        mixed, times = ((1 - t) * tokens + t * noise).to(device), times.to(device)
+        velocity(learner.model, mixed, times, grid, conditioning, chosen, precision)
+        read = learner.reading_loss(grid, chosen, told_scenes(seeds, captions))
+        entered = learner.model.img_in(mixed)
+        return read + REST_WEIGHT * F.mse_loss(learner.states(len(chosen))[..., rest], entered[..., rest])
 
-    loop.run("orientation", learner, loss_of, loop.Schedule(steps, PEAK, warmup=50), folder, seed, decay=0.99)
+    loop.run("orientation", learner, loss_of, loop.Schedule(STEPS, PEAK, warmup=50), folder, seed, decay=0.99)
