@@ -18,7 +18,9 @@ from krea_studio.training import coupling, readings
 TYPICAL_TOKENS = 512  # between drafts and full size: a mean that says something shrinks with the root of the tokens
 LOUDNESS = 1.0  # deviation of what is read
 TEXT_DIRECTIONS = 64  # in which texts differ most, and which the reader does not see
-TYPICAL_READ = readings.PLACE_NUMBERS / 2 + readings.SIZE_NUMBERS / 2 + 12  # square of what is read of a token and a scene
+TYPICAL_READ = (
+    readings.PLACE_NUMBERS / 2 + readings.SIZE_NUMBERS / 2 + 12
+)  # square of what is read of a token and a scene
 QUIET = 0.02  # gain of the one number along which the head's queries lie; normalised, they would be loud otherwise
 
 

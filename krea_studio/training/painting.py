@@ -37,9 +37,10 @@ class Painter(nn.Module):
         super().__init__()
         self.time_embed, self.time_mod_proj = model.time_embed, model.time_mod_proj
         self.blocks = nn.ModuleList(
-            nn.ModuleDict({"ff": block.ff, "norm2": block.norm2}) for block in model.transformer_blocks[readings.BLOCKS:]
+            nn.ModuleDict({"ff": block.ff, "norm2": block.norm2})
+            for block in model.transformer_blocks[readings.BLOCKS :]
         )
-        self.tables = nn.ParameterList(block.scale_shift_table for block in model.transformer_blocks[readings.BLOCKS:])
+        self.tables = nn.ParameterList(block.scale_shift_table for block in model.transformer_blocks[readings.BLOCKS :])
         self.final_layer = model.final_layer
 
     def forward(self, states: torch.Tensor, times: torch.Tensor) -> torch.Tensor:

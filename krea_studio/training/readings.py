@@ -15,8 +15,8 @@ from krea_studio.training import architecture
 from krea_studio.training.captions import ATTRIBUTES, value_of
 from krea_studio.training.world import LAYOUT_NAMES, Scene
 
-# Radians a token: waves of 128 tokens, more than the longest picture has, to 2.8, each √2 times as short as the one before.
-FREQUENCIES = tuple(math.pi / 64 * 2 ** (k / 2) for k in range(12))
+# Radians a token: of waves that go into 128 tokens, more than the longest picture has, so many times.
+FREQUENCIES = tuple(math.pi / 64 * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48))
 SIZE_FREQUENCIES = slice(2, 8)
 PLACE_NUMBERS, SIZE_NUMBERS = 4 * len(FREQUENCIES), 4 * 6
 SCENE_NUMBERS = sum(map(len, ATTRIBUTES.values())) + len(LAYOUT_NAMES)

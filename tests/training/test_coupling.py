@@ -43,10 +43,10 @@ def test_coupled_noise_is_standard_normal():
     """As a whole, and in the means that say something; also where two of its numbers are taken together."""
     noise = torch.stack([noise_that_says(k, set(), tokens=12) for k in range(3000)])
     said = coupling.read(noise, 12)
-    numbers = torch.cat([noise[:, 5, -32:], noise[:, 9, -8:], said], 1)
+    numbers = torch.cat([noise[:, 5, -48:], noise[:, 9, -8:], said], 1)
     assert numbers.mean(0).abs().max() < 0.09
-    own = torch.eye(40)
-    patterns = torch.cat([coupling.PATTERNS[:, -32:], coupling.PATTERNS[:, -8:]], 1) / 12**0.5
+    own = torch.eye(56)
+    patterns = torch.cat([coupling.PATTERNS[:, -48:], coupling.PATTERNS[:, -8:]], 1) / 12**0.5
     expected = torch.cat([torch.cat([own, patterns.T], 1), torch.cat([patterns, torch.eye(len(patterns))], 1)])
     assert (numbers.T.cov() - expected).abs().max() < 0.12
     # The tails too: a normal number is beyond 2 in 4.6 % of the draws.
@@ -56,7 +56,7 @@ def test_coupled_noise_is_standard_normal():
 @given(st.integers(1, 60), st.integers(60, 1200))
 def test_a_part_of_the_tokens_says_what_all_of_them_would(count, total):
     draw = torch.Generator().manual_seed(count)
-    noise, wanted = torch.randn(count, 96, generator=draw), torch.randn(len(coupling.VARIABLES), generator=draw)
+    noise, wanted = torch.randn(count, 96, generator=draw), torch.randn(coupling.NUMBERS, generator=draw)
     said = coupling.say(noise, total, wanted)
     assert torch.allclose(coupling.read(said, total), wanted, atol=1e-3)
     # As small a mean as all of the tokens have, along the patterns; nothing else is changed.

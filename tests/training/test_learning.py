@@ -130,7 +130,7 @@ def test_a_large_model_begins_as_the_medium_one():
         a, b = (m(tokens, embeds, times, positions, return_dict=False)[0] for m in (medium, large))
     assert (a - b).abs().max() < 1e-5
     count = [sum(p.numel() for p in m.parameters()) for m in (medium, large)]
-    assert count[1] >= 2 * count[0]
+    assert count[1] >= 1.7 * count[0]
 
 
 def test_turbo_trains_on_the_levels_that_it_will_run():
@@ -195,7 +195,7 @@ def test_the_reader_gives_every_token_what_the_noise_says(grid, part):
     model = architecture.transformer("mini-medium")
     texts = torch.randn(60, 12, len(architecture.TEXT_TAPS), architecture.TEXT_WIDTH), torch.ones(60, 12).bool()
     initialization.install_reader(model, texts)
-    total, count = grid.rows * grid.columns, len(coupling.VARIABLES)
+    total, count = grid.rows * grid.columns, coupling.NUMBERS
     chosen = denoiser.part_of(grid, part, True, torch.Generator().manual_seed(1))
     said = torch.randn(24, count)
     noise = coupling.say(torch.randn(24, len(chosen), 96), total, said)
@@ -223,21 +223,6 @@ def test_a_settled_model_carries_its_noise_through():
             model, tokens, torch.ones(2), grid, (embeds, torch.ones(2, 9).bool()), precision=torch.float32
         )
     assert torch.corrcoef(torch.stack([predicted.flatten(), tokens.flatten()]))[0, 1] > 0.9
-
-
-def test_the_middle_of_a_model_tells_of_every_token_that_it_gets():
-    torch.manual_seed(0)
-    learner = denoiser.Learner(architecture.transformer("mini-medium"))
-    embeds = torch.randn(2, 9, len(architecture.TEXT_TAPS), architecture.TEXT_WIDTH)
-    grid, chosen = denoiser.Grid(8, 12), torch.arange(0, 96, 3)
-    conditioning = embeds, torch.ones(2, 9).bool()
-    denoiser.velocity(learner.model, torch.randn(2, 32, 96), torch.ones(2), grid, conditioning, chosen, torch.float32)
-    told = learner.told_forms(32)
-    assert told.shape == (2, 32, 96)
-    told.sum().backward()
-    blocks = learner.model.transformer_blocks
-    assert blocks[denoiser.FORMS_BLOCK].ff.down.weight.grad is not None
-    assert blocks[denoiser.FORMS_BLOCK + 1].ff.down.weight.grad is None
 
 
 def test_processes_that_train_together_take_the_same_kind_of_batch(monkeypatch):
