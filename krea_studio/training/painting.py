@@ -21,7 +21,7 @@ from krea_studio.training.denoiser import fastest_precision, grid_of, noise_time
 from krea_studio.training.latents import Chunks
 from krea_studio.training.world import random_scene
 
-STEPS = 7000
+STEPS = 5000
 PEAK = 3e-3
 COOLING = 0.7
 GROUPS, TOKENS = 4, 1024  # of each process: of tokens of pictures of one size, at one time
