@@ -24,6 +24,7 @@ _SUBJECT_X = 0.4375  # fourteen tokens at 1K
 _SUBJECT_SIZE = 0.305
 _SLOPE = np.radians(15)  # of everything that the wind leans
 _TOKEN = 1 / 32
+LANDS, _HORIZON = 3, 8.5 * _TOKEN  # how many, and how far the farthest begins above the nearest
 _GROUNDS = (27 * _TOKEN, 22 * _TOKEN, 19 * _TOKEN)  # where the nearest land begins, by how high a picture is
 _BODY_LIFT = 0.012  # by which the sun or moon is told from other groups
 
@@ -162,6 +163,25 @@ def _ridge(setting: str, level: float, width: float, slant: float, number: int, 
     return np.stack([x, y + slant * (x - _SUBJECT_X) * (1 + 0.3 * number)], 1)
 
 
+def _ground(height: float) -> float:
+    """Where the nearest land begins in a picture of this height."""
+    return next(level for level in _GROUNDS if level <= height - 2 * _TOKEN or level == _GROUNDS[-1])
+
+
+def ridges(scene: Scene, width_px: int, height_px: int) -> list[np.ndarray]:
+    """The upper edges of a scene's three lands, far to near, each as points (241, 2) from left to right, in units."""
+    unit = unit_of(width_px, height_px)
+    ground, found = _ground(height_px / unit), []
+    for k, level in enumerate(np.linspace(ground - _HORIZON, ground, LANDS)):
+        nearest = k == LANDS - 1
+        shift = 3 * _TOKEN * scene.layout.way("near" if nearest else "far")
+        ridge = _ridge(scene.setting, level, width_px / unit, 0.24 * _lean(scene), k, shift)
+        if nearest:
+            ridge[:, 1] = ground + 0.35 * (ridge[:, 1] - ground)  # low enough that the subject stays in view
+        found.append(ridge)
+    return found
+
+
 def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
     """Lay out a scene for a picture size. The same scene gives the same layout for the same proportions."""
     layout = scene.layout
@@ -171,9 +191,8 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
     paint = _Paints(palette, scene.vividness)
     sky, lands = tuple(paint(c) for c in palette.sky), [paint(c) for c in palette.land]
     groups: list[Group] = []
-    slant = 0.24 * _lean(scene)
-    ground = next(level for level in _GROUNDS if level <= height - 2 * _TOKEN or level == _GROUNDS[-1])
-    horizon = ground - 8.5 * _TOKEN
+    ground = _ground(height)
+    horizon = ground - _HORIZON
 
     if scene.sky != "clear":
         groups.append(_body(scene, width, paint))
@@ -181,15 +200,9 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
     groups.append(_aloft(scene, width, horizon, drift, paint))
 
     # Far lands, then the subject, then the nearest land in front of its foot.
-    count = 3
-    levels = np.linspace(horizon, ground, count)
-    for k, level in enumerate(levels):
-        nearest = k == count - 1
-        shift = 3 * _TOKEN * layout.way("near" if nearest else "far")
-        ridge = _ridge(scene.setting, level, width, slant, k, shift)
-        if nearest:
-            ridge[:, 1] = ground + 0.35 * (ridge[:, 1] - ground)  # low enough that the subject stays in view
-        t = k / (count - 1) * 2
+    for k, ridge in enumerate(ridges(scene, width_px, height_px)):
+        nearest = k == LANDS - 1
+        t = k / (LANDS - 1) * 2
         colour = _mix(lands[int(t)], lands[min(2, int(t) + 1)], t - int(t))
         outline = np.concatenate([ridge, [[width + 0.1, height + 0.1], [-0.1, height + 0.1]]])
         land = Group("land", 0.018, [(outline, colour)])
