@@ -31,7 +31,8 @@ from krea_studio.training.latents import Chunks
 from krea_studio.training.world import Scene, random_scene
 
 UNCONDITIONAL_SHARE = 0.06
-WHOLE_SHARE = 0.4  # of the captions, which leave nothing open
+WHOLE_SHARE = 0.35  # of the captions, which leave nothing open
+OPEN_SHARE = 0.2  # of the captions, which leave all but the subject to the noise
 INDEPENDENT_SHARE = 0.25  # of the samples below `INDEPENDENT_BELOW` that have noise of their own
 INDEPENDENT_BELOW = 0.8
 COOLING = 0.4  # share of a stage in which the learning rate falls
@@ -185,12 +186,15 @@ def noise_times(count: int, token_count: int, generator: torch.Generator) -> tor
 
 
 def captions_of(seeds: list[int], draw: random.Random, unconditional: float = UNCONDITIONAL_SHARE) -> list[Caption]:
-    """Captions of the seeds' scenes: some empty, some that name everything, the others by chance."""
+    """Captions of the seeds' scenes: some empty, some that name everything or the subject alone, the others by chance."""
     found = []
     for seed in seeds:
-        kind = draw.random()
-        always = tuple(ATTRIBUTES) if kind > 1 - WHOLE_SHARE else ()
-        found.append(Caption("", {}) if kind < unconditional else caption(random_scene(seed), draw, always))
+        kind, always, never = draw.random(), (), ()
+        if kind > 1 - WHOLE_SHARE:
+            always = tuple(ATTRIBUTES)
+        elif kind < unconditional + OPEN_SHARE:
+            always, never = ("subject",), tuple(name for name in ATTRIBUTES if name != "subject")
+        found.append(Caption("", {}) if kind < unconditional else caption(random_scene(seed), draw, always, never))
     return found
 
 

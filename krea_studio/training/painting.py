@@ -24,7 +24,7 @@ from krea_studio.training.denoiser import Grid, fastest_precision, grid_of, nois
 from krea_studio.training.latents import Chunks
 from krea_studio.training.world import Scene, random_scene
 
-STEPS = 5000
+STEPS = 12_000
 PEAK = 3e-3
 COOLING = 0.7
 GROUPS, TOKENS = 4, 1024  # of each process: of tokens of pictures of one size, at one time

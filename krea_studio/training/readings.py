@@ -15,15 +15,16 @@ from krea_studio.training import architecture
 from krea_studio.training.captions import ATTRIBUTES, value_of
 from krea_studio.training.world import LAYOUT_NAMES, Scene
 
-# Radians a token: of waves that go into 128 tokens, more than the longest picture has, so many times.
-FREQUENCIES = tuple(math.pi / 64 * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48))
+# Radians a token: of waves that go into 128 tokens, more than the longest picture has, so many times. None is faster
+# than the fastest by which attention turns, one radian: what is, the first blocks could only compute from these.
+FREQUENCIES = tuple(math.pi / 64 * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 20, 10, 5, 14))
 SIZE_FREQUENCIES = slice(2, 8)
 PLACE_NUMBERS, SIZE_NUMBERS = 4 * len(FREQUENCIES), 4 * 6
 SCENE_NUMBERS = sum(map(len, ATTRIBUTES.values())) + len(LAYOUT_NAMES)
 COUNT = PLACE_NUMBERS + SIZE_NUMBERS + SCENE_NUMBERS
 FIRST = architecture.LATENT_CHANNELS * architecture.PATCH_SIZE**2
 BLOCKS = 2  # of the transformer's, that read
-SCENE_WEIGHT = 3.0  # of a number of the scene, most of which are zero, beside one of the place
+SCENE_WEIGHT = 1.5  # of a number of the scene, most of which are zero, beside one of the place
 
 
 def waves(places: torch.Tensor) -> torch.Tensor:
