@@ -50,7 +50,7 @@ def transformer(checkpoint: str = "mini-medium", layers: int | None = None) -> K
         num_layerwise_text_blocks=1,
         num_refiner_text_blocks=1,
         axes_dims_rope=(16, 24, 24),
-        rope_theta=100.0,  # positions go to 48 here; the published 1000 would leave nearly half of the frequencies idle
+        rope_theta=8.0,  # places go to 48 here; the waves of `readings` are sums of these, but not of the published ones
     )
 
 

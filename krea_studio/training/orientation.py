@@ -34,7 +34,7 @@ from krea_studio.training.denoiser import (
 from krea_studio.training.latents import Chunks
 from krea_studio.training.world import random_scene
 
-STEPS = 3000
+STEPS = 2000
 PEAK = 2e-3
 PICTURES, TOKENS = 32, 48
 SHARE_1K = 0.7

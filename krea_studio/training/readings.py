@@ -16,7 +16,7 @@ from krea_studio.training.captions import ATTRIBUTES, value_of
 from krea_studio.training.world import LAYOUT_NAMES, Scene
 
 # Radians a token: of waves that go into 128 tokens, more than the longest picture has, so many times. None is faster
-# than the fastest by which attention turns, one radian: what is, the first blocks could only compute from these.
+# than the fastest by which attention turns, one radian, and all are sums of those (`architecture.transformer`).
 FREQUENCIES = tuple(math.pi / 64 * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 20, 10, 5, 14))
 SIZE_FREQUENCIES = slice(2, 8)
 PLACE_NUMBERS, SIZE_NUMBERS = 4 * len(FREQUENCIES), 4 * 6
