@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 from krea_studio.training import architecture, initialization, loop, readings, text
 from krea_studio.training.captions import caption
 from krea_studio.training.denoiser import (
+    Batch,
     Learner,
     captions_of,
     common_draw,
@@ -34,10 +35,16 @@ from krea_studio.training.denoiser import (
 from krea_studio.training.latents import Chunks
 from krea_studio.training.world import random_scene
 
-STEPS = 2000
+STEPS = 4000
 PEAK = 2e-3
-PICTURES, TOKENS = 32, 48
-SHARE_1K = 0.7
+# Few tokens of many pictures teach most a second; but attention among all tokens is another than among some.
+BATCHES = {
+    Batch("1K", 32, 48): 0.35,
+    Batch("512", 32, 48): 0.15,
+    Batch("1K", 8, 256): 0.15,
+    Batch("512", 6): 0.15,
+    Batch("1K", 2): 0.2,
+}
 START_SHARE = 0.7  # of the batches, at t = 1
 REST_WEIGHT = 0.3  # of the numbers beside those that are read, which stay as they came in
 READER_CAPTIONS = 100
@@ -76,16 +83,17 @@ def _train(
     device: str,
     seed: int,
 ) -> None:
-    precision, chunks = fastest_precision(learner.model), Chunks(latents, {"1K", "512"})
+    precision, chunks = fastest_precision(learner.model), Chunks(latents, {batch.kind for batch in BATCHES})
     prepare(learner.model)
     rest = torch.ones(learner.model.img_in.out_features, dtype=torch.bool, device=device)
     rest[readings.FIRST : readings.FIRST + readings.COUNT] = False
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         common = common_draw(f"orientation-{seed}", step)
-        clean, seeds = chunks.draw("1K" if common.random() < SHARE_1K else "512", PICTURES, generator)
+        batch = common.choices(list(BATCHES), list(BATCHES.values()))[0]
+        clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
         begins, grid = common.random() < START_SHARE, grid_of(clean)
-        chosen, total = part_of(grid, TOKENS, True, generator), grid.rows * grid.columns
+        chosen, total = part_of(grid, batch.tokens, True, generator), grid.rows * grid.columns
         tokens, captions = pack(clean)[:, chosen], captions_of(seeds, random.Random(f"orientation-{seed}-{step}"))
         noise = noise_for(tokens, seeds, captions, total, generator)
         times = torch.ones(len(seeds)) if begins else noise_times(len(seeds), total, generator)

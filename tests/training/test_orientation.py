@@ -44,8 +44,7 @@ def reader():
 
 
 def test_learning_goes_on_where_it_was_and_ends_in_the_model(tmp_path, reader, monkeypatch):
-    monkeypatch.setattr(orientation, "PICTURES", 2)
-    monkeypatch.setattr(orientation, "TOKENS", 6)
+    monkeypatch.setattr(orientation, "BATCHES", {denoiser.Batch("1K", 2, 6): 0.5, denoiser.Batch("512", 1): 0.5})
     monkeypatch.setattr(orientation, "STEPS", 2)
     for name, seed in (("1K", 10_000_000), ("512", 20_000_000)):
         chunk = {"latents": torch.randn(3, 6, 16, 24).half(), "seeds": torch.tensor([seed, seed + 1, seed + 2])}
