@@ -25,11 +25,11 @@ from krea_studio.direction.styles import (
 )
 from krea_studio.errors import InvalidRequest, StudioError, Unavailable
 from krea_studio.files import TEMPORARY_SUFFIX, make_folder, write_error
-from krea_studio.library.hub import Hub, HubFile, parse_reference
 from krea_studio.library.names import folded, plain_name
-from krea_studio.library.style_files import MADE_FOR, stated
-from krea_studio.library.style_folder import StyleFolder
-from krea_studio.library.styles import AlreadyHere, Styles
+from krea_studio.library.styles.files import MADE_FOR, stated
+from krea_studio.library.styles.folder import StyleFolder
+from krea_studio.library.styles.hub import Hub, HubFile, parse_reference
+from krea_studio.library.styles.styles import AlreadyHere, Styles
 from krea_studio.recipe.request import bounds
 from krea_studio.validation import shown
 

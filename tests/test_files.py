@@ -13,7 +13,7 @@ from PIL import Image
 from krea_studio.direction.styles import StyleFacts
 from krea_studio.files import is_clutter, make_folder, move, remove, whole, without_clutter, write_whole
 from krea_studio.library.store import Library
-from krea_studio.library.style_folder import RECORD_FILE, StyleFolder
+from krea_studio.library.styles.folder import RECORD_FILE, StyleFolder
 from krea_studio.style_intake import StyleIntake
 from krea_studio.training import adapter
 from tests.doubles import PlainDoctor, write_style

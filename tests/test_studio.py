@@ -30,7 +30,7 @@ from krea_studio.services import Services
 from krea_studio.settings import Settings
 from krea_studio.studio import Expanding, Saved, Started, Studio, StudioEvent
 from tests.doubles import Script, ScriptedEngine, drawn
-from tests.library.test_styles import taken_in
+from tests.library.styles.test_styles import taken_in
 
 
 def request_of(**fields: object) -> GenerationRequest:

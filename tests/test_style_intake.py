@@ -10,13 +10,13 @@ from PIL import Image
 
 from krea_studio.direction.styles import OFFICIAL, not_here
 from krea_studio.errors import InvalidRequest, StorageError, Unavailable
-from krea_studio.library.hub import Hub
-from krea_studio.library.style_folder import StyleFolder
-from krea_studio.library.styles import Styles
+from krea_studio.library.styles.folder import StyleFolder
+from krea_studio.library.styles.hub import Hub
+from krea_studio.library.styles.styles import Styles
 from krea_studio.style_intake import StyleIntake
 from tests.doubles import PlainDoctor, write_style
-from tests.library.test_hub import COMMIT, FakeHub, remote
-from tests.library.test_styles import tree
+from tests.library.styles.test_hub import COMMIT, FakeHub, remote
+from tests.library.styles.test_styles import tree
 
 __all__ = ["remote"]
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from krea_studio.cli.parts import add_library_option, as_json, opened, plain, remark, tell, with_number
 from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, found, matches, not_here, size_words
 from krea_studio.errors import InvalidRequest
-from krea_studio.library.hub import WEIGHTS_SUFFIX
 from krea_studio.library.names import folded
+from krea_studio.library.styles.hub import WEIGHTS_SUFFIX
 from krea_studio.recipe.request import StyleChoice, bounds, default, help_text
 
 if TYPE_CHECKING:
-    from krea_studio.library.styles import Styles
+    from krea_studio.library.styles.styles import Styles
     from krea_studio.services import Services
     from krea_studio.style_intake import Report
 

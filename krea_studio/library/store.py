@@ -33,7 +33,7 @@ from krea_studio.library.metadata import png_bytes, read_recipe
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.records import THUMBNAIL_FOLDER, Record, Records, thumbnail_of
 from krea_studio.library.references import References
-from krea_studio.library.styles import Styles
+from krea_studio.library.styles.styles import Styles
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe
 

@@ -19,7 +19,7 @@ from safetensors import safe_open
 
 from krea_studio.engine.checkpoints.table import ASSETS
 from krea_studio.engine.local.drawing import Drawing
-from krea_studio.library.style_files import weights_identity
+from krea_studio.library.styles.files import weights_identity
 from krea_studio.measures.options import DRAWN, parsed
 from krea_studio.measures.pictures import (
     Check,

@@ -17,7 +17,7 @@ from krea_studio.library import store
 from krea_studio.services import services_over
 from krea_studio.settings import Settings
 from tests.doubles import PlainDoctor, ScriptedEngine, write_style
-from tests.library.test_styles import tree
+from tests.library.styles.test_styles import tree
 from tests.test_architecture import MODEL_LIBRARIES, PAGE_LIBRARIES
 
 ROOT = Path(__file__).parents[2]

@@ -30,7 +30,7 @@ from krea_studio.runs.run import Kind, State
 from krea_studio.runs.runs import RESTARTED, Runs
 from krea_studio.studio import Generation, Studio
 from tests.doubles import drawn
-from tests.library.test_styles import taken_in
+from tests.library.styles.test_styles import taken_in
 from tests.runs.conftest import LIMIT_SECONDS, Gate, Stage, ended, request_of, until
 from tests.strategies import ready_data, seeds
 

@@ -17,7 +17,7 @@ from gradio.utils import get_upload_folder
 
 from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, found, matches, not_here
 from krea_studio.errors import InvalidRequest, StudioError
-from krea_studio.library.styles import Styles
+from krea_studio.library.styles.styles import Styles
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.runs.run import Kind, Run, State
 from krea_studio.runs.runs import Check, Report

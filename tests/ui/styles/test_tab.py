@@ -20,7 +20,7 @@ from PIL import Image
 from krea_studio.direction.speed import BY_NAME, Speed
 from krea_studio.direction.styles import OFFICIAL, SHIPPED, StyleFacts
 from krea_studio.errors import Unavailable
-from krea_studio.library.styles import Styles
+from krea_studio.library.styles.styles import Styles
 from krea_studio.recipe.request import GenerationRequest, StyleChoice, parse_request
 from krea_studio.recipe.sigmas import sigmas_text, turbo_sigmas
 from krea_studio.runs.run import Kind

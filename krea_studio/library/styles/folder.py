@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from krea_studio.files import is_clutter, one_change, read_error, write_whole
-from krea_studio.library.hub import PEFT_CONFIG, PEFT_FILE
+from krea_studio.library.styles.hub import PEFT_CONFIG, PEFT_FILE
 
 RECORD_FILE = "folder.json"
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from krea_studio.errors import InvalidRequest, StorageError, StudioError, Unavailable
-from krea_studio.library.hub import MAX_BYTES, MAX_CONFIG_BYTES, Hub, HubFile, parse_reference
+from krea_studio.library.styles.hub import MAX_BYTES, MAX_CONFIG_BYTES, Hub, HubFile, parse_reference
 
 COMMIT, OLDER = "a" * 40, "b" * 40
 CONTENT = {"style.safetensors": b"new weights", "readme.md": b"# style"}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from krea_studio.library.style_folder import StyleFolder
+from krea_studio.library.styles.folder import StyleFolder
 
 
 def test_a_config_that_comes_or_changes_makes_its_file_new(tmp_path: Path) -> None:

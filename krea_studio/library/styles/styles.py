@@ -32,7 +32,7 @@ from krea_studio.files import (
 )
 from krea_studio.library.loader import Tell, load_picture, logged
 from krea_studio.library.names import folded, free_name, missing
-from krea_studio.library.style_files import (
+from krea_studio.library.styles.files import (
     card_bytes,
     changed_card,
     parse_card,

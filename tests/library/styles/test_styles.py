@@ -18,11 +18,11 @@ from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.files import LOCK_FILE
 from krea_studio.library import store
 from krea_studio.library.store import Library
-from krea_studio.library.style_files import shipped_card, weights_identity
-from krea_studio.library.styles import COVER_SIDE_PX, Styles
+from krea_studio.library.styles.files import shipped_card, weights_identity
+from krea_studio.library.styles.styles import COVER_SIDE_PX, Styles
 from tests.doubles import write_style
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FACTS = StyleFacts(
     trigger="woodcut print",
     suggested_prompt="woodcut of a fox — Holzschnitt 木版画",
@@ -301,7 +301,7 @@ def test_what_fails_half_way_leaves_no_style(empty: Styles, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("krea_studio.library.styles.write_whole", full)
+    monkeypatch.setattr("krea_studio.library.styles.styles.write_whole", full)
     for use in (lambda: taken_in(empty, "Other", 2), lambda: empty.edit("ink", trigger="x")):
         with pytest.raises(StorageError, match="is full — free some space"):
             use()
@@ -321,7 +321,7 @@ def test_abandoned_parts_are_removed_when_the_library_opens(tmp_path: Path) -> N
 def test_many_at_once_lose_nothing(empty: Styles) -> None:
     """Threads and processes take in, change and remove styles; every one of them is there as its last change was."""
     code = (
-        "import sys; from pathlib import Path; from tests.library.test_styles import Styles, taken_in\n"
+        "import sys; from pathlib import Path; from tests.library.styles.test_styles import Styles, taken_in\n"
         "styles, first = Styles(Path(sys.argv[1])), int(sys.argv[2])\n"
         "for number in range(first, first + 5):\n"
         "    taken_in(styles, f'style {number}', number)\n"
