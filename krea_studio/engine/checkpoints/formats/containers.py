@@ -166,7 +166,7 @@ def _safetensors(file: BinaryIO) -> tuple[dict[str, Stored], Mapping[str, str]]:
     tensors = {}
     for name, stated in header.tensors.items():
         shape, (begin, end) = tuple(stated["shape"]), stated["data_offsets"]
-        if not all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end)):
+        if {int} != {type(n) for n in (*shape, begin, end)} or min(begin, end, *shape) < 0:
             raise ValueError(f"{shown(name)} has no sound shape or place")
         width = _VALUE_BYTES.get(stated["dtype"])
         if width is not None and end - begin != width * prod(shape):

@@ -57,9 +57,9 @@ def test_two_hundred_files_are_listed_in_under_a_second(tmp_path: Path) -> None:
     ):
         for number in range(1, copies):
             os.link(first, first.with_name(f"{number:03}.safetensors"))
-    began = time.process_time()
+    began = time.thread_time()
     found = list(listed(tmp_path, {}))
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 1
     assert len(found) == 200 and sum(each["lora"] for each in found) == 180
 
 
@@ -67,9 +67,9 @@ def test_a_file_of_very_many_tensors_holds_nothing_up(tmp_path: Path) -> None:
     """Its header alone may take a second; what grows with the square of their number took minutes."""
     tensors = {f"blocks.{k}.attn.wq.weight": torch.ones(1) for k in range(20_000)}
     write(tmp_path / "a.safetensors", {**tensors, "txtfusion.projector.weight": torch.ones(1)})
-    began = time.process_time()
+    began = time.thread_time()
     (found,) = listed(tmp_path, {})
-    assert found["refused"] and time.process_time() - began < 10
+    assert found["refused"] and time.thread_time() - began < 10
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
