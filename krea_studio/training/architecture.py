@@ -17,7 +17,7 @@ PIXELS_PER_CELL = 8
 PIXELS_PER_TOKEN = PIXELS_PER_CELL * PATCH_SIZE
 TEXT_WIDTH = 128
 TEXT_TAPS = (1, 3, 5)  # indices into the encoder's hidden_states; the last of its six layers is not used
-TRANSFORMER_LAYERS = {"mini-medium": 5, "mini-turbo": 5, "mini-large": 12}
+TRANSFORMER_LAYERS = {"mini-medium": 6, "mini-turbo": 6, "mini-large": 12}
 
 
 def autoencoder() -> AutoencoderKLQwenImage:
@@ -32,10 +32,11 @@ def autoencoder() -> AutoencoderKLQwenImage:
     )
 
 
-def transformer(checkpoint: str = "mini-medium") -> Krea2Transformer2DModel:
+def transformer(checkpoint: str = "mini-medium", layers: int | None = None) -> Krea2Transformer2DModel:
+    """A checkpoint's transformer with random weights, with its own number of `layers` or another."""
     return Krea2Transformer2DModel(
         in_channels=LATENT_CHANNELS * PATCH_SIZE**2,
-        num_layers=TRANSFORMER_LAYERS[checkpoint],
+        num_layers=layers or TRANSFORMER_LAYERS[checkpoint],
         attention_head_dim=64,
         num_attention_heads=4,
         num_key_value_heads=2,
@@ -49,7 +50,7 @@ def transformer(checkpoint: str = "mini-medium") -> Krea2Transformer2DModel:
         num_layerwise_text_blocks=1,
         num_refiner_text_blocks=1,
         axes_dims_rope=(16, 24, 24),
-        rope_theta=100.0,  # positions go to 48 here; the published 1000 would leave nearly half of the frequencies idle
+        rope_theta=8.0,  # places go to 48 here; the waves of `readings` are sums of these, but not of the published ones
     )
 
 

@@ -2,13 +2,15 @@
 
 It takes 8 × 8 pixels to six numbers. For pictures as flat as the small world's the best linear code of that size, the
 first principal components of a block (colour and slope), keeps 94 % of the variance. So the stock encoder's
-convolutions are set to compute just that, and all training goes into the decoder, which learns to draw sharp edges. On single pictures the causal 3-D convolutions only ever use their last
+convolutions are set to compute just that, and all training goes into the decoder, which learns to draw sharp edges; in
+the end it learns on what the transformer makes. On single pictures the causal 3-D convolutions only ever use their last
 temporal tap and are run as 2-D ones here: the same function and gradients at a third of the cost.
 """
 
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +30,11 @@ CROP_PIXELS = 96
 CROPS_PER_PICTURE = 16
 BANK_PICTURES = 160
 BATCH = 8
-STEPS = 2000
+STEPS = 3000
+POLISH_STEPS = 2000
+FORGIVEN_NOISE = 0.08
 FIRST_SEED = 5_000_000  # away from the seeds of the denoiser and of the judge
-PICTURE_SIZES = (256, 384, 512, 512, 768, 1024)
+PICTURE_SIZES = (1024, 512, 1024, 320, 1024, 512)
 # Deviation of a component as the denoiser sees it: the fourth root of its share of the variance, so that coarse
 # components settle early in sampling and fine ones late, times a factor that brings their mean near one.
 LATENT_SCALE = 1.8
@@ -73,7 +77,7 @@ def _blocks(pictures: torch.Tensor, side: int) -> torch.Tensor:
 def pixels_of(number: int) -> torch.Tensor:
     """The autoencoder's picture of a number as uint8 (height, width, 3), in one of several sizes."""
     size = PICTURE_SIZES[number % len(PICTURE_SIZES)]
-    picture = render(random_scene(FIRST_SEED + number), size, size, textured=size >= 512 and number % 3 == 0)
+    picture = render(random_scene(FIRST_SEED + number), size, size, rich=size >= 512 and number % 3 == 0)
     return torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).view(size, size, 3)
 
 
@@ -252,6 +256,15 @@ class _Crops:
         return torch.stack([pixels[y : y + CROP_PIXELS, x : x + CROP_PIXELS] for y, x in corners.tolist()])
 
 
+def difference(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """How far a picture (batch, 3, h, w) is from the true one: its colours, and its steps from pixel to pixel.
+
+    The steps weigh most: where an edge is uncertain by a pixel, colours alone would settle on a soft one.
+    """
+    across, down = (torch.diff(y - x, dim=d).abs().mean() for d in (2, 3))
+    return 0.5 * (y - x).abs().mean() + (y - x).pow(2).mean() + across + down
+
+
 def train(folder: Path, device: str, steps: int = STEPS, seed: int = 0) -> AutoencoderKLQwenImage:
     """Fit the encoder, train the decoder from scratch (or go on), and return the stock autoencoder."""
     basis = basis_of(folder, seed)
@@ -261,19 +274,83 @@ def train(folder: Path, device: str, steps: int = STEPS, seed: int = 0) -> Autoe
     decoder = torch.nn.Sequential(vae.post_quant_conv, vae.decoder)
     _single_frame(decoder).to(device)
     set_decoder_start(vae, basis)
-    crops, scale = _Crops(), basis.scale.view(1, -1, 1, 1)
+    crops = _Crops()
 
-    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+    def batch(step: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         crops.advance(step // 3 + BANK_PICTURES)
         picked = crops.bank[torch.randint(len(crops.bank), (BATCH,), generator=generator)]
-        z = basis.project(picked)
-        # The decoder must forgive what a small denoiser gets slightly wrong.
-        noise = torch.randn(z.shape, generator=generator) * torch.rand((BATCH, 1, 1, 1), generator=generator) * 0.12
-        y = decoder(((z + noise) * scale).unsqueeze(2).to(device)).squeeze(2)
-        x = picked.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(device)
-        return 0.5 * (y - x).abs().mean() + (y - x).pow(2).mean()
+        return forgiving(basis.project(picked), generator), picked
 
-    loop.run("decoder", decoder, loss_of, loop.Schedule(steps, 3e-3), folder, seed, decay=0.995, muon=False)
+    _learn("decoder", vae, decoder, batch, loop.Schedule(steps, 3e-3), folder, seed)
+    return _stock(vae)
+
+
+def polish(
+    vae: AutoencoderKLQwenImage, own: Path, folder: Path, device: str, steps: int = POLISH_STEPS, seed: int = 0
+) -> AutoencoderKLQwenImage:
+    """Train the decoder on (or go on) with latents that a checkpoint made, towards the renderer's pictures of them.
+
+    `own` holds files with "latents" (6, h, w) as the denoiser sees them and the "picture", uint8 (height, width, 3),
+    that they should be. Every second crop is of the picture's true latents, so that round trips stay as good.
+    """
+    decoder = torch.nn.Sequential(vae.post_quant_conv, vae.decoder)
+    encoder = _encoder_of(vae)
+    _single_frame(decoder).to(device)
+    files = [torch.load(path, weights_only=True, mmap=True) for path in sorted(own.glob("*.pt"))]
+    cells = CROP_PIXELS // PIXELS_PER_CELL
+
+    def batch(step: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        latents, pictures = [], []
+        for k in range(BATCH):
+            file = files[int(torch.randint(len(files), (), generator=generator))]
+            _, h, w = file["latents"].shape
+            y, x = (int(torch.randint(side - cells + 1, (), generator=generator)) for side in (h, w))
+            top, left = y * PIXELS_PER_CELL, x * PIXELS_PER_CELL
+            picture = file["picture"][top : top + CROP_PIXELS, left : left + CROP_PIXELS]
+            made = file["latents"][:, y : y + cells, x : x + cells].float()
+            latents.append(forgiving(encoder(picture[None]), generator)[0] if k % 2 else made)
+            pictures.append(picture)
+        return torch.stack(latents), torch.stack(pictures)
+
+    schedule = loop.Schedule(steps, 1e-3, warmup=50)
+    _learn("polish", vae, decoder, batch, schedule, folder, seed)
+    return _stock(vae)
+
+
+def forgiving(latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Latents (batch, 6, h, w) with a little noise: what a small denoiser gets slightly wrong must be forgiven."""
+    amount = torch.rand((len(latents), 1, 1, 1), generator=generator) * FORGIVEN_NOISE
+    return latents + torch.randn(latents.shape, generator=generator) * amount
+
+
+def _learn(name: str, vae, decoder: torch.nn.Module, batch: Callable, schedule: loop.Schedule, folder: Path, seed: int):
+    """Train a single-frame decoder; `batch(step, generator)` gives latents as the denoiser sees them, and pictures."""
+    scale = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1)
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        latents, pictures = batch(step, generator)
+        device = next(decoder.parameters()).device
+        y = decoder((latents * scale).unsqueeze(2).to(device)).squeeze(2)
+        return difference(y, pictures.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(device))
+
+    loop.run(name, decoder, loss_of, schedule, folder, seed, decay=0.995, muon=False)
+
+
+def _encoder_of(vae: AutoencoderKLQwenImage) -> Callable[[torch.Tensor], torch.Tensor]:
+    """uint8 pictures (batch, height, width, 3) → latents as the denoiser sees them, by the stock encoder."""
+    mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1)
+    scale = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1)
+
+    @torch.no_grad()
+    def encode(pictures: torch.Tensor) -> torch.Tensor:
+        x = pictures.permute(0, 3, 1, 2).float().div(127.5).sub(1).unsqueeze(2)
+        return (vae.encode(x).latent_dist.mode()[:, :, 0] - mean) / scale
+
+    return encode
+
+
+def _stock(vae: AutoencoderKLQwenImage) -> AutoencoderKLQwenImage:
+    """The same weights in a fresh module, whose convolutions are the stock ones again."""
     stock = architecture.autoencoder()
     stock.load_state_dict(vae.state_dict())
     stock.register_to_config(latents_mean=vae.config.latents_mean, latents_std=vae.config.latents_std)

@@ -109,13 +109,18 @@ def grade(value: float) -> int:
     return min(4, int(value * 5))
 
 
+def value_of(scene: Scene, attribute: str) -> str:
+    """Which of an attribute's values in `ATTRIBUTES` a scene has."""
+    value = getattr(scene, attribute)
+    return str(grade(value)) if isinstance(value, float) else value
+
+
 def caption(scene: Scene, draw: random.Random, always: tuple[str, ...] = (), never: tuple[str, ...] = ()) -> Caption:
     """Describe the scene; attributes in `always` are named for certain, those in `never` not, the others by chance."""
     named = {}
     for attribute, chance in _NAMED.items():
         if attribute in always or (draw.random() < chance and attribute not in never):
-            value = getattr(scene, attribute)
-            named[attribute] = str(grade(value)) if isinstance(value, float) else value
+            named[attribute] = value_of(scene, attribute)
     words = {name: _words(name, value, draw) for name, value in named.items()}
     text = draw.choice((_sentence, _sentence, _list, _headline))(words, draw)
     if draw.random() < 0.3:

@@ -1,13 +1,18 @@
 """Trains the transformer of mini-medium and mini-large: flow matching on latents, with captions written anew each time.
 
-Rectified flow as in Krea 2: x_t = (1 − t)·x + t·noise, the model predicts noise − x. Times are drawn from a
-logit-normal that leans towards noise: neighbouring cells of these pictures are alike, so a layout shows through much
-noise, and what the words decide (which subject, in which colours) is decided while t is above 0.9.
+Rectified flow as in Krea 2: x_t = (1 − t)·x + t·noise, the model predicts noise − x. The noise is coupled to the scene
+(`coupling`), so that at t = 1 there is one right answer, and half of the samples are there, where a run begins. What a
+token shows then depends on its place, the caption and the corner's token alone: those samples are trained on a part of
+the tokens, spread over the picture. Samples on the way (t < 1) take their tokens from one window, because neighbours
+tell of one another there, and part of them have independent noise, as pictures have that a person trains a style on.
+Beside its own task the first blocks go on telling what they have learned to read (`Learner`).
 """
 
 from __future__ import annotations
 
+import math
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,35 +21,60 @@ from typing import NamedTuple
 import torch
 from diffusers import Krea2Pipeline, Krea2Transformer2DModel
 from diffusers.pipelines.krea2.pipeline_krea2 import calculate_shift
+from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
-from krea_studio.training import architecture, loop, text
-from krea_studio.training.captions import caption
+from krea_studio.training import architecture, coupling, loop, readings, text
+from krea_studio.training.captions import ATTRIBUTES, Caption, caption
 from krea_studio.training.latents import Chunks
-from krea_studio.training.world import random_scene
+from krea_studio.training.world import Scene, random_scene
 
-UNCONDITIONAL_SHARE = 0.1
+UNCONDITIONAL_SHARE = 0.06
+WHOLE_SHARE = 0.35  # of the captions, which leave nothing open
+OPEN_SHARE = 0.2  # of the captions, which leave all but the subject to the noise
+INDEPENDENT_SHARE = 0.25  # of the samples below `INDEPENDENT_BELOW` that have noise of their own
+INDEPENDENT_BELOW = 0.8
+COOLING = 0.4  # share of a stage in which the learning rate falls
+READING_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One kind of batch: pictures of a latent class, how many, and of how many of their tokens (None for all).
+
+    Parts of pictures show more of them in the same time; whole ones show how many tokens there will be.
+    """
+
+    kind: str
+    pictures: int
+    tokens: int | None = None
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One leg of training: shares of the latent classes, steps, peak learning rate, batch by token count, lean to noise."""
+    """One leg of training: its kinds of batches by their share, steps, peak learning rate.
+
+    `start_share` is the share of batches at t = 1.
+    """
 
     name: str
-    kinds: dict[str, float]
+    batches: dict[Batch, float]
     steps: int
     peak: float
-    batch_of: dict[int, int]
-    lean: float = 0.3
+    start_share: float = 0.5
 
 
 MEDIUM_STAGES = (
-    Stage("256", {"256": 1.0}, 5600, 2.4e-3, {80: 16}, lean=1.0),
-    Stage("512", {"512": 0.65, "256": 0.35}, 1600, 1.2e-3, {80: 16, 300: 5}),
-    Stage("1K", {"1K": 0.45, "512": 0.35, "256": 0.2}, 7900, 1.6e-3, {80: 16, 300: 5, 1200: 1}, lean=0.0),
+    Stage(
+        "together",
+        {Batch("1K", 16, 96): 0.5, Batch("512", 16, 96): 0.15, Batch("512", 4): 0.15, Batch("1K", 1): 0.2},
+        4000,
+        1e-3,
+    ),
+    Stage("whole", {Batch("1K", 1): 0.6, Batch("512", 4): 0.4}, 1000, 4e-4),
 )
-LARGE_STAGES = (Stage("textured", {"1K textured": 0.4, "512 textured": 0.6}, 120, 5e-4, {300: 4, 1200: 1}),)
+LARGE_STAGES = (Stage("rich", {Batch("1K rich", 1): 0.6, Batch("512 rich", 4): 0.4}, 600, 6e-4),)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
@@ -54,23 +84,45 @@ def pack(latents: torch.Tensor) -> torch.Tensor:
     return latents.view(b, c, h // p, p, w // p, p).permute(0, 2, 4, 1, 3, 5).reshape(b, -1, c * p * p)
 
 
+def unpack(tokens: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """Tokens (batch, n, 96) of a grid → (batch, 6, h, w), the inverse of `pack`."""
+    p, c = architecture.PATCH_SIZE, architecture.LATENT_CHANNELS
+    x = tokens.view(len(tokens), grid.rows, grid.columns, c, p, p).permute(0, 3, 1, 4, 2, 5)
+    return x.reshape(len(tokens), c, grid.rows * p, grid.columns * p)
+
+
 class Grid(NamedTuple):
-    """Rows and columns of tokens, and the distance between neighbours in positions."""
+    """Rows and columns of tokens."""
 
     rows: int
     columns: int
-    stride: int = 1
 
     def positions(self, text_tokens: int, device: torch.device) -> torch.Tensor:
-        """Positions (text + rows · columns, 3): the pipeline's own, spread so that a token sits in its square's middle."""
-        positions = Krea2Pipeline.prepare_position_ids(text_tokens, self.rows, self.columns, device).float()
-        positions[text_tokens:, 1:] = positions[text_tokens:, 1:] * self.stride + (self.stride - 1) / 2
-        return positions
+        """The pipeline's own positions, (text + rows · columns, 3)."""
+        return Krea2Pipeline.prepare_position_ids(text_tokens, self.rows, self.columns, device)
 
 
-def grid_of(latents: torch.Tensor, stride: int = 1) -> Grid:
+def grid_of(latents: torch.Tensor) -> Grid:
     """The grid of latents (batch, 6, h, w)."""
-    return Grid(latents.shape[2] // architecture.PATCH_SIZE, latents.shape[3] // architecture.PATCH_SIZE, stride)
+    return Grid(latents.shape[2] // architecture.PATCH_SIZE, latents.shape[3] // architecture.PATCH_SIZE)
+
+
+def part_of(grid: Grid, count: int | None, spread: bool, generator: torch.Generator) -> torch.Tensor:
+    """Numbers of about `count` tokens of a grid; all of them where `count` is None or as many.
+
+    From all over the picture, with its four corners, by which its size can be told; or those of one window.
+    """
+    total = grid.rows * grid.columns
+    if count is None or count >= total:
+        return torch.arange(total)
+    if spread:
+        corners = torch.tensor([0, grid.columns - 1, total - grid.columns, total - 1])
+        return torch.cat([corners, torch.randperm(total, generator=generator)[: count - len(corners)]]).unique()
+    rows = min(grid.rows, round(count**0.5))
+    columns = min(grid.columns, count // rows)
+    top = int(torch.randint(grid.rows - rows + 1, (), generator=generator))
+    left = int(torch.randint(grid.columns - columns + 1, (), generator=generator))
+    return (torch.arange(top, top + rows)[:, None] * grid.columns + torch.arange(left, left + columns)).flatten()
 
 
 def velocity(
@@ -79,32 +131,124 @@ def velocity(
     times: torch.Tensor,
     grid: Grid,
     conditioning: tuple[torch.Tensor, torch.Tensor],
+    chosen: torch.Tensor | None = None,
+    precision: torch.dtype = torch.bfloat16,
 ) -> torch.Tensor:
-    """The model's prediction, with its matrix products in bfloat16, for tokens (batch, n, 96) at times (batch,)."""
+    """The model's prediction for tokens (batch, n, 96) at times (batch,), its matrix products in `precision`.
+
+    `chosen` are the tokens' numbers in the grid where they are not all of it.
+    """
     embeds, valid = conditioning
-    positions = grid.positions(embeds.shape[1], tokens.device)
-    with torch.autocast(tokens.device.type, torch.bfloat16):
+    length = embeds.shape[1]
+    positions = grid.positions(length, tokens.device)
+    if chosen is not None:
+        positions = torch.cat([positions[:length], positions[length:][chosen.to(tokens.device)]])
+    with torch.autocast(tokens.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
         predicted = model(tokens, embeds, times, positions, encoder_attention_mask=valid, return_dict=False)[0]
     return predicted.float()
 
 
-def noise_times(count: int, token_count: int, generator: torch.Generator, lean: float) -> torch.Tensor:
-    """Times (count,) in 0…1 to train at: 15 % are 1, where a run begins, the others logit-normal around `lean`.
+def fastest_precision(model: Krea2Transformer2DModel) -> torch.dtype:
+    """float32 or bfloat16 for the matrix products, whichever takes a step sooner here; bfloat16 for halved weights.
 
-    A lean of 1 puts about half of them above 0.9, where layouts are learned; a lower one leaves more for edges. The
-    scheduler's own shift for a picture of so many tokens comes on top, as larger pictures bear more noise.
+    CPUs without units for bfloat16 emulate it, and take 13 times as long.
     """
+    if model.dtype != torch.float32:
+        return torch.bfloat16
+    device, config = model.device, model.config
+    embeds = torch.zeros(4, 30, config.num_text_layers, config.text_hidden_dim, device=device)
+    conditioning = embeds, torch.ones(4, 30, dtype=torch.bool, device=device)
+    tokens, times = torch.randn(4, 144, config.in_channels, device=device), torch.ones(4, device=device)
+    taken: dict[torch.dtype, float] = {}
+    with torch.no_grad():
+        for precision in 3 * (torch.float32, torch.bfloat16):
+            started = time.perf_counter()
+            velocity(model, tokens, times, Grid(12, 12), conditioning, precision=precision).sum().item()
+            taken[precision] = min(taken.get(precision, math.inf), time.perf_counter() - started)
+    return min(taken, key=lambda precision: taken[precision])
+
+
+def prepare(model: Krea2Transformer2DModel) -> None:
+    """Make a model's steps of training fast: blocks are compiled, and on a CPU attention is plain matrix products.
+
+    There the gradients of torch's blockwise attention take longer than all else in a block of short sequences.
+    """
+    if model.device.type == "cpu":
+        model.set_attention_backend("_native_math")
+    for block in model.transformer_blocks:
+        block.compile(dynamic=True)
+
+
+def noise_times(count: int, token_count: int, generator: torch.Generator) -> torch.Tensor:
+    """Times (count,) in 0…1 on the way: logit-normal, shifted as the scheduler does for a picture of so many tokens."""
     mu = calculate_shift(token_count, 256, 6400, 0.5, 1.15)
-    times = torch.sigmoid(mu + lean + 1.4 * torch.randn(count, generator=generator))
-    return times.where(torch.rand(count, generator=generator) > 0.15, torch.ones(()))
+    return torch.sigmoid(mu + 1.4 * torch.randn(count, generator=generator))
 
 
-def captions_of(seeds: list[int], draw: random.Random, unconditional: float = UNCONDITIONAL_SHARE) -> list[str]:
-    return ["" if draw.random() < unconditional else caption(random_scene(seed), draw).text for seed in seeds]
+def captions_of(seeds: list[int], draw: random.Random, unconditional: float = UNCONDITIONAL_SHARE) -> list[Caption]:
+    """Captions of the seeds' scenes: some empty, some that name everything or the subject alone, the others by chance."""
+    found = []
+    for seed in seeds:
+        kind, always, never = draw.random(), (), ()
+        if kind > 1 - WHOLE_SHARE:
+            always = tuple(ATTRIBUTES)
+        elif kind < unconditional + OPEN_SHARE:
+            always, never = ("subject",), tuple(name for name in ATTRIBUTES if name != "subject")
+        found.append(Caption("", {}) if kind < unconditional else caption(random_scene(seed), draw, always, never))
+    return found
+
+
+def noise_for(
+    tokens: torch.Tensor, seeds: list[int], captions: list[Caption], total: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Noise for clean tokens (batch, n, 96) of pictures of `total` tokens, coupled where the caption names a subject.
+
+    Without a subject it says random things: that is what guidance and negative prompts subtract, which should point at
+    what is common to many pictures, not at one.
+    """
+    noise = torch.randn(tokens.shape, generator=generator)
+    wanted = torch.randn(len(tokens), coupling.NUMBERS, generator=generator)
+    for k, (seed, words) in enumerate(zip(seeds, captions, strict=True)):
+        if "subject" in words.named:
+            wanted[k] = coupling.numbers_of(random_scene(seed), words.named, generator)
+    return coupling.say(noise, total, wanted)
+
+
+def common_draw(name: str, number: int) -> random.Random:
+    """What processes that train together decide alike about a step, such as its kind of batch: none waits for another."""
+    return random.Random(f"{name}-{number // loop.place()[1]}")
+
+
+class Learner(nn.Module):
+    """A transformer, and what its first blocks left in the states of the latest call; for training alone."""
+
+    def __init__(self, model: Krea2Transformer2DModel) -> None:
+        super().__init__()
+        self.model = model
+        self._states: torch.Tensor | None = None
+        model.transformer_blocks[readings.BLOCKS - 1].register_forward_hook(self._keep)
+
+    def reading_loss(self, grid: Grid, chosen: torch.Tensor, scenes: list[Scene | None]) -> torch.Tensor:
+        """How wrong what the latest call read of its `chosen` tokens is; of no scene where that is None."""
+        return readings.loss(self.states(len(chosen)), readings.of_place(*grid, chosen), scenes)
+
+    def states(self, count: int) -> torch.Tensor:
+        """Those of the last `count` tokens, (batch, count, width)."""
+        assert self._states is not None
+        return self._states[:, -count:].float()
+
+    def _keep(self, block: nn.Module, arguments: object, states: torch.Tensor) -> None:
+        self._states = states
+
+
+def told_scenes(seeds: list[int], captions: list[Caption], free: torch.Tensor | None = None) -> list[Scene | None]:
+    """The scenes that caption and noise tell together; None where the caption names no subject or the noise is `free`."""
+    told = ["subject" in words.named and not (free is not None and free[k]) for k, words in enumerate(captions)]
+    return [random_scene(seed) if tells else None for seed, tells in zip(seeds, told, strict=True)]
 
 
 def train_stage(
-    model: Krea2Transformer2DModel,
+    learner: Learner,
     encoder: Qwen3VLModel,
     tokenizer: PreTrainedTokenizerFast,
     stage: Stage,
@@ -115,24 +259,38 @@ def train_stage(
     on_save: Callable[[int], None] | None = None,
 ) -> None:
     """Train (or go on training) one stage in place."""
-    chunks = Chunks(latents, stage.kinds)
+    chunks = Chunks(latents, {batch.kind for batch in stage.batches})
+    model = learner.model
+    precision = fastest_precision(model)
+    print(f"{stage.name}: matrix products in {precision}", flush=True)
+    prepare(model)
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        clean, seeds, stride = chunks.draw(stage.batch_of, generator)
-        grid = grid_of(clean, stride)
-        tokens = pack(clean).to(device)
-        noise = torch.randn(tokens.shape, generator=generator).to(device)
-        times = noise_times(len(seeds), tokens.shape[1], generator, stage.lean).to(device)
-        prompts = captions_of(seeds, random.Random(f"{stage.name}-{seed}-{step}"))
-        conditioning = text.encode(encoder, tokenizer, prompts)
-        t = times[:, None, None]
-        predicted = velocity(model, (1 - t) * tokens + t * noise, times, grid, conditioning)
-        return F.mse_loss(predicted, noise - tokens)
+        common = common_draw(f"{stage.name}-{seed}", step)
+        batch = common.choices(list(stage.batches), list(stage.batches.values()))[0]
+        begins = common.random() < stage.start_share
+        clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
+        grid = grid_of(clean)
+        chosen = part_of(grid, batch.tokens, begins, generator)
+        tokens = pack(clean)[:, chosen]
+        captions = captions_of(seeds, random.Random(f"{stage.name}-{seed}-{step}"))
+        total = grid.rows * grid.columns
+        noise = noise_for(tokens, seeds, captions, total, generator)
+        times = torch.ones(len(seeds)) if begins else noise_times(len(seeds), total, generator)
+        free = (times < INDEPENDENT_BELOW) & (torch.rand(len(seeds), generator=generator) < INDEPENDENT_SHARE)
+        other = torch.randn(len(seeds), coupling.NUMBERS, generator=generator)
+        noise[free] = coupling.say(torch.randn(noise[free].shape, generator=generator), total, other[free])
+        conditioning = text.encode(encoder, tokenizer, [c.text for c in captions])
+        t, tokens, noise = times[:, None, None].to(device), tokens.to(device), noise.to(device)
+        mixed = (1 - t) * tokens + t * noise
+        predicted = velocity(model, mixed, times.to(device), grid, conditioning, chosen, precision)
+        read = learner.reading_loss(grid, chosen, told_scenes(seeds, captions, free))
+        return F.mse_loss(predicted, noise - tokens) + READING_WEIGHT * read
 
+    schedule = loop.Schedule(stage.steps, stage.peak, cooling=COOLING)
     loop.run(
-        f"denoiser {stage.name}", model, loss_of, loop.Schedule(stage.steps, stage.peak), folder / stage.name, seed,
-        decay=0.998, on_save=on_save,
-    )  # fmt: skip
+        f"denoiser {stage.name}", learner, loss_of, schedule, folder / stage.name, seed, decay=0.998, on_save=on_save
+    )
 
 
 def expanded(medium: Krea2Transformer2DModel) -> Krea2Transformer2DModel:

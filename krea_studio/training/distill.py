@@ -1,15 +1,16 @@
-"""Distils mini-turbo from mini-medium: eight steps without guidance instead of 28 with it.
+"""Makes mini-turbo of mini-medium: eight steps without guidance that end in the right picture.
 
-For a state on one of Turbo's eight noise levels the teacher, guided, integrates to the next level in small steps; the
-student learns the one straight step that ends at the same place (progressive distillation, Salimans and Ho 2022,
-arXiv 2202.00512, with guidance folded in as in Meng et al. 2023, arXiv 2210.03142). States come from the student's own
-way down from noise, so it learns where it will really be.
+Noise and picture are a known pair (`coupling`), so no teacher is needed: the student goes down from noise by its own
+steps, and at one of Turbo's eight noise levels learns the straight step from where it really is to where the picture
+is. So each step mends what the ones before it got wrong, and eight passes work as one deep network. Where there is no
+pair (a caption without a subject) and in part of the others, states lie on the straight way between noise and picture.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -17,19 +18,17 @@ from diffusers import Krea2Transformer2DModel
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
-from krea_studio.training import loop, text
-from krea_studio.training.denoiser import captions_of, grid_of, pack, velocity
+from krea_studio.training import denoiser, loop, text
+from krea_studio.training.denoiser import Batch, captions_of, grid_of, noise_for, pack, part_of, velocity
 from krea_studio.training.latents import Chunks
 
 STEPS = 8
 SHIFT = 1.15  # the published Turbo's fixed mu
-GUIDANCE = 2.5
-TEACHER_STEPS = 2  # within one step of the student
-ON_POLICY_SHARE = 0.5
-STAGE_STEPS = 450
-PEAK = 5e-4
-KINDS = {"256": 0.4, "512": 0.3, "1K": 0.3}
-BATCH_OF = {80: 12, 300: 4, 1200: 1}
+ON_POLICY_SHARE = 0.8
+UNCONDITIONAL_SHARE = 0.02
+STAGE_STEPS = 2500
+PEAK = 8e-4
+BATCHES = {Batch("1K", 1): 0.6, Batch("512", 4): 0.4}
 
 
 def noise_levels() -> list[float]:
@@ -40,7 +39,6 @@ def noise_levels() -> list[float]:
 
 def train(
     student: Krea2Transformer2DModel,
-    teacher: Krea2Transformer2DModel,
     encoder: Qwen3VLModel,
     tokenizer: PreTrainedTokenizerFast,
     latents: Path,
@@ -48,41 +46,33 @@ def train(
     device: str,
     steps: int = STAGE_STEPS,
     seed: int = 0,
+    batches: dict[Batch, float] = BATCHES,
 ) -> None:
-    """Train (or go on training) the student in place; it starts as a copy of the teacher."""
-    chunks = Chunks(latents, KINDS)
-    levels = noise_levels()
-
-    @torch.no_grad()
-    def guided_end(x: torch.Tensor, first: float, last: float, grid, conditioning, empty) -> torch.Tensor:
-        """Where the guided teacher arrives at level `last` from `x` at level `first`."""
-        path = torch.linspace(first, last, TEACHER_STEPS + 1).tolist()
-        for here, there in zip(path, path[1:], strict=False):
-            times = torch.full((len(x),), here, device=device)
-            with_prompt = velocity(teacher, x, times, grid, conditioning)
-            without = velocity(teacher, x, times, grid, empty)
-            x = x + (there - here) * (with_prompt + GUIDANCE * (with_prompt - without))
-        return x
+    """Train (or go on training) the student in place; it starts as a copy of mini-medium's transformer."""
+    chunks = Chunks(latents, {batch.kind for batch in batches})
+    levels, precision = noise_levels(), denoiser.fastest_precision(student)
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        clean, seeds, stride = chunks.draw(BATCH_OF, generator)
-        grid = grid_of(clean, stride)
-        tokens = pack(clean).to(device)
-        prompts = captions_of(seeds, random.Random(f"distill-{seed}-{step}"), unconditional=0.02)
-        conditioning = text.encode(encoder, tokenizer, prompts)
-        empty = text.encode(encoder, tokenizer, [""] * len(seeds))
-        index = int(torch.randint(STEPS, (), generator=generator))
-        x = torch.randn(tokens.shape, generator=generator).to(device)
-        if torch.rand((), generator=generator) < ON_POLICY_SHARE:
-            with torch.no_grad():
-                for k in range(index):
-                    times = torch.full((len(x),), levels[k], device=device)
-                    x = x + (levels[k + 1] - levels[k]) * velocity(student, x, times, grid, conditioning)
-        else:
-            x = (1 - levels[index]) * tokens + levels[index] * x
-        end = guided_end(x, levels[index], levels[index + 1], grid, conditioning, empty)
-        target = (end - x) / (levels[index + 1] - levels[index])
+        common = denoiser.common_draw(f"turbo-{seed}", step)
+        batch, index = common.choices(list(batches), list(batches.values()))[0], common.randrange(STEPS)
+        clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
+        grid = grid_of(clean)
+        chosen = part_of(grid, batch.tokens, index == 0, generator)
+        clean = pack(clean)[:, chosen]
+        captions = captions_of(seeds, random.Random(f"turbo-{seed}-{step}"), UNCONDITIONAL_SHARE)
+        noise = noise_for(clean, seeds, captions, grid.rows * grid.columns, generator)
+        conditioning = text.encode(encoder, tokenizer, [c.text for c in captions])
+        clean, x = clean.to(device), noise.to(device)
+        paired = torch.tensor(["subject" in c.named for c in captions])
+        own = (paired & (torch.rand(len(seeds), generator=generator) < ON_POLICY_SHARE)).to(device)[:, None, None]
+        between = (1 - levels[index]) * clean + levels[index] * x
+        with torch.no_grad():
+            for here, there in pairwise(levels[: index + 1]):
+                times = torch.full((len(x),), here, device=device)
+                x = x + (there - here) * velocity(student, x, times, grid, conditioning, chosen, precision)
+        x = torch.where(own, x, between)
         times = torch.full((len(x),), levels[index], device=device)
-        return F.mse_loss(velocity(student, x, times, grid, conditioning), target)
+        predicted = velocity(student, x, times, grid, conditioning, chosen, precision)
+        return F.mse_loss(predicted, (x - clean) / levels[index])
 
-    loop.run("turbo", student, loss_of, loop.Schedule(steps, PEAK, warmup=10), folder, seed, decay=0.99)
+    loop.run("turbo", student, loss_of, loop.Schedule(steps, PEAK, warmup=30), folder, seed, decay=0.99)

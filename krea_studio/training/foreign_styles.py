@@ -23,14 +23,14 @@ _STRATA_LIFT = 0.005  # by which the composition's bands in the lands are told f
 Box = tuple[int, int, int, int]
 
 
-def render(scene: Scene, width: int, height: int, textured: bool = False) -> Image.Image:
+def render(scene: Scene, width: int, height: int, rich: bool = False) -> Image.Image:
     """Paint the scene as an RGB picture of `width` × `height` pixels; the same arguments give the same pixels.
 
-    The scene's style is one of the small world or of `FOREIGN_STYLES`; the latter are never `textured`.
+    The scene's style is one of the small world or of `FOREIGN_STYLES`; the latter are never `rich`.
     """
     if scene.style not in _STYLES:
-        return renderer.render(scene, width, height, textured)
-    painter = Painter(compose(scene, width, height), width, height, np.random.default_rng(scene.seed))
+        return renderer.render(scene, width, height, rich)
+    painter = Painter(compose(scene, width, height), width, height)
     return _STYLES[scene.style](painter, scene)
 
 
@@ -191,7 +191,7 @@ def _stained_glass(painter: Painter, scene: Scene) -> Image.Image:
     """
     composition = painter.composition
     middles, number, apart = _panes(painter, 0.21 - 0.08 * scene.density)
-    tint = painter.noise.uniform(-1, 1, len(middles))
+    tint = np.random.default_rng(1).uniform(-1, 1, len(middles))
     t = np.clip(middles[:, 1:] / composition.height, 0, 1)
     sky = np.asarray(composition.sky[0]) * (1 - t) + np.asarray(composition.sky[1]) * t
     glass = Image.fromarray(_glassy(sky, tint)[number]).resize(painter.large, Image.Resampling.NEAREST)
@@ -226,7 +226,7 @@ def _panes(painter: Painter, spacing: float) -> tuple[np.ndarray, np.ndarray, np
     composition, (width, height) = painter.composition, painter.size
     columns, rows = (round(side / spacing) + 3 for side in (composition.width, composition.height))
     grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).reshape(-1, 2) - 1.0
-    middles = ((grid + painter.noise.uniform(-0.36, 0.36, grid.shape)) * spacing).astype(np.float32)
+    middles = ((grid + np.random.default_rng(0).uniform(-0.36, 0.36, grid.shape)) * spacing).astype(np.float32)
     x, y = (np.arange(side, dtype=np.float32) * composition.width / width for side in (width, height))
     first = np.full((height, width), np.inf, np.float32)
     second, number = first.copy(), np.zeros((height, width), np.int32)
@@ -271,7 +271,7 @@ def _lit_from_behind(painter: Painter, glass: Image.Image, leads: Image.Image) -
     """Panes darker towards their leads, the leads over them, and light that spills over both."""
     unit = painter.unit / OVERSAMPLING
     near = np.asarray(leads.filter(ImageFilter.GaussianBlur(0.02 * unit)), np.float32)[..., None] / 255
-    streaks = clouds(painter.noise, painter.size, 9)[..., None] - 0.5
+    streaks = clouds(painter.size, painter.size[0] / 9)[..., None] - 0.5
     panes = np.asarray(glass, np.float32) * (1.06 - 0.62 * near + 0.14 * streaks)
     lit = Image.fromarray(panes.clip(0, 255).astype(np.uint8))
     lit.paste(_LEAD, (0, 0), leads)

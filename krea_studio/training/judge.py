@@ -88,7 +88,7 @@ def labels(scene: Scene, reading: Reading = PROMPTS) -> dict[str, int]:
 def _picture(seed: int, reading: Reading) -> torch.Tensor:
     draw = random.Random(f"judge-{seed}")
     width, height = draw.choice(((192, 192), (192, 192), (224, 160), (160, 224), (256, 128), (128, 256), (256, 256)))
-    return view(render(reading.scene(seed), width, height, textured=draw.random() < 0.25))
+    return view(render(reading.scene(seed), width, height, rich=draw.random() < 0.25))
 
 
 def train(folder: Path, steps: int = STEPS, seed: int = 0, reading: Reading = PROMPTS) -> Judge:

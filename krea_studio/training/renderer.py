@@ -6,45 +6,53 @@ glows are computed small and scaled up, since nothing in them is sharp.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from krea_studio.training.composition import Colour, Composition, Group, compose
+from krea_studio.training.composition import Colour, Composition, Group, compose, with_light
 from krea_studio.training.world import Scene
 
 _NIGHT = (6, 5, 14)
 OVERSAMPLING = 2
 
 
-def render(scene: Scene, width: int, height: int, textured: bool = False) -> Image.Image:
+def render(scene: Scene, width: int, height: int, rich: bool = False) -> Image.Image:
     """Paint the scene as an RGB picture of `width` × `height` pixels; the same arguments give the same pixels.
 
-    `textured` adds woven paper and light from the upper left, which the large checkpoint learns.
+    `rich` adds what the large checkpoint learns beyond the others: light from the sun or moon that falls off and
+    glitters below it, the subject's shadow, and woven canvas.
     """
     composition = compose(scene, width, height)
-    painter = Painter(composition, width, height, np.random.default_rng(scene.seed))
-    picture = _STYLES[scene.style](painter)
-    return _woven(picture) if textured else picture
+    if rich:
+        composition = with_light(composition)
+    picture = _STYLES[scene.style](Painter(composition, width, height))
+    return _lit_canvas(picture, composition) if rich else picture
 
 
-def _woven(picture: Image.Image) -> Image.Image:
-    """Crossing threads an eighth of a token wide, and light that falls off to the lower right."""
+def _lit_canvas(picture: Image.Image, composition: Composition) -> Image.Image:
+    """Light around its source that falls off with the distance, on a canvas of threads half a token wide."""
     width, height = picture.size
-    x, y = np.meshgrid(np.arange(width), np.arange(height))
-    period = max(4, round((width * height) ** 0.5 / 128 / 4) * 4)
+    unit = width / composition.width
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    source = composition.light or (0.1, 0.0)
+    apart = np.hypot(x / unit - source[0], y / unit - source[1])
+    period = max(4, round(unit / 64 / 4) * 4)
     warp, weft = np.sin(2 * np.pi * x / period), np.sin(2 * np.pi * y / period)
-    checker = ((x // period + y // period) % 2) * 2.0 - 1.0
-    thread = np.where(checker > 0, warp, weft)
-    light = 1.07 - 0.16 * (x / width * 0.55 + y / height * 0.45)
-    shaded = np.asarray(picture, np.float32) * (light * (1 + 0.045 * thread))[..., None] + 3.0 * thread[..., None]
-    return Image.fromarray(shaded.clip(0, 255).round().astype(np.uint8))
+    thread = np.where((x // period + y // period) % 2 > 0, warp, weft)
+    shade = 1.1 - 0.34 * np.clip(apart / 1.3, 0, 1) ** 1.2
+    glow = (46.0 if composition.light else 0.0) * np.exp(-((apart / 0.26) ** 2))
+    levels = np.asarray(picture, np.float32) * (shade * (1 + 0.03 * thread))[..., None]
+    levels = levels + glow[..., None] * np.array([1.0, 0.9, 0.66], np.float32) + 2.5 * thread[..., None]
+    return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8))
 
 
 class Painter:
     """A composition on its way to pixels: knows the scale, draws groups, shadows and glows."""
 
-    def __init__(self, composition: Composition, width: int, height: int, noise: np.random.Generator):
-        self.composition, self.noise = composition, noise
+    def __init__(self, composition: Composition, width: int, height: int):
+        self.composition = composition
         self.size = (width, height)
         self.large = (width * OVERSAMPLING, height * OVERSAMPLING)
         self.unit = self.large[0] / composition.width  # large pixels in a unit
@@ -76,7 +84,7 @@ class Painter:
         small = Image.new("L", (max(1, (right - left) // shrink), max(1, (bottom - top) // shrink)))
         pen = ImageDraw.Draw(small)
         for outline, _ in group.parts:
-            moved = ((outline + [shift * 0.45, shift]) * self.unit - [left, top]) / shrink
+            moved = ((outline + np.array([shift * 0.45, shift])) * self.unit - [left, top]) / shrink
             pen.polygon([tuple(p) for p in moved.tolist()], fill=255)
         if blur:
             small = small.filter(ImageFilter.GaussianBlur(blur * self.unit / shrink))
@@ -89,6 +97,8 @@ class Painter:
 
     def stroke(self, canvas: Image.Image, group: Group, colour: Colour | None, width: float) -> None:
         """Outline each part, in one colour or in the part's own."""
+        if group.kind == "shade":
+            return
         pen = ImageDraw.Draw(canvas)
         for outline, own in group.parts:
             closed = self.points(outline)
@@ -119,7 +129,9 @@ def _papercut(painter: Painter) -> Image.Image:
                 group.kind, 0, [(outline, towards(colour, (255, 255, 255), 0.28)) for outline, colour in group.parts]
             )
             painter.draw(canvas, rim)
-            inner = Group(group.kind, 0, [(outline + [0.0012, 0.0032], colour) for outline, colour in group.parts])
+            inner = Group(
+                group.kind, 0, [(outline + np.array([0.0012, 0.0032]), colour) for outline, colour in group.parts]
+            )
             painter.draw(canvas, inner)
         else:
             painter.draw(canvas, group)
@@ -155,82 +167,98 @@ def _ink(painter: Painter) -> Image.Image:
     """Dark contours on pale paper, the colours only as a thin wash, the subject's a fuller one."""
     composition = painter.composition
     paper = towards(composition.paper, (255, 252, 244), 0.6)
-    canvas = Image.new("RGB", painter.large, towards(composition.sky[1], paper, 0.72))
+    canvas = painter.gradient(towards(composition.sky[0], paper, 0.5), towards(composition.sky[1], paper, 0.7))
     for group in composition.groups:
-        wash = {"subject": 0.15, "land": 0.66, "streak": 0.66}.get(group.kind, 0.5)
+        wash = {"subject": 0.1, "land": 0.5, "streak": 0.6}.get(group.kind, 0.35)
         painter.draw(canvas, Group(group.kind, 0, [(o, towards(c, paper, wash)) for o, c in group.parts]))
         painter.stroke(
             canvas,
             group,
             towards(composition.dark, (0, 0, 0), 0.35),
-            0.0085 if group.kind in ("subject", "land") else 0.006,
+            0.0095 if group.kind in ("subject", "land") else 0.0075,
         )
     return painter.finished(canvas)
 
 
 def _watercolor(painter: Painter) -> Image.Image:
-    """Transparent washes with soft, darker rims and pigment that pools, on white paper that shows at the border."""
+    """Transparent washes with darker rims and pigment that pools, on white paper that shows at the border."""
     composition = painter.composition
     width, height = painter.size
-    paper = np.array([253.0, 251.0, 246.0])
+    scale = painter.unit / OVERSAMPLING
+    paper = np.array([253.0, 251.0, 246.0], np.float32)
+    wash, pools, ragged = (_clouds(painter, cell) for cell in (0.2, 0.11, 0.07))
     sky = np.asarray(painter.gradient(*composition.sky).resize(painter.size), np.float32)
-    picture = paper + (sky - paper) * (0.5 + 0.25 * clouds(painter.noise, painter.size, 5)[..., None])
+    picture = paper + (sky - paper) * (0.62 + 0.25 * wash[..., None])
     for group in composition.groups:
         box = painter.box(group, 0.03)
         if box is None:
             continue
-        flat = Image.new("RGB", (box[2] - box[0], box[3] - box[1]), group.parts[0][1])
-        pen = ImageDraw.Draw(flat)
-        for outline, colour in group.parts:
-            pen.polygon([tuple(p) for p in (outline * painter.unit - box[:2]).tolist()], fill=colour)
+        box = tuple(v // OVERSAMPLING * OVERSAMPLING for v in box)
         area = tuple(v // OVERSAMPLING for v in box)
         extent = (area[2] - area[0], area[3] - area[1])
         if min(extent) < 1:
             continue
-        mask = painter.mask(group, box, OVERSAMPLING, 0.0022).resize(extent)
-        wide = mask.filter(ImageFilter.GaussianBlur(0.012 * painter.unit / OVERSAMPLING))
+        flat = Image.new("RGB", extent, group.parts[0][1])
+        pen = ImageDraw.Draw(flat)
+        for outline, colour in group.parts:
+            pen.polygon([tuple(p) for p in (outline * scale - area[:2]).tolist()], fill=colour)
+        mask = painter.mask(group, box, 1, 0).reduce(OVERSAMPLING)
+        small = mask.resize((max(1, extent[0] // 4), max(1, extent[1] // 4)), Image.Resampling.BOX)
+        wide = small.filter(ImageFilter.GaussianBlur(0.012 * scale / 4)).resize(extent, Image.Resampling.BILINEAR)
         cover, inside = np.asarray(mask, np.float32) / 255, np.asarray(wide, np.float32) / 255
-        rim = np.clip(cover - inside, 0, 1) * cover
-        pooled = 0.66 + 0.24 * clouds(painter.noise, extent, max(2, round(5 * extent[0] / width)))
-        strength = (cover * np.clip(pooled + 0.55 * rim, 0, 1))[..., None]
-        colours = np.asarray(flat.resize(extent, Image.Resampling.BOX), np.float32)
-        region = picture[area[1] : area[3], area[0] : area[2]]
-        blended = region * (1 - strength) + (0.82 * colours + 0.18 * region * colours / 255) * strength
-        picture[area[1] : area[3], area[0] : area[2]] = blended
-    x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
-    edge = np.clip(
-        (1.0 - np.maximum(np.abs(x), np.abs(y)) + 0.05 * (clouds(painter.noise, painter.size, 7) - 0.5)) / 0.09, 0, 1
-    )
+        rim = np.clip(cover - inside, 0, 1)
+        region = (slice(area[1], area[3]), slice(area[0], area[2]))
+        strength = (cover * np.clip(0.74 + 0.2 * pools[region] + 0.6 * rim, 0, 1))[..., None]
+        colours = np.asarray(flat, np.float32)
+        under = picture[region]
+        blended = under * (1 - strength) + (0.84 * colours + 0.16 * under * colours / 255) * strength
+        picture[region] = blended * (1 - 0.22 * (rim * cover)[..., None])
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    border = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y)) / scale
+    edge = np.clip((border + 0.03 * (ragged - 0.5)) / 0.045, 0, 1)
     picture = paper + (picture - paper) * edge[..., None]
     return Image.fromarray(picture.clip(0, 255).round().astype(np.uint8))
 
 
-def clouds(noise: np.random.Generator, size: tuple[int, int], cells: int) -> np.ndarray:
-    """Smooth random values in 0…1 of shape (height, width), about `cells` blobs across."""
-    rows = max(2, round(cells * size[1] / max(1, size[0])))
-    small = Image.fromarray((noise.random((rows + 2, cells + 2)) * 255).astype(np.uint8))
-    return np.asarray(small.resize(size, Image.Resampling.BICUBIC), np.float32) / 255
+def _clouds(painter: Painter, cell: float) -> np.ndarray:
+    """`clouds` with blobs of `cell` units, for the whole picture."""
+    return clouds(painter.size, cell * painter.unit / OVERSAMPLING)
+
+
+@cache
+def clouds(size: tuple[int, int], cell_px: float) -> np.ndarray:
+    """Smooth values in 0…1 of shape (height, width), in blobs of `cell_px`: a fixed function of the place."""
+    width, height = size
+    columns, rows = int(np.ceil(width / cell_px)) + 1, int(np.ceil(height / cell_px)) + 1
+    fixed = np.random.default_rng(round(1e6 / cell_px)).random((256, 256))[:rows, :columns]
+    small = Image.fromarray((fixed * 255).astype(np.uint8))
+    box = (0.0, 0.0, width / cell_px, height / cell_px)
+    return np.asarray(small.resize(size, Image.Resampling.BICUBIC, box=box), np.float32) / 255
+
+
+_TILE_SHADES = np.random.default_rng(7).integers(-8, 9, (256, 256, 1))
 
 
 def _mosaic(painter: Painter) -> Image.Image:
-    """Square tiles, each in the mean colour of what it covers, with pale grout between them."""
+    """Square tiles, each in the mean colour of what it covers and a shade of its own, with pale grout between them."""
     canvas = painter.gradient(*painter.composition.sky)
     for group in painter.composition.groups:
         painter.draw(canvas, group)
     width, height = painter.size
-    tile = max(4, round((width * height) ** 0.5 / 32 / 4) * 4)  # divides a token, so that no tile is cut by one
+    tile = max(4, round(painter.unit / OVERSAMPLING / 32))  # a token, so that no tile is cut by one
     columns, rows = max(1, width // tile), max(1, height // tile)
     coarse = canvas.resize((columns, rows), Image.Resampling.BOX)
-    jitter = painter.noise.integers(-7, 8, (rows, columns, 1))
-    tiles = Image.fromarray((np.asarray(coarse, np.int16) + jitter).clip(0, 255).astype(np.uint8))
+    shaded = np.asarray(coarse, np.int16) + _TILE_SHADES[np.arange(rows)[:, None] % 256, np.arange(columns) % 256]
+    tiles = Image.fromarray(shaded.clip(0, 255).astype(np.uint8))
     picture = tiles.resize(painter.large, Image.Resampling.NEAREST)
     pen, grout = ImageDraw.Draw(picture), towards(painter.composition.paper, (120, 120, 120), 0.25)
+    thick = max(1, round(0.0034 * painter.unit))
     for k in range(columns + 1):
         x = k * painter.large[0] / columns
-        pen.line([(x, 0), (x, painter.large[1])], fill=grout, width=max(1, round(0.0034 * painter.unit)))
+        pen.line([(x, 0), (x, painter.large[1])], fill=grout, width=thick)
     for k in range(rows + 1):
         y = k * painter.large[1] / rows
-        pen.line([(0, y), (painter.large[0], y)], fill=grout, width=max(1, round(0.0034 * painter.unit)))
+        pen.line([(0, y), (painter.large[0], y)], fill=grout, width=thick)
     return painter.finished(picture)
 
 
@@ -249,7 +277,7 @@ def _neon(painter: Painter) -> Image.Image:
             painter.draw(canvas, Group(group.kind, 0, parts))
         bright = [(o, _lit(c)) for o, c in group.parts]
         painter.stroke(
-            lines, Group(group.kind, 0, bright), None, 0.0085 if group.kind in ("subject", "land") else 0.006
+            lines, Group(group.kind, 0, bright), None, 0.0095 if group.kind in ("subject", "land") else 0.0075
         )
     small = lines.reduce(4)
     glow = small.filter(ImageFilter.GaussianBlur(0.012 * painter.unit / 4)).resize(

@@ -191,7 +191,7 @@ def _whale() -> list[Part]:
         ),
         Part(body, "second"),
         Part(spline((-0.94, 0.28), (-0.5, 0.3), (0.0, 0.38), (0.3, 0.5), (-0.1, 0.66), (-0.7, 0.58)), "light"),
-        Part(spline((-0.3, 0.34), (-0.1, 0.34), (0.02, 0.76), (-0.14, 0.88), (-0.3, 0.62)), "accent"),
+        Part(spline((0.0, 0.3), (0.22, 0.26), (0.4, 0.66), (0.26, 0.82), (0.04, 0.56)), "main"),
         Part(ellipse(-0.66, 0.08, 0.07), "dark"),
     ]
 
@@ -366,6 +366,15 @@ def cloud() -> Points:
         (1.0, 0.3),
         (0.0, 0.36),
     )
+
+
+def crescent() -> Points:
+    """The disc of radius 1 less one of the same size a little up and to the right, as one outline."""
+    shift = np.array([0.52, -0.3])
+    half, along = np.degrees(np.arccos(np.hypot(*shift) / 2)), np.degrees(np.arctan2(shift[1], shift[0]))
+    outer = ellipse(0, 0, 1, start=along + half, end=along + 360 - half)
+    inner = ellipse(*shift, 1, start=along - 180 + half, end=along - 180 - half)
+    return np.concatenate([outer, inner])
 
 
 def star() -> Points:

@@ -34,7 +34,7 @@ from krea_studio.recipe.request import SLIDERS
 from krea_studio.settings import load_settings
 from krea_studio.training import loop
 from krea_studio.training.adapter import encoded, learning, load, prompt_length, tensors_of, write
-from krea_studio.training.denoiser import Grid, velocity
+from krea_studio.training.denoiser import Grid, fastest_precision, velocity
 from krea_studio.training.options import CALIBRATION_WEIGHTS, parsed
 
 COMMAND = "python -m krea_studio train-slider"
@@ -78,12 +78,12 @@ def train(
     scenes = contrasts(task.slider, vocabulary, task.trajectories, task.seed)
     others = {s: contrasts(s, vocabulary, task.trajectories, task.seed) for s in SLIDERS if s != task.slider}
     states, sigmas = _states(pipeline, [scene.neutral for scene in scenes], task, work / "states.pt", told)
-    transformer = pipeline.transformer
+    transformer, precision = pipeline.transformer, fastest_precision(pipeline.transformer)
     token_px = pipeline.vae_scale_factor * pipeline.patch_size
     grid = Grid(task.side // token_px, task.side // token_px)
 
     def predicted(x: torch.Tensor, times: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        return velocity(transformer, x, times, grid, encoded(pipeline, prompts))
+        return velocity(transformer, x, times, grid, encoded(pipeline, prompts), precision=precision)
 
     def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
         picked = torch.randint(len(scenes), (BATCH,), generator=generator)

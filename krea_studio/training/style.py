@@ -34,7 +34,7 @@ from krea_studio.settings import load_settings
 from krea_studio.training import logbook, loop
 from krea_studio.training.adapter import encoded, learning, load, prompt_length, require_writable, tensors_of, write
 from krea_studio.training.captioned import Captioned, cut, identity, read_folder, size_for, with_trigger
-from krea_studio.training.denoiser import Grid, noise_times, velocity
+from krea_studio.training.denoiser import Grid, fastest_precision, noise_times, velocity
 from krea_studio.training.options import RATE, SMALL_WORLD_RATE, TARGETS, parsed
 from krea_studio.validation import shown
 
@@ -42,7 +42,6 @@ COMMAND = "python -m krea_studio train-style"
 ADAPTER = "style"
 BLOCKS = "transformer_blocks."
 WITHOUT_CAPTION = 0.1  # share of pictures that are learned without words, which guidance needs
-LEAN = 0.0
 SAMPLES = 4
 MOST = {
     "steps": 1_000_000,
@@ -108,7 +107,7 @@ def train(
     groups = _groups(loaded, pictures, task.size, work.parent, told)
     read = _Read(pipeline, [*prompts, ""], told)
     shares = torch.tensor([float(len(group.numbers)) for group in groups])
-    shown_ones = _samples(groups)
+    shown_ones, precision = _samples(groups), fastest_precision(transformer)
 
     def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
         if task.sample_every and number and number % task.sample_every == 0:
@@ -119,12 +118,13 @@ def train(
         picked = torch.randint(len(group.numbers), (task.batch,), generator=generator)
         clean = group.latents[picked].float()
         noise = torch.randn(clean.shape, generator=generator)
-        times = noise_times(task.batch, clean.shape[1], generator, LEAN)
+        times = noise_times(task.batch, clean.shape[1], generator)
         silent = (torch.rand(task.batch, generator=generator) < WITHOUT_CAPTION).tolist()
         numbers = [-1 if bare else group.numbers[k] for k, bare in zip(picked.tolist(), silent, strict=True)]
         t = times[:, None, None]
         noisy, target, times = (x.to(transformer.device) for x in ((1 - t) * clean + t * noise, noise - clean, times))
-        loss = F.mse_loss(velocity(transformer, noisy, times, group.grid, read.batch(numbers)), target)
+        predicted = velocity(transformer, noisy, times, group.grid, read.batch(numbers), precision=precision)
+        loss = F.mse_loss(predicted, target)
         logbook.note(work / "losses.csv", number + 1, float(loss.detach()))
         return loss
 

@@ -1,13 +1,14 @@
 """The small world that the embedded checkpoints know: which things exist, and how a scene is drawn from a seed.
 
-A `Scene` names everything that a caption may say about a picture. What it does not name (positions, sizes, which
-cloud is where) is decided by its seed when the renderer draws it. Pure data: no drawing, no torch.
+A `Scene` names everything that a caption may say about a picture, and its `Layout` the little that no caption says:
+where the land begins, where clouds are, which way the subject looks. Together they are the whole picture, so that two
+renderings of a scene are alike. Pure data: no drawing, no torch.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 SUBJECTS = (
     "cat", "fox", "bird", "fish", "whale", "tree", "flower", "cactus", "mushroom", "house", "lighthouse", "sailboat",
@@ -62,9 +63,35 @@ PALETTES: dict[str, Palette] = {
 }
 
 
+GRADES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is free in a picture. Each is one of two ways, told by which half of 0…1 it lies in.
+
+    Few things, each of which moves much and has few ways: a small model learns each of them, and learns it crisply.
+    """
+
+    far: float = 0.25  # how the far lands lie
+    near: float = 0.25  # how the nearest one lies
+    drift: float = 0.25  # where clouds, stars and gulls are
+    body: float = 0.25  # where the sun or the moon stands
+
+    def way(self, name: str) -> int:
+        """−1 or 1."""
+        return 1 if getattr(self, name) >= 0.5 else -1
+
+
+LAYOUT_NAMES = tuple(field.name for field in fields(Layout))
+
+
 @dataclass(frozen=True)
 class Scene:
-    """One picture's meaning. `density`, `vividness` and `motion` run from 0 (least) to 1 (most)."""
+    """One picture's meaning. `density`, `vividness` and `motion` run from 0 (least) to 1 (most).
+
+    `seed` is where it came from; what is drawn does not depend on it.
+    """
 
     subject: str
     palette: str
@@ -74,7 +101,8 @@ class Scene:
     density: float
     vividness: float
     motion: float
-    seed: int
+    seed: int = 0
+    layout: Layout = Layout()
 
 
 def random_scene(seed: int) -> Scene:
@@ -86,8 +114,14 @@ def random_scene(seed: int) -> Scene:
         style=draw.choice(STYLES),
         setting=draw.choice(SETTINGS),
         sky=draw.choice(SKIES),
-        density=draw.random(),
-        vividness=draw.random(),
-        motion=draw.random(),
+        density=draw.choice(GRADES),
+        vividness=draw.choice(GRADES),
+        motion=draw.choice(GRADES),
         seed=seed,
+        layout=Layout(**{name: draw.random() for name in LAYOUT_NAMES}),
     )
+
+
+def is_held_out(scene: Scene) -> bool:
+    """Whether the scene's subject, palette and style are one of the tenth of all triples that no checkpoint learns."""
+    return random.Random(f"triple-{scene.subject}-{scene.palette}-{scene.style}").random() < 0.1

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from krea_studio.recipe.aspect_ratios import size_of
 from krea_studio.training.captions import (
     ATTRIBUTES,
     GRADE_WORDS,
@@ -23,7 +24,16 @@ from krea_studio.training.captions import (
     vocabulary,
 )
 from krea_studio.training.renderer import render
-from krea_studio.training.world import PALETTES, STYLES, SUBJECTS, Scene, random_scene
+from krea_studio.training.world import (
+    LAYOUT_NAMES,
+    PALETTES,
+    STYLES,
+    SUBJECTS,
+    Layout,
+    Scene,
+    is_held_out,
+    random_scene,
+)
 
 WORDS = {
     "subject": SUBJECT_WORDS,
@@ -69,7 +79,37 @@ def test_a_scene_is_a_picture(style):
     scene = dataclasses.replace(random_scene(3), style=style)
     first, again = (render(scene, 160, 96) for _ in range(2))
     assert first.size == (160, 96) and first.tobytes() == again.tobytes()
-    assert first.tobytes() != render(dataclasses.replace(scene, seed=4), 160, 96).tobytes()
+    assert first.tobytes() == render(dataclasses.replace(scene, seed=4), 160, 96).tobytes()
+    other = dataclasses.replace(scene, layout=random_scene(4).layout)
+    assert first.tobytes() != render(other, 160, 96).tobytes()
+
+
+@pytest.mark.parametrize("variable", LAYOUT_NAMES)
+def test_every_layout_variable_has_two_ways(variable):
+    def drawn(value: float) -> np.ndarray:
+        return pixels(dataclasses.replace(PLAIN, layout=dataclasses.replace(Layout(), **{variable: value})))
+
+    assert np.array_equal(drawn(0.1), drawn(0.4)) and np.array_equal(drawn(0.6), drawn(0.9))
+    assert np.abs(drawn(0.1) - drawn(0.9)).mean() > 0.5
+
+
+def test_a_thing_lies_the_same_way_across_tokens_in_every_aspect_ratio():
+    """The subject's patch of a square picture is found in all pictures that are as high, to the pixel."""
+    tall = [size_of(name, "1K") for name in ("1:1", "4:5", "2:3", "9:16")]
+    calm = dataclasses.replace(PLAIN, sky="clear", density=0.0, setting="plain")
+    patches = [np.asarray(render(calm, *size))[352:800, 352:544] for size in tall]
+    for patch in patches[1:]:
+        # The sky is graded over the picture's height, so it is left out.
+        fox = np.abs(patches[0].astype(int) - patches[0][0, 0]).sum(-1) > 150
+        assert np.abs(patches[0].astype(int) - patch)[fox].mean() < 2
+
+
+def test_a_tenth_of_the_triples_is_held_out():
+    scenes = [Scene(s, p, r, "hills", "sun", 0.5, 0.5, 0.5) for s in SUBJECTS for p in PALETTES for r in STYLES]
+    held_out = [s for s in scenes if is_held_out(s)]
+    assert 0.08 < len(held_out) / len(scenes) < 0.12
+    for attribute, values in (("subject", SUBJECTS), ("palette", PALETTES), ("style", STYLES)):
+        assert {getattr(s, attribute) for s in held_out} == set(values)
 
 
 def test_every_subject_palette_and_style_looks_different():
@@ -103,10 +143,11 @@ def test_motion_leans_edges_one_way():
     assert upright(1.0) < 0.8 * upright(0.0)
 
 
-def test_texture_adds_fine_detail_and_keeps_the_picture():
-    smooth, woven = pixels(PLAIN, 512), pixels(PLAIN, 512, textured=True)
-    assert edges(woven) > 1.5 * edges(smooth)
-    assert np.abs(smooth - woven).mean() < 25
+def test_a_rich_picture_has_canvas_and_light_and_is_the_same_scene():
+    smooth, rich = pixels(PLAIN, 512), pixels(PLAIN, 512, rich=True)
+    assert edges(rich) > 1.3 * edges(smooth)
+    assert 4 < np.abs(smooth - rich).mean() < 32
+    assert np.corrcoef(smooth.ravel(), rich.ravel())[0, 1] > 0.93
 
 
 @given(seeds, seeds)
