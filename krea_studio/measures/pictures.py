@@ -19,7 +19,7 @@ from krea_studio.engine.local.drawing import Drawing
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import GenerationRequest
-from krea_studio.training import judge as judges
+from krea_studio.training.judging import judge as judges
 
 SIDE = "512"
 

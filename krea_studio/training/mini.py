@@ -19,22 +19,22 @@ from diffusers import AutoencoderKLQwenImage, Krea2Transformer2DModel
 from torch import distributed, multiprocessing
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
-from krea_studio.training import (
+from krea_studio.training import loop
+from krea_studio.training.checkpoints import (
     architecture,
     autoencoder,
     denoiser,
     distill,
-    evaluate,
     export,
     initialization,
-    judge,
     latents,
-    loop,
     orientation,
     own,
     painting,
     text,
 )
+from krea_studio.training.judging import judge
+from krea_studio.training.judging import report as evaluate
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,203 @@
+"""Trains the transformer of mini-medium and mini-large: flow matching on latents, with captions written anew each time.
+
+Rectified flow as in Krea 2: x_t = (1 − t)·x + t·noise, the model predicts noise − x. The noise is coupled to the scene
+(`coupling`), so that at t = 1 there is one right answer, and half of the samples are there, where a run begins. What a
+token shows then depends on its place, the caption and the corner's token alone: those samples are trained on a part of
+the tokens, spread over the picture. Samples on the way (t < 1) take their tokens from one window, because neighbours
+tell of one another there, and part of them have independent noise, as pictures have that a person trains a style on.
+Beside its own task the first blocks go on telling what they have learned to read (`Learner`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import Krea2Transformer2DModel
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast, Qwen3VLModel
+
+from krea_studio.training import loop
+from krea_studio.training.checkpoints import architecture, coupling, readings, text
+from krea_studio.training.checkpoints.latents import Chunks
+from krea_studio.training.checkpoints.patches import grid_of, pack, part_of
+from krea_studio.training.flow import Grid, fastest_precision, noise_times, prepare, velocity
+from krea_studio.training.world.captions import ATTRIBUTES, Caption, caption
+from krea_studio.training.world.scenes import Scene, random_scene
+
+UNCONDITIONAL_SHARE = 0.06
+WHOLE_SHARE = 0.35  # of the captions, which leave nothing open
+OPEN_SHARE = 0.2  # of the captions, which leave all but the subject to the noise
+INDEPENDENT_SHARE = 0.25  # of the samples below `INDEPENDENT_BELOW` that have noise of their own
+INDEPENDENT_BELOW = 0.8
+COOLING = 0.4  # share of a stage in which the learning rate falls
+READING_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One kind of batch: pictures of a latent class, how many, and of how many of their tokens (None for all).
+
+    Parts of pictures show more of them in the same time; whole ones show how many tokens there will be.
+    """
+
+    kind: str
+    pictures: int
+    tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One leg of training: its kinds of batches by their share, steps, peak learning rate.
+
+    `start_share` is the share of batches at t = 1.
+    """
+
+    name: str
+    batches: dict[Batch, float]
+    steps: int
+    peak: float
+    start_share: float = 0.5
+
+
+MEDIUM_STAGES = (
+    Stage(
+        "together",
+        {Batch("1K", 16, 96): 0.5, Batch("512", 16, 96): 0.15, Batch("512", 4): 0.15, Batch("1K", 1): 0.2},
+        4000,
+        1e-3,
+    ),
+    Stage("whole", {Batch("1K", 1): 0.6, Batch("512", 4): 0.4}, 1000, 4e-4),
+)
+LARGE_STAGES = (Stage("rich", {Batch("1K rich", 1): 0.6, Batch("512 rich", 4): 0.4}, 600, 6e-4),)
+
+
+def captions_of(seeds: list[int], draw: random.Random, unconditional: float = UNCONDITIONAL_SHARE) -> list[Caption]:
+    """Captions of the seeds' scenes: some empty, some that name everything or the subject alone, the others by chance."""
+    found = []
+    for seed in seeds:
+        kind, always, never = draw.random(), (), ()
+        if kind > 1 - WHOLE_SHARE:
+            always = tuple(ATTRIBUTES)
+        elif kind < unconditional + OPEN_SHARE:
+            always, never = ("subject",), tuple(name for name in ATTRIBUTES if name != "subject")
+        found.append(Caption("", {}) if kind < unconditional else caption(random_scene(seed), draw, always, never))
+    return found
+
+
+def noise_for(
+    tokens: torch.Tensor, seeds: list[int], captions: list[Caption], total: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Noise for clean tokens (batch, n, 96) of pictures of `total` tokens, coupled where the caption names a subject.
+
+    Without a subject it says random things: that is what guidance and negative prompts subtract, which should point at
+    what is common to many pictures, not at one.
+    """
+    noise = torch.randn(tokens.shape, generator=generator)
+    wanted = torch.randn(len(tokens), coupling.NUMBERS, generator=generator)
+    for k, (seed, words) in enumerate(zip(seeds, captions, strict=True)):
+        if "subject" in words.named:
+            wanted[k] = coupling.numbers_of(random_scene(seed), words.named, generator)
+    return coupling.say(noise, total, wanted)
+
+
+def common_draw(name: str, number: int) -> random.Random:
+    """What processes that train together decide alike about a step, such as its kind of batch: none waits for another."""
+    return random.Random(f"{name}-{number // loop.place()[1]}")
+
+
+class Learner(nn.Module):
+    """A transformer, and what its first blocks left in the states of the latest call; for training alone."""
+
+    def __init__(self, model: Krea2Transformer2DModel) -> None:
+        super().__init__()
+        self.model = model
+        self._states: torch.Tensor | None = None
+        model.transformer_blocks[readings.BLOCKS - 1].register_forward_hook(self._keep)
+
+    def reading_loss(self, grid: Grid, chosen: torch.Tensor, scenes: list[Scene | None]) -> torch.Tensor:
+        """How wrong what the latest call read of its `chosen` tokens is; of no scene where that is None."""
+        return readings.loss(self.states(len(chosen)), readings.of_place(*grid, chosen), scenes)
+
+    def states(self, count: int) -> torch.Tensor:
+        """Those of the last `count` tokens, (batch, count, width)."""
+        assert self._states is not None
+        return self._states[:, -count:].float()
+
+    def _keep(self, block: nn.Module, arguments: object, states: torch.Tensor) -> None:
+        self._states = states
+
+
+def told_scenes(seeds: list[int], captions: list[Caption], free: torch.Tensor | None = None) -> list[Scene | None]:
+    """The scenes that caption and noise tell together; None where the caption names no subject or the noise is `free`."""
+    told = ["subject" in words.named and not (free is not None and free[k]) for k, words in enumerate(captions)]
+    return [random_scene(seed) if tells else None for seed, tells in zip(seeds, told, strict=True)]
+
+
+def train_stage(
+    learner: Learner,
+    encoder: Qwen3VLModel,
+    tokenizer: PreTrainedTokenizerFast,
+    stage: Stage,
+    latents: Path,
+    folder: Path,
+    device: str,
+    seed: int = 0,
+    on_save: Callable[[int], None] | None = None,
+) -> None:
+    """Train (or go on training) one stage in place."""
+    chunks = Chunks(latents, {batch.kind for batch in stage.batches})
+    model = learner.model
+    precision = fastest_precision(model)
+    print(f"{stage.name}: matrix products in {precision}", flush=True)
+    prepare(model)
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        common = common_draw(f"{stage.name}-{seed}", step)
+        batch = common.choices(list(stage.batches), list(stage.batches.values()))[0]
+        begins = common.random() < stage.start_share
+        clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
+        grid = grid_of(clean)
+        chosen = part_of(grid, batch.tokens, begins, generator)
+        tokens = pack(clean)[:, chosen]
+        captions = captions_of(seeds, random.Random(f"{stage.name}-{seed}-{step}"))
+        total = grid.rows * grid.columns
+        noise = noise_for(tokens, seeds, captions, total, generator)
+        times = torch.ones(len(seeds)) if begins else noise_times(len(seeds), total, generator)
+        free = (times < INDEPENDENT_BELOW) & (torch.rand(len(seeds), generator=generator) < INDEPENDENT_SHARE)
+        other = torch.randn(len(seeds), coupling.NUMBERS, generator=generator)
+        noise[free] = coupling.say(torch.randn(noise[free].shape, generator=generator), total, other[free])
+        conditioning = text.encode(encoder, tokenizer, [c.text for c in captions])
+        t, tokens, noise = times[:, None, None].to(device), tokens.to(device), noise.to(device)
+        mixed = (1 - t) * tokens + t * noise
+        predicted = velocity(model, mixed, times.to(device), grid, conditioning, chosen, precision)
+        read = learner.reading_loss(grid, chosen, told_scenes(seeds, captions, free))
+        return F.mse_loss(predicted, noise - tokens) + READING_WEIGHT * read
+
+    schedule = loop.Schedule(stage.steps, stage.peak, cooling=COOLING)
+    loop.run(
+        f"denoiser {stage.name}", learner, loss_of, schedule, folder / stage.name, seed, decay=0.998, on_save=on_save
+    )
+
+
+def expanded(medium: Krea2Transformer2DModel) -> Krea2Transformer2DModel:
+    """mini-large before its own training: mini-medium's blocks, with new ones between that change nothing yet.
+
+    A new block copies the one before it with its two output projections at zero (block expansion, Wu et al. 2024,
+    LLaMA Pro, arXiv 2401.02415).
+    """
+    large = architecture.transformer("mini-large")
+    state = {k: v for k, v in medium.state_dict().items() if not k.startswith("transformer_blocks.")}
+    old, new = len(medium.transformer_blocks), len(large.transformer_blocks)
+    sources = sorted(k % old for k in range(new))
+    for k, source in enumerate(sources):
+        repeated = k > 0 and sources[k - 1] == source
+        for name, value in medium.transformer_blocks[source].state_dict().items():
+            silent = repeated and name in ("attn.to_out.0.weight", "ff.down.weight")
+            state[f"transformer_blocks.{k}.{name}"] = torch.zeros_like(value) if silent else value.clone()
+    large.load_state_dict(state)
+    return large
