@@ -325,13 +325,19 @@ def forgiving(latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor
 
 
 def _learn(name: str, vae, decoder: torch.nn.Module, batch: Callable, schedule: loop.Schedule, folder: Path, seed: int):
-    """Train a single-frame decoder; `batch(step, generator)` gives latents as the denoiser sees them, and pictures."""
+    """Train a single-frame decoder; `batch(step, generator)` gives latents as the denoiser sees them, and pictures.
+
+    Attention in its middle stays silent: in a large picture it would take a third of the time, and what lies far away
+    the transformer has seen.
+    """
+    vae.decoder.mid_block.attentions.requires_grad_(False)
     scale = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1)
+    decode = torch.compile(decoder, dynamic=False)
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         latents, pictures = batch(step, generator)
         device = next(decoder.parameters()).device
-        y = decoder((latents * scale).unsqueeze(2).to(device)).squeeze(2)
+        y = decode((latents * scale).unsqueeze(2).to(device)).squeeze(2)
         return difference(y, pictures.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(device))
 
     loop.run(name, decoder, loss_of, schedule, folder, seed, decay=0.995, muon=False)

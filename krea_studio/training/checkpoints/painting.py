@@ -26,7 +26,7 @@ from krea_studio.training.flow import Grid, fastest_precision, noise_times
 from krea_studio.training.world.composition import LANDS, ridges, unit_of
 from krea_studio.training.world.scenes import Scene, random_scene
 
-STEPS = 12_000
+STEPS = 20_000
 PEAK = 3e-3
 COOLING = 0.7
 GROUPS, TOKENS = 4, 1024  # of each process: of tokens of pictures of one size, at one time
