@@ -127,6 +127,10 @@ class Settings(BaseSettings):
     exact_savings: bool = Field(
         default=True, description="Skip work that cannot change the picture; off only for comparisons"
     )
+    compile: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Steps that torch compiles: on, off, or auto, which makes them on CUDA after a first picture",
+    )
     previews: bool = Field(default=True, description="Show the picture as it forms, at every step")
     host: str = Field(default="127.0.0.1", min_length=1, max_length=255, description="Address that the page listens on")
     port: int = Field(default=7860, ge=1, le=65535, description="Port that the page listens on")

@@ -44,7 +44,7 @@ EXIT_CODES: dict[type[StudioError], int] = {InvalidRequest: 2, Unavailable: 3, S
 # Commands with options of their own, which their module's `main` takes as they are; it returns an exit code.
 MEASURES = (
     "speed", "startup", "sliders", "references", "moodboards", "creativity", "styles", "adapters", "durability",
-    "expansion", "weights",
+    "expansion", "weights", "gpu",
 )  # fmt: skip
 TRAINING = {
     "train-slider": "train a slider LoRA on a checkpoint",

@@ -45,6 +45,7 @@ PAIRED = {
     "speed": Paired("What the engine's savings are worth, measured on this machine", 7),
     "startup": Paired("How long a start takes, whole processes of this checkout and of another", 5),
     "weights": Paired("What files of weights cost, on random ones of the published shapes", 5),
+    "gpu": Paired("What a GPU makes of the published model, on random weights", 3),
     "durability": Paired("What a power cut takes of what was kept, and what keeping costs", 15),
 }
 WHOLE = {
@@ -56,6 +57,7 @@ HARMLESS_PROMPTS = 200
 SLIDER_PROMPTS = 8
 CUTS = 10
 BLOCKS = 2
+PUBLISHED_BLOCKS = 28
 
 
 def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
@@ -78,7 +80,7 @@ def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
             "--report", type=Path, default=FOLDER / f"{name}.md", help="Markdown file to write (%(default)s)"
         )
     chosen = parser.parse_args(argv)
-    for number in ("pairs", "cuts", "blocks", "seeds", "prompts"):
+    for number in ("pairs", "cuts", "blocks", "seeds", "prompts", "side"):
         if getattr(chosen, number, 1) < 1:
             raise InvalidRequest(f"--{number} is {getattr(chosen, number)} — give a whole number above 0")
     most = HARMLESS_PROMPTS if name == "expansion" else SLIDER_PROMPTS
@@ -100,6 +102,10 @@ def _add_pairs(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument(
             "--work", type=Path, metavar="FOLDER", help="where the files go meanwhile (a temporary one)"
         )
+    if name == "gpu":
+        parser.add_argument("--device", default="cuda", help="where to measure (%(default)s); cpu to rehearse")
+        parser.add_argument("--blocks", type=int, default=PUBLISHED_BLOCKS, help="blocks of the model (%(default)s)")
+        parser.add_argument("--side", type=int, default=1024, help="side of the pictures in pixels (%(default)s)")
     if name == "durability":
         parser.add_argument("--cuts", type=int, default=CUTS, help="power cuts, each way (%(default)s)")
 

@@ -117,6 +117,8 @@ def measure_speed(pairs: int, told: Told) -> None:
         without = replace(Savings(), **{field.name: False})
         slow = ratios(partial(turbo.studio, savings=without), turbo.studio, pairs)
         told(Row(f"Without `{field.name}` alone / all savings, Turbo 512 × 512", spread(slow)))
+    compiled = Bench(Drawing(settings.model_copy(update={"compile": "on"})), "turbo", settings.checkpoint_turbo, "1K")
+    told(Row("Compiled steps / not, Turbo 1024 × 1024", spread(ratios(compiled.studio, full.studio, pairs))))
     told(
         Row(
             "With previews / without, Turbo 512 × 512",

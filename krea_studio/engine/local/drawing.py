@@ -27,6 +27,7 @@ from krea_studio.engine.controls.references import References
 from krea_studio.engine.controls.sliders import Sliders
 from krea_studio.engine.controls.styles import Styles
 from krea_studio.engine.local.writing import write
+from krea_studio.engine.pipeline.compilation import Compilation
 from krea_studio.engine.pipeline.preview import predicted_clean
 from krea_studio.engine.pipeline.prompts import (
     PromptCache,
@@ -62,6 +63,7 @@ class Drawing:
         self.sliders = Sliders(settings, mechanism)
         self.references = References(round(settings.reference_cache_gb * GIGABYTE))
         self.styles = Styles(round(settings.style_cache_gb * GIGABYTE))
+        self.compilation = Compilation(settings.compile, self.device, self.precision)
         self._prompts = PromptCache()
         self._counters: dict[str, Krea2Pipeline] = {}
 
@@ -147,7 +149,7 @@ class Drawing:
                 torch.Generator("cpu").manual_seed(shot.seed),
             )
             with (
-                applied(pipeline.transformer, self.savings),
+                applied(pipeline.transformer, self.savings, self.compilation.steps(pipeline.transformer)),
                 adapters.weighted(
                     pipeline.transformer, self.sliders.weights(loaded, shot.sliders), styles.weights(shot.style_weights)
                 ),
@@ -168,6 +170,7 @@ class Drawing:
             # Stopped in the middle, a model that came for a while is still on the device.
             loaded.placed.settle()
             raise
+        self.compilation.drawn(pipeline.transformer)
         if not self.savings.single_frame:
             return made[0]
         if not made.isfinite().all():

@@ -15,7 +15,7 @@ import torch
 from diffusers import Krea2Transformer2DModel
 from torch import nn
 
-from krea_studio.engine.pipeline.passes import fewer_passes, with_forward
+from krea_studio.engine.pipeline.passes import InPlace, Steps, fewer_passes, with_forward
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Savings:
     text_once: bool = True
     """Fused text and rotary table are computed once per picture instead of once per step."""
     fewer_passes: bool = True
-    """On a CPU, norms, rotary turns and gates go over memory less often."""
+    """Norms, rotary turns and gates go over memory less often."""
     single_frame: bool = True
     """The VAE decodes one frame with 2-D convolutions and without its cache of earlier frames."""
 
@@ -40,8 +40,11 @@ class Savings:
 
 
 @contextmanager
-def applied(transformer: Krea2Transformer2DModel, savings: Savings) -> Iterator[None]:
-    """The transformer's savings, while the context lasts. Not reentrant, and for one thread at a time."""
+def applied(transformer: Krea2Transformer2DModel, savings: Savings, steps: Steps | None = None) -> Iterator[None]:
+    """The transformer's savings, while the context lasts. Not reentrant, and for one thread at a time.
+
+    Fewer passes are made by `steps`.
+    """
     with ExitStack() as stack:
         if savings.trimmed_text or savings.no_mask:
             hook = transformer.register_forward_pre_hook(_TextInputs(savings), with_kwargs=True)
@@ -50,7 +53,7 @@ def applied(transformer: Krea2Transformer2DModel, savings: Savings) -> Iterator[
             for module in (transformer.text_fusion, transformer.txt_in, transformer.rotary_emb):
                 stack.enter_context(_remembering(module))
         if savings.fewer_passes:
-            stack.enter_context(fewer_passes(transformer))
+            stack.enter_context(fewer_passes(transformer, steps or InPlace()))
         yield
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers.models.transformers.transformer_krea2 import Krea2AttnProcessor
 
-from krea_studio.engine.pipeline.passes import fewer_passes
+from krea_studio.engine.pipeline.passes import InPlace, fewer_passes
 
 
 class Inputs:
@@ -36,7 +36,7 @@ def test_the_function_is_the_same(load: Any, masked: bool) -> None:
     inputs = Inputs(transformer)
     with torch.no_grad():
         stock = inputs.through(transformer, masked)
-        with fewer_passes(transformer):
+        with fewer_passes(transformer, InPlace()):
             fewer = inputs.through(transformer, masked)
         after = inputs.through(transformer, masked)
     assert not torch.equal(stock, fewer), "another way rounds otherwise"
@@ -51,7 +51,7 @@ def test_gradients_and_other_formats_take_the_stock_way(load: Any) -> None:
     inputs = Inputs(transformer)
     inputs.tokens.requires_grad_()
     stock = inputs.through(transformer)
-    with fewer_passes(transformer):
+    with fewer_passes(transformer, InPlace()):
         fewer = inputs.through(transformer)
         assert torch.equal(stock, fewer)
         fewer.sum().backward()
@@ -60,7 +60,7 @@ def test_gradients_and_other_formats_take_the_stock_way(load: Any) -> None:
     inputs.tokens, inputs.text = (each.detach().to(torch.bfloat16) for each in (inputs.tokens, inputs.text))
     with torch.no_grad():
         expected = inputs.through(halved)
-        with fewer_passes(halved):
+        with fewer_passes(halved, InPlace()):
             assert torch.equal(inputs.through(halved), expected)
 
 
@@ -74,7 +74,7 @@ def test_another_attention_stays(load: Any) -> None:
     own = Own()
     block.attn.set_processor(own)
     try:
-        with fewer_passes(transformer):
+        with fewer_passes(transformer, InPlace()):
             assert block.attn.processor is own
         assert block.attn.processor is own
     finally:
