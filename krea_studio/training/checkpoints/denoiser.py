@@ -69,11 +69,24 @@ MEDIUM_STAGES = (
         "together",
         {Batch("1K", 16, 96): 0.5, Batch("512", 16, 96): 0.15, Batch("512", 4): 0.15, Batch("1K", 1): 0.2},
         4000,
-        1e-3,
+        6e-4,
     ),
-    Stage("whole", {Batch("1K", 1): 0.6, Batch("512", 4): 0.4}, 1000, 4e-4),
+    Stage("whole", {Batch("1K", 1): 0.6, Batch("512", 4): 0.4}, 1000, 2e-4),
 )
-LARGE_STAGES = (Stage("rich", {Batch("1K rich", 1): 0.6, Batch("512 rich", 4): 0.4}, 600, 6e-4),)
+LARGE_STAGES = (
+    Stage(
+        "rich",
+        {
+            Batch("1K rich", 16, 96): 0.5,
+            Batch("512 rich", 16, 96): 0.15,
+            Batch("512 rich", 4): 0.15,
+            Batch("1K rich", 1): 0.2,
+        },
+        2000,
+        8e-4,
+    ),
+    Stage("rich whole", {Batch("1K rich", 1): 0.6, Batch("512 rich", 4): 0.4}, 500, 2e-4),
+)
 
 
 def captions_of(seeds: list[int], draw: random.Random, unconditional: float = UNCONDITIONAL_SHARE) -> list[Caption]:

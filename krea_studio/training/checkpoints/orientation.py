@@ -24,7 +24,7 @@ from krea_studio.training.flow import fastest_precision, noise_times, prepare, v
 from krea_studio.training.world.captions import caption
 from krea_studio.training.world.scenes import random_scene
 
-STEPS = 4000
+STEPS = 4600
 PEAK = 2e-3
 # Few tokens of many pictures teach most a second; but attention among all tokens is another than among some.
 BATCHES = {
@@ -52,7 +52,7 @@ def install(
     """Give a settled transformer first blocks that have learned (or go on learning) to read."""
     small = architecture.transformer(layers=readings.BLOCKS).to(device)
     initialization.settle(small, seed)
-    ways = ("img_in", "time_embed", "time_mod_proj")  # which other blocks share
+    ways = ("img_in", "time_embed", "time_mod_proj")  # which other blocks share, so they stay as they are
     for name in ways:
         getattr(small, name).load_state_dict(getattr(model, name).state_dict())
     captions = [caption(random_scene(READER_SEED + k), random.Random(k)).text for k in range(READER_CAPTIONS)]
@@ -60,7 +60,9 @@ def install(
     for name in (*ways, "final_layer"):
         getattr(small, name).requires_grad_(False)
     _train(Learner(small), encoder, tokenizer, latents, folder, device, seed)
-    model.load_state_dict({k: v for k, v in small.state_dict().items() if "final_layer" not in k}, strict=False)
+    kept = (*ways, "final_layer")
+    learned = {k: v for k, v in small.state_dict().items() if not k.startswith(kept)}
+    model.load_state_dict(learned, strict=False)
 
 
 def _train(
