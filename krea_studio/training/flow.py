@@ -75,6 +75,8 @@ def prepare(model: Krea2Transformer2DModel) -> None:
     """
     if model.device.type == "cpu":
         model.set_attention_backend("_native_math")
+    # One picture or several, whole or in part, at the first block or a later one: each has graphs of its own.
+    torch._dynamo.config.recompile_limit = 64
     for block in model.transformer_blocks:
         block.compile(dynamic=True)
 
