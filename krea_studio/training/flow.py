@@ -85,3 +85,9 @@ def noise_times(count: int, token_count: int, generator: torch.Generator) -> tor
     """Times (count,) in 0…1 on the way: logit-normal, shifted as the scheduler does for a picture of so many tokens."""
     mu = calculate_shift(token_count, 256, 6400, 0.5, 1.15)
     return torch.sigmoid(mu + 1.4 * torch.randn(count, generator=generator))
+
+
+def noise_levels(steps: int, mu: float) -> list[float]:
+    """The noise levels of a run, from 1 to 0, one more than its steps, as the scheduler computes them."""
+    shift = math.exp(mu)
+    return [shift / (shift + 1 / (1 - k / steps) - 1) for k in range(steps)] + [0.0]

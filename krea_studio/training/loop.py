@@ -8,6 +8,7 @@ gives the same weights. It knows nothing of pictures or text.
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ def _agreed(mine: bool) -> bool:
     said = torch.tensor(mine)
     distributed.broadcast(said, 0)
     return bool(said)
+
+
+def common_draw(name: str, number: int) -> random.Random:
+    """What processes that train together decide alike about a step, such as its kind of batch: none waits for another."""
+    return random.Random(f"{name}-{number // place()[1]}")
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack, part_of
 from krea_studio.training.flow import Grid, fastest_precision, noise_times, prepare, velocity
 from krea_studio.training.world.captions import ATTRIBUTES, Caption, caption
-from krea_studio.training.world.scenes import Scene, random_scene
+from krea_studio.training.world.scenes import random_scene
 
 UNCONDITIONAL_SHARE = 0.06
 WHOLE_SHARE = 0.35  # of the captions, which leave nothing open
@@ -69,9 +69,9 @@ MEDIUM_STAGES = (
         "together",
         {Batch("1K", 16, 96): 0.5, Batch("512", 16, 96): 0.15, Batch("512", 4): 0.15, Batch("1K", 1): 0.2},
         4000,
-        6e-4,
+        1.5e-4,
     ),
-    Stage("whole", {Batch("1K", 1): 0.6, Batch("512", 4): 0.4}, 1000, 2e-4),
+    Stage("whole", {Batch("1K", 1): 0.6, Batch("512", 4): 0.4}, 1000, 1e-4),
 )
 LARGE_STAGES = (
     Stage(
@@ -118,9 +118,12 @@ def noise_for(
     return coupling.say(noise, total, wanted)
 
 
-def common_draw(name: str, number: int) -> random.Random:
-    """What processes that train together decide alike about a step, such as its kind of batch: none waits for another."""
-    return random.Random(f"{name}-{number // loop.place()[1]}")
+def freed(noise: torch.Tensor, times: torch.Tensor, total: int, generator: torch.Generator) -> torch.Tensor:
+    """The noise, of some samples below `INDEPENDENT_BELOW` another one, which says nothing of the scene."""
+    free = (times < INDEPENDENT_BELOW) & (torch.rand(len(times), generator=generator) < INDEPENDENT_SHARE)
+    other = torch.randn(noise.shape, generator=generator)
+    other = coupling.say(other, total, torch.randn(len(times), coupling.NUMBERS, generator=generator))
+    return torch.where(free[:, None, None], other, noise)
 
 
 class Learner(nn.Module):
@@ -132,8 +135,12 @@ class Learner(nn.Module):
         self._states: torch.Tensor | None = None
         model.transformer_blocks[readings.BLOCKS - 1].register_forward_hook(self._keep)
 
-    def reading_loss(self, grid: Grid, chosen: torch.Tensor, scenes: list[Scene | None]) -> torch.Tensor:
-        """How wrong what the latest call read of its `chosen` tokens is; of no scene where that is None."""
+    def reading_loss(self, grid: Grid, chosen: torch.Tensor, seeds: list[int]) -> torch.Tensor:
+        """How wrong what the latest call read of its `chosen` tokens is, in pictures of these seeds' scenes.
+
+        What nothing tells of a scene is right at its mean.
+        """
+        scenes = [random_scene(seed) for seed in seeds]
         return readings.loss(self.states(len(chosen)), readings.of_place(*grid, chosen), scenes)
 
     def states(self, count: int) -> torch.Tensor:
@@ -143,12 +150,6 @@ class Learner(nn.Module):
 
     def _keep(self, block: nn.Module, arguments: object, states: torch.Tensor) -> None:
         self._states = states
-
-
-def told_scenes(seeds: list[int], captions: list[Caption], free: torch.Tensor | None = None) -> list[Scene | None]:
-    """The scenes that caption and noise tell together; None where the caption names no subject or the noise is `free`."""
-    told = ["subject" in words.named and not (free is not None and free[k]) for k, words in enumerate(captions)]
-    return [random_scene(seed) if tells else None for seed, tells in zip(seeds, told, strict=True)]
 
 
 def train_stage(
@@ -170,7 +171,7 @@ def train_stage(
     prepare(model)
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        common = common_draw(f"{stage.name}-{seed}", step)
+        common = loop.common_draw(f"{stage.name}-{seed}", step)
         batch = common.choices(list(stage.batches), list(stage.batches.values()))[0]
         begins = common.random() < stage.start_share
         clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
@@ -181,14 +182,12 @@ def train_stage(
         total = grid.rows * grid.columns
         noise = noise_for(tokens, seeds, captions, total, generator)
         times = torch.ones(len(seeds)) if begins else noise_times(len(seeds), total, generator)
-        free = (times < INDEPENDENT_BELOW) & (torch.rand(len(seeds), generator=generator) < INDEPENDENT_SHARE)
-        other = torch.randn(len(seeds), coupling.NUMBERS, generator=generator)
-        noise[free] = coupling.say(torch.randn(noise[free].shape, generator=generator), total, other[free])
+        noise = freed(noise, times, total, generator)
         conditioning = text.encode(encoder, tokenizer, [c.text for c in captions])
         t, tokens, noise = times[:, None, None].to(device), tokens.to(device), noise.to(device)
         mixed = (1 - t) * tokens + t * noise
         predicted = velocity(model, mixed, times.to(device), grid, conditioning, chosen, precision)
-        read = learner.reading_loss(grid, chosen, told_scenes(seeds, captions, free))
+        read = learner.reading_loss(grid, chosen, seeds)
         return F.mse_loss(predicted, noise - tokens) + READING_WEIGHT * read
 
     schedule = loop.Schedule(stage.steps, stage.peak, cooling=COOLING)

@@ -8,7 +8,6 @@ pair (a caption without a subject) and in part of the others, states lie on the 
 
 from __future__ import annotations
 
-import math
 import random
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
 from krea_studio.training import flow, loop
-from krea_studio.training.checkpoints import denoiser, text
+from krea_studio.training.checkpoints import text
 from krea_studio.training.checkpoints.denoiser import Batch, captions_of, noise_for
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack, part_of
@@ -35,9 +34,8 @@ BATCHES = {Batch("1K", 1): 0.6, Batch("512", 4): 0.4}
 
 
 def noise_levels() -> list[float]:
-    """The nine noise levels of an eight-step Turbo run, from 1 to 0, as the scheduler computes them."""
-    shift = math.exp(SHIFT)
-    return [shift / (shift + 1 / (1 - k / STEPS) - 1) for k in range(STEPS)] + [0.0]
+    """The nine noise levels of an eight-step Turbo run, from 1 to 0."""
+    return flow.noise_levels(STEPS, SHIFT)
 
 
 def train(
@@ -56,7 +54,7 @@ def train(
     levels, precision = noise_levels(), flow.fastest_precision(student)
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        common = denoiser.common_draw(f"turbo-{seed}", step)
+        common = loop.common_draw(f"turbo-{seed}", step)
         batch, index = common.choices(list(batches), list(batches.values()))[0], common.randrange(STEPS)
         clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
         grid = grid_of(clean)

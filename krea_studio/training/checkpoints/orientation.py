@@ -17,14 +17,14 @@ from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
 from krea_studio.training import loop
 from krea_studio.training.checkpoints import architecture, initialization, readings, text
-from krea_studio.training.checkpoints.denoiser import Batch, Learner, captions_of, common_draw, noise_for, told_scenes
+from krea_studio.training.checkpoints.denoiser import Batch, Learner, captions_of, freed, noise_for
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack, part_of
 from krea_studio.training.flow import fastest_precision, noise_times, prepare, velocity
 from krea_studio.training.world.captions import caption
 from krea_studio.training.world.scenes import random_scene
 
-STEPS = 4600
+STEPS = 7000
 PEAK = 2e-3
 # Few tokens of many pictures teach most a second; but attention among all tokens is another than among some.
 BATCHES = {
@@ -80,7 +80,7 @@ def _train(
     rest[readings.FIRST : readings.FIRST + readings.COUNT] = False
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        common = common_draw(f"orientation-{seed}", step)
+        common = loop.common_draw(f"orientation-{seed}", step)
         batch = common.choices(list(BATCHES), list(BATCHES.values()))[0]
         clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
         begins, grid = common.random() < START_SHARE, grid_of(clean)
@@ -88,11 +88,12 @@ def _train(
         tokens, captions = pack(clean)[:, chosen], captions_of(seeds, random.Random(f"orientation-{seed}-{step}"))
         noise = noise_for(tokens, seeds, captions, total, generator)
         times = torch.ones(len(seeds)) if begins else noise_times(len(seeds), total, generator)
+        noise = freed(noise, times, total, generator)
         conditioning = text.encode(encoder, tokenizer, [c.text for c in captions])
         t = times[:, None, None]
         mixed, times = ((1 - t) * tokens + t * noise).to(device), times.to(device)
         velocity(learner.model, mixed, times, grid, conditioning, chosen, precision)
-        read = learner.reading_loss(grid, chosen, told_scenes(seeds, captions))
+        read = learner.reading_loss(grid, chosen, seeds)
         entered = learner.model.img_in(mixed)
         return read + REST_WEIGHT * F.mse_loss(learner.states(len(chosen))[..., rest], entered[..., rest])
 

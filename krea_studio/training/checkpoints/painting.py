@@ -4,12 +4,15 @@ A token of the right picture depends on its place, the picture's size and the sc
 long as noise tells the scene. So painting needs no attention, no captions and no whole pictures: each step takes
 thousands of tokens from hundreds of pictures, tens of times as fast as whole training, and what took longest there,
 crisp edges, is learned here within half an hour. What the first blocks read is given with small errors, as theirs
-will be. The lands' edges, which bend most, are asked for as numbers too: how far below each a token is. Attention of
-the later blocks is silent meanwhile, and comes in when all is trained together (`denoiser`).
+will be, or not at all, so that what nobody tells becomes a mean picture. Where a run has come some way, half of the
+states are the painter's own, as it left them on its way down, so that each step mends what those before it got wrong.
+The lands' edges, which bend most, are asked for as numbers too: how far below each a token is. Attention of the later
+blocks is silent meanwhile, and comes in when all is trained together (`denoiser`).
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +25,24 @@ from krea_studio.training import loop
 from krea_studio.training.checkpoints import architecture, readings
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack
-from krea_studio.training.flow import Grid, fastest_precision, noise_times
+from krea_studio.training.flow import Grid, fastest_precision, noise_levels, noise_times
 from krea_studio.training.world.composition import LANDS, ridges, unit_of
 from krea_studio.training.world.scenes import Scene, random_scene
 
-STEPS = 20_000
-PEAK = 3e-3
-COOLING = 0.7
+STEPS = 32_000
+PEAK = 2e-3
+COOLING = 0.375
 GROUPS, TOKENS = 4, 1024  # of each process: of tokens of pictures of one size, at one time
 KINDS = {"1K": 0.75, "512": 0.25}
-START_SHARE = 0.6  # of the groups, at t = 1
+START_SHARE = 0.35  # of the steps, at t = 1
+OWN_SHARE = 0.55  # of the others, with states of the painter's own
+RUNS = {8: 0.6, 4: 0.15, 2: 0.1, 28: 0.15}  # of so many steps, in which it comes to them
+SHIFTS = (0.8, 1.15)  # of their noise levels: mu of small pictures, and that of Turbo
 READING_ERROR = 0.08
+UNTOLD_SHARE = 0.08  # of the tokens, of which nothing of the scene is read
+OPEN_SHARE = 0.12  # of the tokens, of which a third of what tells of the scene is not read
+UNSURE_WEIGHT = 0.25  # of both in the loss, since most of theirs nobody could know
+LEAST_TIME = 0.3  # below it, velocities of own states count less: there a small error is a large one of theirs
 
 
 class Painter(nn.Module):
@@ -118,6 +128,23 @@ class Tokens:
         told = edges_below(edges[pictures, :, numbers % columns], numbers // columns)
         return tokens[pictures, numbers].float(), read, told, len(place)
 
+    @property
+    def mean(self) -> torch.Tensor:
+        """What is read of a scene that nothing tells of, (54,)."""
+        return torch.cat([scenes for chunks in self._kinds.values() for _, _, scenes, _ in chunks]).mean(0)
+
+
+def hidden(read: torch.Tensor, mean: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is read of tokens (…, 126), of some of them with the mean (54,) for what tells of the scene or for a part of
+    it; and of which tokens all is read, (…)."""
+    shape, parts = read.shape[:-1], len(readings.SCENE_PARTS)
+    kind = torch.rand((*shape, 1), generator=generator)
+    missing = torch.rand((*shape, parts), generator=generator) < 1 / 3
+    missing = (kind < UNTOLD_SHARE) | (missing & (kind < UNTOLD_SHARE + OPEN_SHARE))
+    wide = missing.repeat_interleave(torch.tensor(readings.SCENE_PARTS), -1)
+    place, scene = read.split([read.shape[-1] - len(mean), len(mean)], -1)
+    return torch.cat([place, torch.where(wide, mean, scene)], -1), ~missing.any(-1)
+
 
 def install(model: Krea2Transformer2DModel, latents: Path, folder: Path, device: str, seed: int = 0) -> None:
     """Train (or go on training) a settled transformer's later blocks in place."""
@@ -126,19 +153,42 @@ def install(model: Krea2Transformer2DModel, latents: Path, folder: Path, device:
     enter, paint = model.img_in.requires_grad_(False), torch.compile(painter, dynamic=False)
     precision = fastest_precision(model)
 
+    mean = tokens.mean
+
+    def painted(states: torch.Tensor, read: torch.Tensor, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        entered = enter(states)
+        entered = torch.cat([entered[..., : places.start], read, entered[..., places.stop :]], -1)
+        with torch.autocast(entered.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+            predicted, told = paint(entered, times)
+        return predicted.float(), told.float()
+
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        common = loop.common_draw(f"painting-{seed}", step)
         drawn = [tokens.draw(TOKENS, generator) for _ in range(GROUPS)]
-        times = torch.stack([noise_times(1, total, generator)[0] for *_, total in drawn])
-        times[torch.rand(GROUPS, generator=generator) < START_SHARE] = 1
-        clean, read, edges = (torch.stack([each[k] for each in drawn]).to(device) for k in (0, 1, 2))
-        noise = torch.randn(clean.shape, generator=generator).to(device)
-        read = read + READING_ERROR * torch.randn(read.shape, generator=generator).to(device)
-        t = times[:, None, None].to(device)
-        states = enter((1 - t) * clean + t * noise)
-        states = torch.cat([states[..., : places.start], read, states[..., places.stop :]], -1)
-        with torch.autocast(states.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-            predicted, told = paint(states, times.to(device))
-        return F.mse_loss(predicted.float(), noise - clean) + F.mse_loss(told.float(), edges)
+        clean, read, edges = (torch.stack([each[k] for each in drawn]) for k in (0, 1, 2))
+        read, sure = hidden(read, mean, generator)
+        read = read + READING_ERROR * torch.randn(read.shape, generator=generator)
+        noise = torch.randn(clean.shape, generator=generator)
+        clean, read, edges, sure, noise = (each.to(device) for each in (clean, read, edges, sure, noise))
+        if common.random() < START_SHARE:
+            times, states = torch.ones(GROUPS, device=device), noise
+        elif common.random() < OWN_SHARE:
+            levels = noise_levels(common.choices(list(RUNS), list(RUNS.values()))[0], common.choice(SHIFTS))
+            last = common.randrange(1, len(levels) - 1)
+            states = noise
+            with torch.no_grad():
+                for here, there in pairwise(levels[: last + 1]):
+                    velocity, _ = painted(states, read, torch.full((GROUPS,), here, device=device))
+                    states = states + (there - here) * velocity
+            times = torch.full((GROUPS,), levels[last], device=device)
+        else:
+            times = torch.cat([noise_times(1, total, generator) for *_, total in drawn]).to(device)
+            states = (1 - times[:, None, None]) * clean + times[:, None, None] * noise
+        t = times[:, None, None]
+        predicted, told = painted(states, read, times)
+        wrong = (predicted - (states - clean) / t).square().mean(-1) * (t[..., 0] / LEAST_TIME).square().clamp_max(1)
+        weight = torch.where(sure, 1.0, UNSURE_WEIGHT)
+        return (wrong * weight).mean() + ((told - edges).square().mean(-1) * sure).mean()
 
     loop.run("painting", painter, loss_of, loop.Schedule(STEPS, PEAK, cooling=COOLING), folder, seed, decay=0.998)
     model.img_in.requires_grad_(True)

@@ -20,7 +20,8 @@ from krea_studio.training.world.scenes import LAYOUT_NAMES, Scene
 FREQUENCIES = tuple(math.pi / 64 * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 20, 10, 5, 14))
 SIZE_FREQUENCIES = slice(2, 8)
 PLACE_NUMBERS, SIZE_NUMBERS = 4 * len(FREQUENCIES), 4 * 6
-SCENE_NUMBERS = sum(map(len, ATTRIBUTES.values())) + len(LAYOUT_NAMES)
+SCENE_PARTS = (*map(len, ATTRIBUTES.values()), len(LAYOUT_NAMES))  # how many numbers tell an attribute, or the layout
+SCENE_NUMBERS = sum(SCENE_PARTS)
 COUNT = PLACE_NUMBERS + SIZE_NUMBERS + SCENE_NUMBERS
 FIRST = architecture.LATENT_CHANNELS * architecture.PATCH_SIZE**2
 BLOCKS = 2  # of the transformer's, that read
@@ -47,16 +48,10 @@ def of_scene(scene: Scene) -> torch.Tensor:
     return torch.tensor([*values, *(float(scene.layout.way(name)) for name in LAYOUT_NAMES)])
 
 
-def loss(states: torch.Tensor, place: torch.Tensor, scenes: list[Scene | None]) -> torch.Tensor:
-    """How far states (pictures, n, width) are from what they should tell: `place` (n, 72), and the scenes.
-
-    None where nothing tells of a scene; what its states say of one does not matter then.
-    """
+def loss(states: torch.Tensor, place: torch.Tensor, scenes: list[Scene]) -> torch.Tensor:
+    """How far states (pictures, n, width) are from what they should tell: `place` (n, 72), and the scenes."""
     told = states[..., FIRST : FIRST + COUNT]
     found, scene = told.split([PLACE_NUMBERS + SIZE_NUMBERS, SCENE_NUMBERS], -1)
+    wanted = torch.stack([of_scene(each) for each in scenes]).to(found)
     error = F.mse_loss(found, place.to(found).expand_as(found))
-    known = [k for k, each in enumerate(scenes) if each is not None]
-    if not known:
-        return error
-    wanted = torch.stack([of_scene(scenes[k]) for k in known]).to(found)
-    return error + SCENE_WEIGHT * F.mse_loss(scene[known], wanted[:, None].expand_as(scene[known]))
+    return error + SCENE_WEIGHT * F.mse_loss(scene, wanted[:, None].expand_as(scene))

@@ -40,5 +40,5 @@ def test_noise_is_coupled_only_where_the_caption_names_a_subject():
 
 def test_processes_that_train_together_take_the_same_kind_of_batch(monkeypatch):
     monkeypatch.setattr(loop, "place", lambda: (0, 2))
-    drawn = [denoiser.common_draw("places", number).random() for number in range(40)]
+    drawn = [loop.common_draw("places", number).random() for number in range(40)]
     assert drawn[::2] == drawn[1::2] and len(set(drawn)) == 20

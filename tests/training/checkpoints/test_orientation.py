@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 from krea_studio.engine.checkpoints.table import ASSETS
 from krea_studio.training import flow
 from krea_studio.training.checkpoints import architecture, denoiser, initialization, orientation, readings
-from krea_studio.training.world.captions import Caption
 from krea_studio.training.world.scenes import random_scene
 
 
@@ -24,17 +23,18 @@ def test_a_learner_reads_the_tokens_that_it_is_given():
     states = learner.states(4)
     assert states.shape == (2, 4, 256)
     scenes = [random_scene(3), random_scene(4)]
-    loss = learner.reading_loss(grid, chosen, scenes)
+    loss = learner.reading_loss(grid, chosen, [3, 4])
     assert torch.equal(loss, readings.loss(states, readings.of_place(8, 12, chosen), scenes))
     loss.backward()
     assert learner.model.transformer_blocks[0].ff.down.weight.grad is not None
 
 
-def test_a_scene_is_told_where_its_caption_names_a_subject_and_its_noise_is_coupled():
-    captions = [Caption("a fox", {"subject": "fox"}), Caption("autumn colors", {"palette": "autumn"}), Caption("", {})]
-    assert denoiser.told_scenes([1, 2, 3], captions) == [random_scene(1), None, None]
-    free = torch.tensor([True, False, False])
-    assert denoiser.told_scenes([1, 2, 3], captions, free) == [None, None, None]
+def test_noise_is_freed_of_some_samples_that_have_come_some_way():
+    noise, times = torch.zeros(400, 5, 96), torch.tensor([1.0, 0.5]).repeat(200)
+    found = denoiser.freed(noise, times, 5, torch.Generator().manual_seed(0))
+    other = found.flatten(1).any(1)
+    assert not other[0::2].any() and 0.15 < other[1::2].float().mean() < 0.35
+    assert found[other].std().item() == pytest.approx(1, abs=0.05)
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,18 @@ def test_tokens_come_with_what_is_read_of_them(folder):
     assert seen == {"1K", "512"}
 
 
+def test_of_some_tokens_a_scene_is_not_read_or_only_in_part():
+    read, mean = torch.randn(20_000, readings.COUNT), torch.randn(readings.SCENE_NUMBERS)
+    found, sure = painting.hidden(read, mean, torch.Generator().manual_seed(0))
+    place = readings.COUNT - readings.SCENE_NUMBERS
+    assert torch.equal(found[:, :place], read[:, :place]) and torch.equal(found[sure], read[sure])
+    untold = (found[:, place:] == mean).all(1)
+    assert untold.float().mean() == pytest.approx(painting.UNTOLD_SHARE, abs=0.01)
+    assert (~sure).float().mean() == pytest.approx(painting.UNTOLD_SHARE + painting.OPEN_SHARE, abs=0.02)
+    parts = (found[:, place:] == mean).split(readings.SCENE_PARTS, 1)
+    assert all(torch.equal(part.all(1), part.any(1)) for part in parts)
+
+
 def test_a_painter_is_the_model_behind_its_first_blocks(model):
     """Whose attention is silent as yet, so that states become the same velocities in both."""
     states: list[torch.Tensor] = []
