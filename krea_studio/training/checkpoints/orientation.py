@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from diffusers import Krea2Transformer2DModel
+from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
@@ -36,6 +37,7 @@ BATCHES = {
 }
 START_SHARE = 0.7  # of the batches, at t = 1
 REST_WEIGHT = 0.3  # of the numbers beside those that are read, which stay as they came in
+SHARED = ("img_in", "time_embed", "time_mod_proj")  # with the other blocks
 READER_CAPTIONS = 100
 READER_SEED = 11_000_000
 
@@ -52,21 +54,21 @@ def install(
     """Give a settled transformer first blocks that have learned (or go on learning) to read."""
     small = architecture.transformer(layers=readings.BLOCKS).to(device)
     initialization.settle(small, seed)
-    ways = ("img_in", "time_embed", "time_mod_proj")  # which other blocks share, so they stay as they are
-    for name in ways:
+    for name in SHARED:
         getattr(small, name).load_state_dict(getattr(model, name).state_dict())
     captions = [caption(random_scene(READER_SEED + k), random.Random(k)).text for k in range(READER_CAPTIONS)]
     initialization.install_reader(small, text.encode(encoder, tokenizer, captions), seed)
-    for name in (*ways, "final_layer"):
-        getattr(small, name).requires_grad_(False)
-    _train(Learner(small), encoder, tokenizer, latents, folder, device, seed)
-    kept = (*ways, "final_layer")
-    learned = {k: v for k, v in small.state_dict().items() if not k.startswith(kept)}
-    model.load_state_dict(learned, strict=False)
+    small.requires_grad_(False)
+    # Not the parts that painters have taught: a state of before would bring back how these were then.
+    own = {name: child for name, child in small.named_children() if name not in (*SHARED, "final_layer")}
+    learned = nn.ModuleDict(own).requires_grad_(True)
+    _train(Learner(small), learned, encoder, tokenizer, latents, folder, device, seed)
+    model.load_state_dict(learned.state_dict(), strict=False)
 
 
 def _train(
     learner: Learner,
+    learned: nn.Module,
     encoder: Qwen3VLModel,
     tokenizer: PreTrainedTokenizerFast,
     latents: Path,
@@ -97,4 +99,4 @@ def _train(
         entered = learner.model.img_in(mixed)
         return read + REST_WEIGHT * F.mse_loss(learner.states(len(chosen))[..., rest], entered[..., rest])
 
-    loop.run("orientation", learner, loss_of, loop.Schedule(STEPS, PEAK, warmup=50), folder, seed, decay=0.99)
+    loop.run("orientation", learned, loss_of, loop.Schedule(STEPS, PEAK, warmup=50), folder, seed, decay=0.99)
