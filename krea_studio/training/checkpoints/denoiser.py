@@ -127,13 +127,17 @@ def freed(noise: torch.Tensor, times: torch.Tensor, total: int, generator: torch
 
 
 class Learner(nn.Module):
-    """A transformer, and what its first blocks left in the states of the latest call; for training alone."""
+    """A transformer, and what the latest call read: its states as they come to be painted; for training alone."""
 
     def __init__(self, model: Krea2Transformer2DModel) -> None:
         super().__init__()
         self.model = model
         self._states: torch.Tensor | None = None
-        model.transformer_blocks[readings.BLOCKS - 1].register_forward_hook(self._keep)
+        blocks, reading = model.transformer_blocks, readings.blocks_of(model)
+        if reading == len(blocks):
+            blocks[-1].register_forward_hook(lambda block, arguments, states: self._keep(states))
+        else:  # its attention has its share in the reading of the look
+            blocks[reading].norm2.register_forward_pre_hook(lambda norm, arguments: self._keep(*arguments))
 
     def reading_loss(self, grid: Grid, chosen: torch.Tensor, seeds: list[int]) -> torch.Tensor:
         """How wrong what the latest call read of its `chosen` tokens is, in pictures of these seeds' scenes.
@@ -148,7 +152,7 @@ class Learner(nn.Module):
         assert self._states is not None
         return self._states[:, -count:].float()
 
-    def _keep(self, block: nn.Module, arguments: object, states: torch.Tensor) -> None:
+    def _keep(self, states: torch.Tensor) -> None:
         self._states = states
 
 

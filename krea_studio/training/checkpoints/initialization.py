@@ -2,9 +2,10 @@
 
 `settle` makes it carry a token's noise through untouched, in numbers of the state that no block writes to, leaves room
 for what the first blocks will read, gives it moderate modulations, and silences what does not know yet what to say: the
-later blocks. `install_reader` makes one head of the first block read the coupled noise: it attends to all
-tokens nearly alike, its values are what a token's noise says, and their mean goes to every token, into the numbers
-beside those that will be read. Training may change all of it. Left to itself, it finds such a reading after thousands of steps, and only of some variables.
+later blocks. `install_reader` makes one head of the first block read the coupled noise: it attends to all tokens nearly
+alike, its values are what a token's noise says, and their mean goes to every token, into the numbers beside those that
+will be read. `install_look` makes one of the first later block carry what was read of the look from token to token.
+Training may change all of it. Left to itself, it finds such a reading after thousands of steps, and only of some variables.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ TEXT_DIRECTIONS = 64  # in which texts differ most, and which the reader does no
 TYPICAL_READ = (
     readings.PLACE_NUMBERS / 2 + readings.SIZE_NUMBERS / 2 + 12
 )  # square of what is read of a token and a scene
+LOOK_KEPT = 0.1  # share of what a token tells of the look that it has of its own; the rest is the mean of all tokens
+LOOK_DIM = 14  # of a head: of those that do not turn with a token's place
+PREFERENCE = 4.0  # logit of a picture's tokens, beside which texts hardly count
 QUIET = 0.02  # gain of the one number along which the head's queries lie; normalised, they would be loud otherwise
 
 
@@ -99,3 +103,49 @@ def install_reader(
     attn.to_q.weight[own : own + width] = 0
     attn.to_q.weight[own] = torch.randn(len(gate), generator=draw).to(device)
     attn.norm_q.weight[0] = QUIET - 1  # a gain is kept as its distance from 1
+
+
+@torch.no_grad()
+def install_look(model: Krea2Transformer2DModel, states: torch.Tensor, seed: int = 0) -> None:
+    """Let the first later block tell every token the look that the picture's tokens tell, which is what it was before.
+
+    References work there: where tokens of another picture are attended to as well, its look comes in. `states` (n,
+    width) are what the first blocks leave of some tokens. The block's attention has to be silent still.
+    """
+    look, first = readings.places_of_look(), readings.BLOCKS
+    count = len(look)
+    writers = [model.img_in, model.txt_in.linear_2]
+    for block in model.transformer_blocks[:first]:
+        writers += [block.attn.to_out[0], block.ff.down]
+        for norm in (block.norm1, block.norm2):  # a gain is kept as its distance from 1
+            norm.weight[look] = (1 + norm.weight[look]) / LOOK_KEPT - 1
+    for parameter in (each for writer in writers for each in writer.parameters()):
+        parameter[look] *= LOOK_KEPT
+
+    block, attn = model.transformer_blocks[first], model.transformer_blocks[first].attn
+    heads, width, device = attn.num_heads, attn.head_dim, states.device
+    head, pair = slice((heads - 1) * width, heads * width), slice((attn.num_kv_heads - 1) * width, None)
+    draw = torch.Generator().manual_seed(seed)
+    # All queries, and the keys of a picture's tokens, lie along what is alike in all of these.
+    alike = F.normalize(states.mean(0), dim=0)
+    attn.to_q.weight[head] = 0
+    attn.to_q.weight[head.start + LOOK_DIM] = alike
+    attn.norm_q.weight[LOOK_DIM] = PREFERENCE / width**0.5 - 1
+    others = F.normalize(torch.randn(width, len(alike), generator=draw).to(device), dim=1)
+    others -= (others @ alike)[:, None] * alike
+    attn.to_k.weight[pair] = others
+    attn.to_k.weight[pair][LOOK_DIM] = alike
+    attn.to_gate.weight[head] = 0
+
+    at_noise = torch.ones(1, device=device)
+    modulation = model.time_mod_proj(F.gelu(model.time_embed(at_noise, torch.float32), approximate="tanh"))
+    scale, shift, gate, *_ = (modulation.unflatten(-1, (6, -1)) + block.scale_shift_table)[0, 0].unbind(0)
+    size, numbers = states.square().mean().sqrt(), torch.arange(count, device=device)
+    steady = ((1 + scale) * states.mean(0) / size + shift) @ alike
+    attn.to_v.weight[pair] = 0
+    attn.to_v.weight[pair.start + numbers] = -(shift[look] / steady)[:, None] * alike
+    attn.to_v.weight[pair.start + numbers, look] += 1
+    # Of the share that is kept, through a gate that is half open.
+    back = 2 * size / (1 + scale[look]) / gate[look] * (1 - LOOK_KEPT) / LOOK_KEPT
+    attn.to_out[0].weight[:, head] = 0
+    attn.to_out[0].weight[look, head.start + numbers] = back

@@ -2,7 +2,8 @@
 
 A Krea 2 transformer knows a token's place by how its attention turns alone, the prompt by attending to text, and the
 scene that its noise is coupled to by a mean over all tokens. Learning to draw teaches this last and badly; asked for it
-in so many numbers (`readings`), the first blocks learn it within minutes. They leave the token's noise as it is.
+in so many numbers (`readings`), the first blocks learn it within minutes. They leave the token's noise as it is. Part of
+the pictures are given without words and with noise that says nothing: so a reference's look is read from its picture.
 """
 
 from __future__ import annotations
@@ -18,14 +19,21 @@ from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
 from krea_studio.training import loop
 from krea_studio.training.checkpoints import architecture, initialization, readings, text
-from krea_studio.training.checkpoints.denoiser import Batch, Learner, captions_of, freed, noise_for
+from krea_studio.training.checkpoints.denoiser import (
+    UNCONDITIONAL_SHARE,
+    Batch,
+    Learner,
+    captions_of,
+    freed,
+    noise_for,
+)
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack, part_of
 from krea_studio.training.flow import fastest_precision, noise_times, prepare, velocity
 from krea_studio.training.world.captions import caption
 from krea_studio.training.world.scenes import random_scene
 
-STEPS = 7000
+STEPS = 9000
 PEAK = 2e-3
 # Few tokens of many pictures teach most a second; but attention among all tokens is another than among some.
 BATCHES = {
@@ -36,6 +44,7 @@ BATCHES = {
     Batch("1K", 2): 0.2,
 }
 START_SHARE = 0.7  # of the batches, at t = 1
+ALONE_SHARE = 0.3  # of the batches, whose pictures alone tell what is in them
 REST_WEIGHT = 0.3  # of the numbers beside those that are read, which stay as they came in
 SHARED = ("img_in", "time_embed", "time_mod_proj")  # with the other blocks
 READER_CAPTIONS = 100
@@ -85,11 +94,12 @@ def _train(
         common = loop.common_draw(f"orientation-{seed}", step)
         batch = common.choices(list(BATCHES), list(BATCHES.values()))[0]
         clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
-        begins, grid = common.random() < START_SHARE, grid_of(clean)
+        alone, begins, grid = common.random() < ALONE_SHARE, common.random() < START_SHARE, grid_of(clean)
         chosen, total = part_of(grid, batch.tokens, True, generator), grid.rows * grid.columns
-        tokens, captions = pack(clean)[:, chosen], captions_of(seeds, random.Random(f"orientation-{seed}-{step}"))
+        draw = random.Random(f"orientation-{seed}-{step}")
+        tokens, captions = pack(clean)[:, chosen], captions_of(seeds, draw, 1.0 if alone else UNCONDITIONAL_SHARE)
         noise = noise_for(tokens, seeds, captions, total, generator)
-        times = torch.ones(len(seeds)) if begins else noise_times(len(seeds), total, generator)
+        times = torch.ones(len(seeds)) if begins and not alone else noise_times(len(seeds), total, generator)
         noise = freed(noise, times, total, generator)
         conditioning = text.encode(encoder, tokenizer, [c.text for c in captions])
         t = times[:, None, None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
+from diffusers import Krea2Transformer2DModel
 from torch.nn import functional as F
 
 from krea_studio.training.checkpoints import architecture
@@ -25,7 +26,23 @@ SCENE_NUMBERS = sum(SCENE_PARTS)
 COUNT = PLACE_NUMBERS + SIZE_NUMBERS + SCENE_NUMBERS
 FIRST = architecture.LATENT_CHANNELS * architecture.PATCH_SIZE**2
 BLOCKS = 2  # of the transformer's, that read
+LOOK = ("palette", "style", "vividness")  # attributes that a style reference gives to another picture
 SCENE_WEIGHT = 1.5  # of a number of the scene, most of which are zero, beside one of the place
+
+
+def blocks_of(model: Krea2Transformer2DModel) -> int:
+    """How many of a transformer's first blocks read; in one with others between them, more."""
+    return BLOCKS * max(1, len(model.transformer_blocks) // architecture.TRANSFORMER_LAYERS["mini-medium"])
+
+
+def places_of_look() -> list[int]:
+    """Which numbers of a state tell a scene's look."""
+    at, found = FIRST + PLACE_NUMBERS + SIZE_NUMBERS, []
+    for name, values in ATTRIBUTES.items():
+        if name in LOOK:
+            found += range(at, at + len(values))
+        at += len(values)
+    return found
 
 
 def waves(places: torch.Tensor) -> torch.Tensor:
