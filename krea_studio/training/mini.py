@@ -24,7 +24,6 @@ from krea_studio.training.checkpoints import (
     architecture,
     autoencoder,
     denoiser,
-    distill,
     export,
     initialization,
     latents,
@@ -125,10 +124,8 @@ def _stages(shop: Workshop, learner: denoiser.Learner, stages, encoder, tokenize
 
 def train_turbo(shop: Workshop) -> None:
     encoder, tokenizer = shop.reader()
-    student = shop.transformer("medium")
-    distill.train(student, encoder, tokenizer, shop.work / "latents", shop.work / "turbo", shop.device, seed=shop.seed)
-    if _first():
-        student.save_pretrained(shop.done("turbo"))
+    learner = denoiser.Learner(shop.transformer("medium"))
+    _stages(shop, learner, denoiser.TURBO_STAGES, encoder, tokenizer, "turbo")
 
 
 def draw_own(shop: Workshop) -> None:

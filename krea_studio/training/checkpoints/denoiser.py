@@ -4,28 +4,41 @@ Rectified flow as in Krea 2: x_t = (1 − t)·x + t·noise, the model predicts n
 (`coupling`), so that at t = 1 there is one right answer, and half of the samples are there, where a run begins. What a
 token shows then depends on its place, the caption and the corner's token alone: those samples are trained on a part of
 the tokens, spread over the picture. Samples on the way (t < 1) take their tokens from one window, because neighbours
-tell of one another there, and part of them have independent noise, as pictures have that a person trains a style on.
+tell of one another there. Half of them are the model's own: it goes down from noise by its own steps, and learns the
+straight step from where it really is to where the picture is, so that each step mends what those before it got wrong.
+Noise and picture are a known pair, so that takes no teacher, and Turbo is the same with its own eight noise levels.
+Part of the others have independent noise, as pictures have that a person trains a style on.
 Beside its own task the first blocks go on telling what they have learned to read (`Learner`).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from diffusers import Krea2Transformer2DModel
 from torch import nn
-from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
 from krea_studio.training import loop
 from krea_studio.training.checkpoints import architecture, coupling, readings, text
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack, part_of
-from krea_studio.training.flow import Grid, fastest_precision, noise_times, prepare, velocity
+from krea_studio.training.flow import (
+    SHIFTS,
+    STEPS,
+    Grid,
+    fastest_precision,
+    levels_on_the_way,
+    noise_levels,
+    noise_times,
+    prepare,
+    velocity,
+    walk,
+)
 from krea_studio.training.world.captions import ATTRIBUTES, Caption, caption
 from krea_studio.training.world.scenes import random_scene
 
@@ -36,6 +49,7 @@ INDEPENDENT_SHARE = 0.25  # of the samples below `INDEPENDENT_BELOW` that have n
 INDEPENDENT_BELOW = 0.8
 COOLING = 0.4  # share of a stage in which the learning rate falls
 READING_WEIGHT = 0.5
+LEAST_TIME = 0.3  # below it, velocities of own states count less: there a small error is a large one of theirs
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,9 @@ class Batch:
 class Stage:
     """One leg of training: its kinds of batches by their share, steps, peak learning rate.
 
-    `start_share` is the share of batches at t = 1.
+    `start_share` is the share of batches at t = 1, `own_share` that of the others with states of the model's own, in
+    runs of so many steps (`run_steps`, by their shares) whose noise levels are shifted by one of `shifts`. Where that is
+    all of them, the others are of the same levels too.
     """
 
     name: str
@@ -62,16 +78,25 @@ class Stage:
     steps: int
     peak: float
     start_share: float = 0.5
+    own_share: float = 0.5
+    run_steps: Mapping[int, float] = field(default_factory=lambda: STEPS)
+    shifts: tuple[float, ...] = SHIFTS
 
 
-MEDIUM_STAGES = (
+MEDIUM_STAGES = (Stage("whole", {Batch("1K", 1): 0.6, Batch("512", 4): 0.4}, 1200, 1e-4),)
+TURBO_STEPS = 8
+TURBO_SHIFT = 1.15  # the published Turbo's fixed mu
+TURBO_STAGES = (
     Stage(
-        "together",
-        {Batch("1K", 16, 96): 0.5, Batch("512", 16, 96): 0.15, Batch("512", 4): 0.15, Batch("1K", 1): 0.2},
-        4000,
-        1.5e-4,
+        "eight steps",
+        {Batch("1K", 1): 0.6, Batch("512", 4): 0.4},
+        800,
+        1e-4,
+        start_share=1 / TURBO_STEPS,
+        own_share=1,
+        run_steps={TURBO_STEPS: 1},
+        shifts=(TURBO_SHIFT,),
     ),
-    Stage("whole", {Batch("1K", 1): 0.6, Batch("512", 4): 0.4}, 1000, 1e-4),
 )
 LARGE_STAGES = (
     Stage(
@@ -87,6 +112,11 @@ LARGE_STAGES = (
     ),
     Stage("rich whole", {Batch("1K rich", 1): 0.6, Batch("512 rich", 4): 0.4}, 500, 2e-4),
 )
+
+
+def turbo_levels() -> list[float]:
+    """The nine noise levels of an eight-step Turbo run, from 1 to 0."""
+    return noise_levels(TURBO_STEPS, TURBO_SHIFT)
 
 
 def captions_of(seeds: list[int], draw: random.Random, unconditional: float = UNCONDITIONAL_SHARE) -> list[Caption]:
@@ -185,14 +215,27 @@ def train_stage(
         captions = captions_of(seeds, random.Random(f"{stage.name}-{seed}-{step}"))
         total = grid.rows * grid.columns
         noise = noise_for(tokens, seeds, captions, total, generator)
-        times = torch.ones(len(seeds)) if begins else noise_times(len(seeds), total, generator)
-        noise = freed(noise, times, total, generator)
+        own = not begins and common.random() < stage.own_share
+        levels = levels_on_the_way(common, stage.run_steps, stage.shifts) if own else [1.0]
+        times = (
+            noise_times(len(seeds), total, generator) if not (own or begins) else torch.full((len(seeds),), levels[-1])
+        )
+        coupled = torch.tensor(["subject" in each.named for each in captions])
+        if not own:
+            noise = freed(noise, times, total, generator)
         conditioning = text.encode(encoder, tokenizer, [c.text for c in captions])
         t, tokens, noise = times[:, None, None].to(device), tokens.to(device), noise.to(device)
         mixed = (1 - t) * tokens + t * noise
-        predicted = velocity(model, mixed, times.to(device), grid, conditioning, chosen, precision)
+
+        def velocity_of(states: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+            return velocity(model, states, times, grid, conditioning, chosen, precision)
+
+        if own:  # where there is no pair, states stay on the straight way
+            mixed = torch.where(coupled[:, None, None].to(device), walk(noise, levels, velocity_of), mixed)
+        predicted = velocity_of(mixed, times.to(device))
         read = learner.reading_loss(grid, chosen, seeds)
-        return F.mse_loss(predicted, noise - tokens) + READING_WEIGHT * read
+        wrong = (predicted - (mixed - tokens) / t).square() * (t / LEAST_TIME).square().clamp_max(1)
+        return wrong.mean() + READING_WEIGHT * read
 
     schedule = loop.Schedule(stage.steps, stage.peak, cooling=COOLING)
     loop.run(

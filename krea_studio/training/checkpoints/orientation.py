@@ -29,7 +29,7 @@ from krea_studio.training.checkpoints.denoiser import (
 )
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack, part_of
-from krea_studio.training.flow import fastest_precision, noise_times, prepare, velocity
+from krea_studio.training.flow import Grid, fastest_precision, noise_times, prepare, velocity
 from krea_studio.training.world.captions import caption
 from krea_studio.training.world.scenes import random_scene
 
@@ -60,19 +60,36 @@ def install(
     device: str,
     seed: int = 0,
 ) -> None:
-    """Give a settled transformer first blocks that have learned (or go on learning) to read."""
+    """Give a settled transformer first blocks that have learned (or go on learning) to read.
+
+    What they read of the look goes on from token to token (`initialization.install_look`).
+    """
     small = architecture.transformer(layers=readings.BLOCKS).to(device)
     initialization.settle(small, seed)
     for name in SHARED:
         getattr(small, name).load_state_dict(getattr(model, name).state_dict())
     captions = [caption(random_scene(READER_SEED + k), random.Random(k)).text for k in range(READER_CAPTIONS)]
-    initialization.install_reader(small, text.encode(encoder, tokenizer, captions), seed)
+    conditioning = text.encode(encoder, tokenizer, captions)
+    initialization.install_reader(small, conditioning, seed)
     small.requires_grad_(False)
     # Not the parts that painters have taught: a state of before would bring back how these were then.
     own = {name: child for name, child in small.named_children() if name not in (*SHARED, "final_layer")}
     learned = nn.ModuleDict(own).requires_grad_(True)
-    _train(Learner(small), learned, encoder, tokenizer, latents, folder, device, seed)
+    learner = Learner(small)
+    _train(learner, learned, encoder, tokenizer, latents, folder, device, seed)
     model.load_state_dict(learned.state_dict(), strict=False)
+    initialization.install_look(model, _states(learner, conditioning, seed), seed)
+
+
+@torch.no_grad()
+def _states(learner: Learner, conditioning: tuple[torch.Tensor, torch.Tensor], seed: int) -> torch.Tensor:
+    """What is left of some tokens of pictures that are nothing but noise, (n, width)."""
+    grid, generator = Grid(32, 32), torch.Generator().manual_seed(seed)
+    chosen = part_of(grid, 48, True, generator)
+    count, channels = len(conditioning[0]), learner.model.config.in_channels
+    noise = torch.randn(count, len(chosen), channels, generator=generator).to(learner.model.device)
+    velocity(learner.model, noise, torch.ones(count, device=noise.device), grid, conditioning, chosen, torch.float32)
+    return learner.states(len(chosen)).flatten(0, 1)
 
 
 def _train(

@@ -6,7 +6,7 @@ The decoder learns on these to put right what the transformer gets slightly wron
 from __future__ import annotations
 
 import random
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.training import flow, loop
-from krea_studio.training.checkpoints import architecture, denoiser, distill, patches, text
+from krea_studio.training.checkpoints import architecture, denoiser, patches, text
 from krea_studio.training.world.captions import caption
 from krea_studio.training.world.renderer import render
 from krea_studio.training.world.scenes import random_scene
@@ -31,7 +31,7 @@ def build(
     """Draw `PICTURES` scenes in eight steps, of which every fourth at 512, and write what is not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     rank, processes = loop.place()
-    levels, precision, ratios = distill.noise_levels(), flow.fastest_precision(model), list(ASPECT_RATIOS)
+    levels, precision, ratios = denoiser.turbo_levels(), flow.fastest_precision(model), list(ASPECT_RATIOS)
     for number in range(rank, PICTURES, processes):
         path = folder / f"{number:04d}.pt"
         if path.exists():
@@ -43,9 +43,8 @@ def build(
         clean = torch.zeros(1, grid.rows * grid.columns, model.config.in_channels)
         x = denoiser.noise_for(clean, [scene.seed], [words], grid.rows * grid.columns, generator).to(device)
         conditioning = text.encode(encoder, tokenizer, [words.text])
-        for here, there in pairwise(levels):
-            times = torch.full((1,), here, device=device)
-            x = x + (there - here) * flow.velocity(model, x, times, grid, conditioning, precision=precision)
+        velocity_of = partial(flow.velocity, model, grid=grid, conditioning=conditioning, precision=precision)
+        x = flow.walk(x, levels, velocity_of)
         picture = render(scene, width, height)
         pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).view(height, width, 3)
         torch.save({"latents": patches.unpack(x.cpu(), grid)[0].half(), "picture": pixels}, path.with_suffix(".new"))

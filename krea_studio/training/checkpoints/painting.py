@@ -12,7 +12,6 @@ blocks is silent meanwhile, and comes in when all is trained together (`denoiser
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,10 @@ from torch.nn import functional as F
 
 from krea_studio.training import loop
 from krea_studio.training.checkpoints import architecture, readings
+from krea_studio.training.checkpoints.denoiser import LEAST_TIME
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack
-from krea_studio.training.flow import Grid, fastest_precision, noise_levels, noise_times
+from krea_studio.training.flow import Grid, fastest_precision, levels_on_the_way, noise_times, walk
 from krea_studio.training.world.composition import LANDS, ridges, unit_of
 from krea_studio.training.world.scenes import Scene, random_scene
 
@@ -36,13 +36,10 @@ GROUPS, TOKENS = 4, 1024  # of each process: of tokens of pictures of one size, 
 KINDS = {"1K": 0.75, "512": 0.25}
 START_SHARE = 0.35  # of the steps, at t = 1
 OWN_SHARE = 0.55  # of the others, with states of the painter's own
-RUNS = {8: 0.6, 4: 0.15, 2: 0.1, 28: 0.15}  # of so many steps, in which it comes to them
-SHIFTS = (0.8, 1.15)  # of their noise levels: mu of small pictures, and that of Turbo
 READING_ERROR = 0.08
 UNTOLD_SHARE = 0.08  # of the tokens, of which nothing of the scene is read
 OPEN_SHARE = 0.12  # of the tokens, of which a third of what tells of the scene is not read
 UNSURE_WEIGHT = 0.25  # of both in the loss, since most of theirs nobody could know
-LEAST_TIME = 0.3  # below it, velocities of own states count less: there a small error is a large one of theirs
 
 
 class Painter(nn.Module):
@@ -173,14 +170,9 @@ def install(model: Krea2Transformer2DModel, latents: Path, folder: Path, device:
         if common.random() < START_SHARE:
             times, states = torch.ones(GROUPS, device=device), noise
         elif common.random() < OWN_SHARE:
-            levels = noise_levels(common.choices(list(RUNS), list(RUNS.values()))[0], common.choice(SHIFTS))
-            last = common.randrange(1, len(levels) - 1)
-            states = noise
-            with torch.no_grad():
-                for here, there in pairwise(levels[: last + 1]):
-                    velocity, _ = painted(states, read, torch.full((GROUPS,), here, device=device))
-                    states = states + (there - here) * velocity
-            times = torch.full((GROUPS,), levels[last], device=device)
+            levels = levels_on_the_way(common)
+            states = walk(noise, levels, lambda states, times: painted(states, read, times)[0])
+            times = torch.full((GROUPS,), levels[-1], device=device)
         else:
             times = torch.cat([noise_times(1, total, generator) for *_, total in drawn]).to(device)
             states = (1 - times[:, None, None]) * clean + times[:, None, None] * noise

@@ -42,3 +42,9 @@ def test_processes_that_train_together_take_the_same_kind_of_batch(monkeypatch):
     monkeypatch.setattr(loop, "place", lambda: (0, 2))
     drawn = [loop.common_draw("places", number).random() for number in range(40)]
     assert drawn[::2] == drawn[1::2] and len(set(drawn)) == 20
+
+
+def test_turbo_trains_on_the_levels_that_it_will_run():
+    scheduler = architecture.scheduler()
+    scheduler.set_timesteps(sigmas=[1 - k / 8 for k in range(8)], mu=denoiser.TURBO_SHIFT)
+    assert torch.allclose(scheduler.sigmas, torch.tensor(denoiser.turbo_levels()), atol=1e-6)
