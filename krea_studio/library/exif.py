@@ -5,12 +5,13 @@ value or where it is. Only texts and bytes of the first directory and of the one
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection
 
 HEAD = b"Exif\0\0"
 """Stands before the data in a JPEG, and in many a WebP."""
 IMAGE_DESCRIPTION, MAKE, MODEL, SOFTWARE = 0x010E, 0x010F, 0x0110, 0x0131
 MAKER_NOTE, USER_COMMENT = 0x927C, 0x9286
+ENTRY_BYTES = 12
 MAX_ENTRIES = 1000
 """Of a directory; a camera writes some dozens."""
 
@@ -21,21 +22,24 @@ _CHARACTER_CODES = {b"ASCII\0\0\0": "ascii", b"UNICODE\0": "utf-16", bytes(8): "
 _BYTE_ORDER_MARKS = {b"\xfe\xff": "utf-16-be", b"\xff\xfe": "utf-16-le"}
 
 
-def exif_texts(data: bytes) -> dict[int, str]:
-    """Each text by its tag, the first of several; `data` begins with the TIFF header, or with HEAD before it.
+def exif_texts(data: bytes, tags: Collection[int]) -> dict[int, str]:
+    """The text of each of these tags, the first of several; `data` begins with the TIFF header, or with HEAD before it.
 
-    Raises ValueError for data that are no EXIF, or where a text that is read is damaged.
+    Raises ValueError for data that are no EXIF, or where they or one of the texts are cut or damaged.
     """
     data = data.removeprefix(HEAD)
     order = _ORDERS.get(data[:4])
     if order is None:
         raise ValueError("no EXIF data")
+    directories = [_directory(data, order, _number(data, order, 4, "I"))]
+    if _EXIF_DIRECTORY in directories[0]:
+        directories.append(_directory(data, order, _number(data, order, directories[0][_EXIF_DIRECTORY] + 8, "I")))
     texts: dict[int, str] = {}
-    first = list(_entries(data, order, _number(data, order, 4, "I")))
-    inner = [_number(value, order, 0, "I") for tag, _, value in first if tag == _EXIF_DIRECTORY][:1]
-    for tag, kind, value in (*first, *(entry for place in inner for entry in _entries(data, order, place))):
-        if kind in (_BYTE, _ASCII, _UNDEFINED):
-            texts.setdefault(tag, user_comment(value) if tag == USER_COMMENT else _text(value))
+    for directory in directories:
+        for tag in directory.keys() & set(tags) - texts.keys():
+            value = _value(data, order, directory[tag])
+            if value is not None:
+                texts[tag] = user_comment(value) if tag == USER_COMMENT else _text(value)
     return texts
 
 
@@ -68,18 +72,24 @@ def _text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-def _entries(data: bytes, order: str, place: int) -> Iterator[tuple[int, int, bytes]]:
-    """Tag, type and value of each entry of the directory at `place`; of others than texts and bytes, the four bytes."""
+def _directory(data: bytes, order: str, place: int) -> dict[int, int]:
+    """Where the first entry of each tag begins in the directory at `place`."""
+    found: dict[int, int] = {}
     for number in range(min(_number(data, order, place, "H"), MAX_ENTRIES)):
-        start = place + 2 + 12 * number
-        tag, kind = _number(data, order, start, "H"), _number(data, order, start + 2, "H")
-        count, where = _number(data, order, start + 4, "I"), _number(data, order, start + 8, "I")
-        if kind in (_BYTE, _ASCII, _UNDEFINED) and count > 4:
-            if where + count > len(data):
-                raise ValueError("EXIF data that are cut")
-            yield tag, kind, data[where : where + count]
-        else:
-            yield tag, kind, data[start + 8 : start + 8 + min(count, 4) if kind in (_BYTE, _ASCII, _UNDEFINED) else start + 12]
+        start = place + 2 + ENTRY_BYTES * number
+        found.setdefault(_number(data, order, start, "H"), start)
+    return found
+
+
+def _value(data: bytes, order: str, start: int) -> bytes | None:
+    """The bytes of the entry that begins at `start`; None for one of another type."""
+    kind, count = _number(data, order, start + 2, "H"), _number(data, order, start + 4, "I")
+    if kind not in (_BYTE, _ASCII, _UNDEFINED):
+        return None
+    where = start + 8 if count <= 4 else _number(data, order, start + 8, "I")
+    if where + count > len(data):
+        raise ValueError("EXIF data that are cut")
+    return data[where : where + count]
 
 
 def _number(data: bytes, order: str, place: int, form: str) -> int:
