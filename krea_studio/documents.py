@@ -122,14 +122,14 @@ def other_tools() -> str:
         f"A file has at most {metadata.MAX_FILE_BYTES // MEBIBYTE} MiB, a text in it at most "
         f"{texts.MAX_TEXT_BYTES // MEBIBYTE} MiB, unpacked. Its pixels are not decoded, so what is hidden in them is "
         "not found.",
-        "Taken over are prompt, negative prompt, seed, steps, guidance and size. These tools' CFG scale c is a guidance "
-        f"of c − 1 here, so 1 is off; above {most_guidance:g} it is {most_guidance:g}, and steps above {most_steps} are "
-        f"{most_steps}. A size becomes the nearest aspect ratio. The variant is that of the Krea 2 model that is named, "
-        "else Medium where there was guidance and Turbo where there was none. Everything else, such as LoRAs with their "
-        "weights, samplers and upscalers, is told with its value. So is whatever is set otherwise than it was there. The "
-        "same seed draws another picture here than there.",
-        "A ComfyUI graph is followed from the picture that it saves back to the noise. What comes out of a node that is "
-        "not known here is not guessed: the node is named. Of a workflow whose graph was removed, groups of nodes "
+        "Taken over are prompt, negative prompt, seed, steps, guidance and size. These tools' CFG scale c is a "
+        f"guidance of c − 1 here, so 1 is off; above {most_guidance:g} it is {most_guidance:g}, and steps above "
+        f"{most_steps} are {most_steps}. A size becomes the nearest aspect ratio. The variant is that of the Krea 2 "
+        "model that is named, else Medium where there was guidance and Turbo where there was none. Everything else, "
+        "such as LoRAs with their weights, samplers and upscalers, is told with its value. So is whatever is set "
+        "otherwise than it was there. The same seed draws another picture here than there.",
+        "A ComfyUI graph is followed from the picture that it saves back to the noise. What comes out of a node that "
+        "is not known here is not guessed: the node is named. Of a workflow whose graph was removed, groups of nodes "
         "(subgraphs) are not looked into.",
     )
 

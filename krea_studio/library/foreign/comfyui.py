@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from krea_studio.library.foreign.comfyui_graph import Graph, Link, Node, graph_of_prompt, graph_of_workflow
-from krea_studio.library.foreign.settings import Lora, Settings, file_stem, number_text, read_object, real, text_of
+from krea_studio.library.foreign.settings import Lora, Settings, file_stem, read_object, real, text_of, value_text
 from krea_studio.library.foreign.texts import Texts
 
 SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
@@ -198,7 +198,7 @@ class _Reader:
         words = [str(sampler)]
         for name, value in (("steps", schedule.inputs.get("steps")), ("denoise", schedule.inputs.get("denoise"))):
             if real(value) is not None:
-                words.append(f"{name} {number_text(value)}")
+                words.append(f"{name} {value_text(value)}")
         return ", ".join(words)
 
     def node(self, node: Node, name: str) -> Node | None:
@@ -342,7 +342,7 @@ class _Reader:
 
     def changed(self, node: Node) -> None:
         """Tell a node that does something beside the prompt or the model, with its values."""
-        values = [f"{name} {number_text(value)}" for name, value in node.inputs.items() if real(value) is not None]
+        values = [f"{name} {value_text(value)}" for name, value in node.inputs.items() if real(value) is not None]
         self.found.left.append(("Node", ", ".join((str(node), *values[:4]))))
 
     def sampler_words(self, sampler: Node, schedule: Node | None) -> None:

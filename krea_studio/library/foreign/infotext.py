@@ -9,16 +9,17 @@ UI, `modules/processing_info.py` of SD.Next.
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
-from krea_studio.library.foreign.settings import Lora, Settings, without_lora_tags
+from krea_studio.library.foreign.settings import Lora, Settings, real, value_text, without_lora_tags
 from krea_studio.library.foreign.texts import Texts
 from krea_studio.recipe.request import SLIDERS
 from krea_studio.validation import shown
 
-STUDIO = "Krea Studio"
+STUDIO, SDNEXT = "Krea Studio", "SD.Next"
 TOOLS = (
     ("Version", re.compile(STUDIO), STUDIO),
-    ("App", re.compile(r"SD\.Next"), "SD.Next"),
+    ("App", re.compile(r"SD\.Next"), SDNEXT),
     ("Version", re.compile(r"neo", re.IGNORECASE), "Forge Neo"),
     ("Version", re.compile(r"f\d"), "Forge or reForge"),
     ("Version", re.compile(r"ComfyUI"), "ComfyUI"),
@@ -27,6 +28,9 @@ TOOLS = (
 )
 """Which tool wrote a line: the first whose pattern its pair of that name begins with."""
 SOME_TOOL = "a tool that writes as AUTOMATIC1111's web UI does"
+
+UNGUIDED = re.compile(r"krea[-_ ]?2.*turbo", re.IGNORECASE)
+"""Models that SD.Next never draws with guidance (`pipelines/krea2/pipeline_krea2.py`)."""
 
 NEGATIVE = "Negative prompt:"
 SETTINGS_LINE = re.compile(r"\s{0,20}Steps:\s{0,20}\d")
@@ -57,7 +61,11 @@ def read(texts: Texts) -> tuple[str, Settings] | None:
     notes = [] if line else ["There is no line of settings behind the prompt"]
     if behind:
         notes.append(f"The text behind the settings, {shown(behind)}, is left out")
-    return tool, _settings(prompt, negative, pairs, notes, tool == STUDIO)
+    settings = _settings(prompt, negative, pairs, notes, tool == STUDIO)
+    if tool == SDNEXT and UNGUIDED.search(settings.model) and (real(settings.cfg) or 0) > 1:
+        note = f"SD.Next draws Krea 2 Turbo without guidance, so its CFG scale {value_text(settings.cfg)} does nothing"
+        settings = replace(settings, cfg=1, notes=(*settings.notes, note))
+    return tool, settings
 
 
 def _settings(prompt: str, negative: str, pairs: dict[str, str], notes: list[str], own: bool) -> Settings:

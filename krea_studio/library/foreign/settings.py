@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from krea_studio.validation import shown
+
 MOST_LEFT = 40
 """Of the settings without a counterpart that are told by name; a workflow may have thousands."""
 
@@ -88,14 +90,10 @@ def real(value: object) -> int | float | None:
     return value if isinstance(value, int) or math.isfinite(value) else None
 
 
-def number_text(value: object) -> str:
-    """A number as people write it, anything else by what it says; `validation.shown` makes it fit to be told."""
+def value_text(value: object) -> str:
+    """A value of a stranger as one printable line: a number as people write it, anything else as `shown` has it."""
     number = real(value)
-    if number is None:
-        return value if isinstance(value, str) else "?" if value is None else type(value).__name__
-    return (
-        f"{number:.6g}" if isinstance(number, float) else str(number) if number.bit_length() < 256 else "a long number"
-    )
+    return f"{number:.10g}" if isinstance(number, float) else shown(value if number is None else number)
 
 
 def text_of(value: object) -> str:

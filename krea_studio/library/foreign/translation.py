@@ -11,7 +11,7 @@ from math import log, prod
 from typing import Any
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.library.foreign.settings import MOST_LEFT, Settings, number_text, real, whole
+from krea_studio.library.foreign.settings import MOST_LEFT, Settings, real, value_text, whole
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, RESOLUTIONS, size_of
 from krea_studio.recipe.request import (
     PROMPT_CHARACTERS,
@@ -143,13 +143,15 @@ class _Translator:
     def guidance(self, cfg: object) -> float | None:
         number, (_, most) = real(cfg), bounds("guidance_scale")
         if number is None:
-            self.remarks.append(f"CFG scale {_shown(cfg)} is no number — the guidance is the variant's own")
+            self.remarks.append(f"CFG scale {value_text(cfg)} is no number — the guidance is the variant's own")
             return None
         if number < 1:
-            self.remarks.append(f"CFG scale {_shown(cfg)} is less than 1, which is off — guidance is off")
+            self.remarks.append(f"CFG scale {value_text(cfg)} is below 1, which is off — guidance is off")
             return 0.0
         if number - 1 > most:
-            self.remarks.append(f"CFG scale {_shown(cfg)} is a guidance above {most:g} here — it is set to {most:g}")
+            self.remarks.append(
+                f"CFG scale {value_text(cfg)} is a guidance above {most:g} here — it is set to {most:g}"
+            )
             return most
         return round(float(number) - 1, 6)
 
@@ -159,9 +161,9 @@ class _Translator:
         if steps is None:
             return
         if number is None or number < least:
-            self.remarks.append(f"Steps {_shown(steps)} is no number of steps — it is the variant's own")
+            self.remarks.append(f"Steps {value_text(steps)} is no number of steps — it is the variant's own")
         elif number > most:
-            self.remarks.append(f"Steps {_shown(steps)} is more than there can be here — it is set to {most}")
+            self.remarks.append(f"Steps {value_text(steps)} is more than there can be here — it is set to {most}")
             self.fields["steps"] = int(most)
         else:
             self.fields["steps"] = number
@@ -176,7 +178,7 @@ class _Translator:
             return
         if number is None or not 0 <= number < SEED_LIMIT:
             limits = f"seeds here are whole numbers from 0 to {SEED_LIMIT - 1}"
-            self.remarks.append(f"Seed {_shown(seed)} is left out, as {limits}")
+            self.remarks.append(f"Seed {value_text(seed)} is left out, as {limits}")
         else:
             self.fields["seed"] = number
 
@@ -190,7 +192,7 @@ class _Translator:
         if wished == (None, None):
             return
         if width is None or height is None or not (0 < width <= 2**20 and 0 < height <= 2**20):
-            told = " × ".join(map(_shown, wished))
+            told = " × ".join(map(value_text, wished))
             self.remarks.append(f"Size {told} is no size of a picture — the aspect ratio is 1:1")
             return
         ratio, resolution = nearest_shape(width, height)
@@ -212,12 +214,12 @@ class _Translator:
         settings = self.settings
         model = [] if self.krea or not settings.model else [("Model", settings.model)]
         told = [
-            f"{_name(name)} {_shown(value)}"
+            f"{_name(name)} {value_text(value)}"
             for name, value in (*model, *settings.left)
             if not (name.lower() in SAMPLERS and value in OUR_SAMPLER)
         ]
         for lora in settings.loras:
-            told.append(f"LoRA {shown(lora.name)}" + ("" if lora.weight is None else f" at {_shown(lora.weight)}"))
+            told.append(f"LoRA {shown(lora.name)}" + ("" if lora.weight is None else f" at {value_text(lora.weight)}"))
         if len(told) > MOST_LEFT:
             told = [*told[:MOST_LEFT], f"and {len(told) - MOST_LEFT:,} more"]
         return told
@@ -233,11 +235,3 @@ def _name(name: str) -> str:
     """The name of a setting, which a stranger may have written, as one printable line."""
     words = "".join(c if c.isprintable() else " " for c in name[:NAME_CHARACTERS]).split()
     return " ".join(words)[:1].upper() + " ".join(words)[1:]
-
-
-def _shown(value: object) -> str:
-    """A value of a stranger as one printable line: a number as it is, anything else quoted."""
-    if isinstance(value, dict | list):
-        return shown(value)
-    text = number_text(value)
-    return text if real(value) is not None else shown(text)

@@ -1,4 +1,4 @@
-"""Pictures as other tools write them: the chunks and EXIF data that carry their settings, and small graphs of ComfyUI."""
+"""Pictures as other tools write them: chunks and EXIF data that carry their settings, and small graphs of ComfyUI."""
 
 import io
 import json
@@ -22,7 +22,9 @@ def png(path: Path, packed: bool = False, **texts: str) -> Path:
     return path
 
 
-def exif(entries: dict[int, tuple[int, bytes]], inner: dict[int, tuple[int, bytes]] | None = None, order: str = "<") -> bytes:
+def exif(
+    entries: dict[int, tuple[int, bytes]], inner: dict[int, tuple[int, bytes]] | None = None, order: str = "<"
+) -> bytes:
     """EXIF data with these entries (type and value by tag) in the first directory, and `inner` ones in EXIF's own."""
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
     first = dict(entries)
