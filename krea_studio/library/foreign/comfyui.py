@@ -145,13 +145,13 @@ class _Reader:
 
     def sampler(self) -> Node | None:
         """The sampler whose settings count, or None, with a note why."""
-        ends = [(end, path) for saver in self.savers() if (found := self.upstream(saver)) for end, path in [found]]
+        ends = [found for saver in self.savers() if (found := self.upstream(saver))]
         if not ends:
             self.note("No sampler that is known leads to its picture")
             return None
         last, path = ends[-1]
         if len({end.id for end, _ in ends}) > 1:
-            self.note(f"The graph saves several pictures; the settings are those of {path[0]}")
+            self.note(f"The graph saves several pictures; the settings are those of {(*path, last)[0]}")
         for node in path[1:]:
             if node.kind not in DECODERS and not node.kind.startswith("Reroute"):
                 self.found.left.append(("Step after the sampler", str(node)))
@@ -175,7 +175,8 @@ class _Reader:
         queue = deque([start])
         while queue:
             node = queue.popleft()
-            if node is not start and self.samples(node):
+            # What nothing saves may be the end of its graph; else a sampler is asked for the one before it.
+            if self.samples(node) and (node is not start or not names):
                 path: list[Node] = []
                 step = before[node.id]
                 while step is not None:

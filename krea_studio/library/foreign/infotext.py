@@ -76,8 +76,7 @@ def _settings(prompt: str, negative: str, pairs: dict[str, str], notes: list[str
     if raw is not None:
         left += [("Prompt with styles", prompt)] if raw != prompt else []
         prompt, negative = raw, raw_negative or ""
-    prompt, loras = without_lora_tags(prompt)
-    negative, _ = without_lora_tags(negative)
+    prompt, loras = (prompt, []) if own else without_lora_tags(prompt)
     loras += _named_loras(take("Lora weights", ""), {lora.name for lora in loras})
     loras += [Lora(each.name, None) for each in _named_loras(take("Lora hashes", ""), {lora.name for lora in loras})]
     size = SIZE.fullmatch(pairs.get("Size", ""))
