@@ -19,6 +19,8 @@ MAX_TEXT_BYTES = 2**20
 """Of a text in a PNG, unpacked: what Pillow reads."""
 MAX_KEYWORD_BYTES = 79
 """Of a text's keyword in a PNG, by its specification (third edition, section 11.3.3)."""
+MAX_TEXT_HEAD_BYTES = 2**10
+"""Of what stands before a text in its chunk, and of what a short one grows by when it is packed."""
 MAX_PROFILE_BYTES = 8 * 2**20
 """Of a colour profile, unpacked; those of printers have up to about 4 MiB."""
 
@@ -82,15 +84,16 @@ def png_chunk_data(file: BinaryIO, kind: bytes, place: int, length: int) -> byte
 def png_texts(file: BinaryIO, keys: Collection[str], most_bytes: int) -> Iterator[tuple[str, str]]:
     """Keyword and text of each text of a PNG that has one of `keys`, wherever other tools moved it.
 
-    Other chunks are stepped over, whatever they hold. A text has at most `most_bytes`, packed and unpacked. Raises
-    ValueError for a file that is no PNG or a cut one, and for a text that is longer or has a wrong check sum.
+    Other chunks are stepped over, whatever they hold. A text has at most `most_bytes`, and one that cannot have as few
+    is not read. Raises ValueError for a file that is no PNG or a cut one, and for a text that is longer or has a wrong
+    check sum.
     """
     wanted, last = tuple(key.encode("latin-1") + b"\0" for key in keys), b""
     for kind, place, length in png_chunks(file):
         last = kind
         if kind not in TEXT_CHUNKS or not file.read(MAX_KEYWORD_BYTES + 1).startswith(wanted):
             continue
-        if length > 2 * most_bytes:
+        if length > 2 * most_bytes + MAX_TEXT_HEAD_BYTES:
             raise ValueError(f"a text of more than {most_bytes:,} bytes")
         data = png_chunk_data(file, kind, place, length)
         if data is None:

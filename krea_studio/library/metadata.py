@@ -98,15 +98,16 @@ def read_recipe(path: Path | str, name: str | None = None) -> Recipe:
     return recipe
 
 
-def recipe_in(file: BinaryIO, name: str) -> Recipe | None:
+def recipe_in(file: BinaryIO, name: str, wanted: str = WANTED) -> Recipe | None:
     """The recipe inside a PNG, wherever other tools moved it; None where there is none.
 
-    Raises InvalidRequest, which calls the file `name`, where it is no PNG, a damaged one, or the recipe is unusable.
+    Raises InvalidRequest, which calls the file `name`, where the recipe is unusable, and where the file is no PNG or a
+    damaged one; `wanted` says what to give instead.
     """
     try:
         _, text = next(png_texts(file, (RECIPE_KEY,), MAX_RECIPE_BYTES), (RECIPE_KEY, None))
     except ValueError:
-        raise InvalidRequest(f"{name} is not a PNG, or a damaged one — {WANTED}") from None
+        raise InvalidRequest(f"{name} is not a PNG, or a damaged one — {wanted}") from None
     if text is None:
         return None
     if len(text) > MAX_RECIPE_CHARACTERS:

@@ -75,7 +75,7 @@ def read_picture(path: Path | str, name: str | None = None) -> Recipe | ForeignP
         if carrier is None:
             raise InvalidRequest(f"{name} is no {KINDS} — {WANTED}")
         if carrier.name == "PNG":
-            recipe = recipe_in(file, name)
+            recipe = recipe_in(file, name, WANTED)
             if recipe is not None:
                 return recipe
             file.seek(0)

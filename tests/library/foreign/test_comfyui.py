@@ -159,7 +159,7 @@ def test_nodes_between_prompt_and_sampler_are_told() -> None:
     ("made_by", "why"),
     [
         (node("Writer", prompt="x"), "The prompt comes out of Writer (node 30), which is not known here"),
-        (node("ConditioningCombine", conditioning_1=["4", 0], conditioning_2=["4", 0]), "The prompt is made of several"),
+        (node("ConditioningCombine", conditioning_1=["4", 0], conditioning_2=["4", 0]), "The prompt is made of"),
         (node("Efficient Loader", positive="a", negative="b"), "The prompt comes out of Efficient Loader (node 30)"),
         (node("FluxGuidance", conditioning=["30", 0]), "The prompt goes round in a circle"),
         (node("FluxGuidance", conditioning=["99", 0]), "The prompt comes from nowhere in the graph"),
