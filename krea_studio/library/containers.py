@@ -32,7 +32,8 @@ TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 ORIENTATION_TEXTS = ("Raw profile type exif", "Raw profile type APP1", "XML:com.adobe.xmp")
 
 APP1, START_OF_SCAN, END_OF_IMAGE = 0xE1, 0xDA, 0xD9
-MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+"""Any number of fill bytes may stand before one; a pattern that took them in would try each of them as the first."""
 STANDALONE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
 
 MAX_RIFF_CHUNKS = 1000

@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import time
 import zlib
 
 import pytest
@@ -57,6 +58,13 @@ def test_the_segments_of_a_jpeg_have_their_data() -> None:
     segments = list(jpeg_segments(content + JPEG))
     assert segments[0] == (0xE1, 6, 6 + len(inside)) and content[6 : 6 + len(inside)] == inside
     assert segments[-1] == (0xD9, len(content), len(content)), "which is where the picture ends"
+
+
+@pytest.mark.parametrize("behind", [b"", JPEG[2:]], ids=["alone", "before a picture"])
+def test_fill_bytes_without_end_take_no_time(behind: bytes) -> None:
+    begun = time.thread_time()
+    assert jpeg_extent(b"\xff\xd8" + b"\xff" * 4_000_000 + behind) == (4_000_002 + len(behind), bool(behind))
+    assert time.thread_time() - begun < 3
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8", JPEG[:100], JPEG[:-2], b"\xff\xd8\xff\xe1\0\0" * 50])
