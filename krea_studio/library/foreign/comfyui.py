@@ -1,67 +1,32 @@
 """The settings in a ComfyUI graph: found from the picture that is saved back to the noise that it began with.
 
-Nodes are known by tables of which of their inputs means what. What comes out of a node that is in none of them is not
-guessed: a note names the node. Where several samplers follow one another, the settings are those of the first, which
-draws from noise; the others refine its picture, and are told. Sources: `nodes.py` and `comfy_extras/` of ComfyUI, and
-the published nodes of the packs that the tables name.
+What comes out of a node that is in no table of `comfyui_nodes` is not guessed: a note names the node. Where several
+samplers follow one another, the settings are those of the first, which draws from noise; the others refine its picture,
+and are told.
 """
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from krea_studio.library.foreign.comfyui_graph import Graph, Link, Node, graph_of_prompt, graph_of_workflow
-from krea_studio.library.foreign.settings import Lora, Settings, file_stem, read_object, real, text_of, value_text
+from krea_studio.library.foreign.comfyui_nodes import (
+    CONDITIONINGS,
+    DECODERS,
+    EFFICIENT,
+    JOINED,
+    LATENTS,
+    LIKE_A_SAMPLER,
+    MODEL_NAMES,
+    SAMPLERS,
+    SIDED,
+    SIDES,
+    TEXTS,
+    VALUES,
+    loras_of,
+)
+from krea_studio.library.foreign.settings import Lora, Settings, file_stem, read_object, real, value_text
 from krea_studio.library.foreign.texts import Texts
 
-SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
-EFFICIENT = ("KSampler (Efficient)", "KSampler Adv. (Efficient)", "KSampler SDXL (Eff.)")
-LIKE_A_SAMPLER = frozenset(("steps", "cfg", "positive", "negative", "latent_image"))
-"""The inputs that make another node be read as a sampler, which is told."""
-
-DECODERS = frozenset(("VAEDecode", "VAEDecodeTiled", "LatentUpscale", "LatentUpscaleBy"))
-LATENTS = ("latent_image", "latent", "samples", "latents")
-CONDITIONINGS = ("conditioning", "conditioning_to", "conditioning_1", "conditioning_2", "conditioning_from")
-SIDED = frozenset(
-    ("ControlNetApplyAdvanced", "ControlNetApplySD3", "ControlNetInpaintingAliMamaApply", "InpaintModelConditioning")
-)
-SIDES = ("positive", "negative")
-"""What nodes that take both hand on, by slot."""
-TEXTS = {
-    "CLIPTextEncode": ("text",),
-    "CLIPTextEncodeSDXL": ("text_g", "text_l"),
-    "CLIPTextEncodeSDXLRefiner": ("text",),
-    "CLIPTextEncodeFlux": ("t5xxl", "clip_l"),
-    "CLIPTextEncodeSD3": ("t5xxl", "clip_g", "clip_l"),
-    "CLIPTextEncodeHiDream": ("t5xxl", "llama", "clip_g", "clip_l"),
-    "CLIPTextEncodeLumina2": ("user_prompt", "system_prompt"),
-    "CLIPTextEncodePixArtAlpha": ("text",),
-    "TextEncodeQwenImageEdit": ("prompt",),
-    "TextEncodeQwenImageEditPlus": ("prompt",),
-    "BNK_CLIPTextEncodeAdvanced": ("text",),
-    "smZ CLIPTextEncode": ("text",),
-    "ImpactWildcardEncode": ("populated_text",),
-}
-"""The texts that a node encodes: the first is the prompt, what others say otherwise is told."""
-VALUES = {
-    **dict.fromkeys(("PrimitiveInt", "PrimitiveFloat", "PrimitiveString", "PrimitiveStringMultiline"), "value"),
-    **dict.fromkeys(("INTConstant", "FloatConstant", "JWInteger", "JWFloat"), "value"),
-    **dict.fromkeys(("StringConstant", "StringConstantMultiline", "String Literal"), "string"),
-    **dict.fromkeys(("Text Multiline", "ShowText|pysssss", "CR Text"), "text"),
-    **dict.fromkeys(("Seed (rgthree)", "CR Seed", "easy seed"), "seed"),
-    "ImpactWildcardProcessor": "populated_text",
-    "Reroute": "",
-}
-"""The input that a node hands on as it is; an empty name stands for its only one."""
-JOINED = {
-    "StringConcatenate": (("string_a", "string_b"), "delimiter"),
-    "JoinStrings": (("string1", "string2"), "delimiter"),
-    "CR Text Concatenate": (("text1", "text2"), "separator"),
-}
-"""Nodes that join texts: which, and what stands between them."""
-MODEL_NAMES = ("ckpt_name", "unet_name", "model_name", "model_path", "gguf_name")
-LORA_STRENGTHS = ("strength_model", "strength", "lora_strength")
 MOST_LORAS = 100
 MOST_CHARACTERS = 100_000
 """Of a text that nodes join, of which each may take that of another twice."""
@@ -369,7 +334,7 @@ class _Reader:
             source = self.graph.get(link.node) if isinstance(link, Link) else None
             if source is None:
                 break
-            loras = list(_loras(source))
+            loras = list(loras_of(source))
             self.found.loras += loras
             if not loras and isinstance(source.inputs.get("model"), Link):
                 self.changed(source)
@@ -403,29 +368,3 @@ class _Reader:
             self.changed(node)
         self.note(f"The size comes out of {node}, which is not known here")
         return None, None
-
-
-def _loras(node: Node) -> Iterator[Lora]:
-    """The LoRAs that a node applies to a model, those at 0 left out.
-
-    One as ComfyUI's own loaders have it, `lora_01` with `strength_01` as in stacks, or objects with `on`, `lora` and
-    `strength` as in rgthree's Power Lora Loader.
-    """
-    for name, value in node.inputs.items():
-        if not name.startswith("lora"):
-            continue
-        if isinstance(value, dict):
-            name, weight = text_of(value.get("lora")), value.get("strength") if value.get("on", True) else 0
-        elif isinstance(value, str):
-            number = name.removeprefix("lora_").removeprefix("name_")
-            weight = _strength(node, number)
-            name = value
-        else:
-            continue
-        if name not in ("", "None") and real(weight) != 0:
-            yield Lora(file_stem(name), weight)
-
-
-def _strength(node: Node, number: str) -> Any:
-    names = (*LORA_STRENGTHS, f"strength_{number}", f"model_str_{number}", f"lora_wt_{number}")
-    return next((node.inputs[name] for name in names if name in node.inputs), 1)

@@ -169,10 +169,13 @@ def _settings(
     tagged: list[Lora] = []
     if "prompt" in taken:
         taken["prompt"], tagged = without_lora_tags(taken["prompt"])
-    taken["model"] = file_stem(taken.get("model"))
+    model = taken.get("model")
+    taken["model"] = file_stem(model)
     known = {"model", *fields, *facts}
     rest = ((key, value) for key, value in data.items() if key not in known and not (off and key.startswith(off)))
-    left = tuple((key.replace("_", " "), _plain(value)) for key, value in without_nothing(rest))
+    # A model that is told in a way that is not known is told as it is.
+    unnamed = [] if taken["model"] else [("model", data.get("model") if model in (None, "") else model)]
+    left = tuple((key.replace("_", " "), _plain(value)) for key, value in without_nothing((*unnamed, *rest)))
     return Settings(**taken, loras=(*loras, *tagged), left=left, notes=tuple(notes))
 
 

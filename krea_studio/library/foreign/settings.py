@@ -16,7 +16,8 @@ from krea_studio.validation import shown
 
 MOST_LEFT = 40
 """Of the settings without a counterpart that are told by name; a workflow may have thousands."""
-
+MOST_TAGGED_CHARACTERS = 100_000
+"""Of a prompt that is looked through for tags; a longer one is not taken over anyway."""
 
 LORA_TAG = re.compile(
     r"\s{0,8},?\s{0,8}<(?:lora|lyco):(?P<name>[^:<>\n]{1,200})(?::(?P<weight>[^<>\n]{0,100}))?>", re.IGNORECASE
@@ -62,6 +63,8 @@ class Settings:
 
 def without_lora_tags(prompt: str) -> tuple[str, list[Lora]]:
     """A prompt without the tags that call LoRAs, and those."""
+    if len(prompt) > MOST_TAGGED_CHARACTERS:
+        return prompt, []
     loras = [Lora(found["name"], (found["weight"] or "1").split(":")[0]) for found in LORA_TAG.finditer(prompt)]
     return (LORA_TAG.sub("", prompt).lstrip(" ,\n"), loras) if loras else (prompt, [])
 

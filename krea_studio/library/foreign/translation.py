@@ -31,10 +31,10 @@ SAMPLERS, OUR_SAMPLER = ("sampler", "scheduler"), ("Euler", "euler")
 """What tools call it, and the one that the studio draws with itself."""
 
 KREA = re.compile(r"krea[-_ ]?2|^mini-(medium|large|turbo)$", re.IGNORECASE)
-KREA_VARIANTS = {"turbo": r"turbo", "large": r"large", "medium": r"raw|medium|base"}
-"""What in the name of a Krea 2 model tells its variant."""
+KREA_VARIANTS = {"turbo": r"turbo", "large": r"(?<![a-z])large", "medium": r"(?<![a-z])(raw|medium|base)"}
+"""What in the name of a Krea 2 model tells its variant; a drawing is not raw."""
 
-WEIGHT = re.compile(r"\([^()\n]{1,60}:\s*\d*\.?\d+\s*\)|\(\([^()\n]{1,60}\)\)")
+WEIGHT = re.compile(r"\([^()\n]{1,60}:\s{0,4}\d{0,4}\.?\d{1,6}\s{0,4}\)|\(\([^()\n]{1,60}\)\)")
 """How AUTOMATIC1111 and ComfyUI write that words count more: `(blue:1.3)`, `((blue))`."""
 TAG = re.compile(r"<\w{1,30}:[^<>\n]{1,80}>")
 """What is not read as words there: `<segment:face>`, `<wildcard:animal>`."""
@@ -110,13 +110,16 @@ class _Translator:
 
     def text(self, name: str, text: str) -> str:
         """A prompt that a request may have; of what may not be in one, a remark is made."""
-        plain = text.encode("utf-8", "replace").decode()
-        if plain != text:
+        # What is far too long takes long to clean.
+        plain = text[: 2 * PROMPT_CHARACTERS].encode("utf-8", "replace").decode()
+        shorter = len(text) <= 2 * PROMPT_CHARACTERS
+        if shorter and plain != text:
             self.remarks.append(f"Half of a character in the {name} is shown as ?")
         plain = str(clean_text(plain))
-        if len(plain) > PROMPT_CHARACTERS:
+        if len(plain) > PROMPT_CHARACTERS or not shorter:
+            length = len(plain) if shorter else len(text)
             self.remarks.append(
-                f"The {name} has {len(plain):,} characters — it is left out, as at most {PROMPT_CHARACTERS:,} are read"
+                f"The {name} has {length:,} characters — it is left out, as at most {PROMPT_CHARACTERS:,} are read"
             )
             return ""
         return plain
@@ -133,10 +136,10 @@ class _Translator:
             self.krea = True
             why = f"the model was {shown(model)}"
         elif guidance or (guidance is None and self.settings.negative_prompt.strip()):
-            variant, why = "medium", "it was drawn with guidance"
+            variant, why = "medium", "it was drawn with guidance" if guidance else "it has a negative prompt"
         else:
             variant = "turbo"
-            why = "it was drawn without guidance" if guidance == 0 else "no Krea 2 model is named"
+            why = "it was drawn without guidance" if guidance == 0 else "nothing says which Krea 2 it was"
         self.fields["variant"] = variant
         self.remarks.append(f"{VARIANTS[variant].label} is chosen, as {why}")
 
@@ -192,7 +195,7 @@ class _Translator:
         if wished == (None, None):
             return
         if width is None or height is None or not (0 < width <= 2**20 and 0 < height <= 2**20):
-            told = " × ".join(map(value_text, wished))
+            told = " × ".join(value_text(each) for each in wished if each is not None)
             self.remarks.append(f"Size {told} is no size of a picture — the aspect ratio is 1:1")
             return
         ratio, resolution = nearest_shape(width, height)

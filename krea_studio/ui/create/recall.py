@@ -74,9 +74,8 @@ class RecallPanel:
         Raises InvalidRequest where neither the picture nor the page has a prompt.
         """
         translation = picture.translation
-        told = [
-            f"{picture.tool} made this picture. What fits is in the controls; expect a similar picture, not the same."
-        ]
+        tool = picture.tool[:1].upper() + picture.tool[1:]
+        told = [f"{tool} made this picture. What fits is in the controls; expect a similar picture, not the same."]
         told += [f"{remark}." for remark in translation.remarks]
         if translation.left:
             told.append(f"No counterpart here: {'; '.join(translation.left)}.")

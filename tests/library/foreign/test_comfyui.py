@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from krea_studio.library.foreign import comfyui
-from krea_studio.library.foreign.comfyui import JOINED, TEXTS, VALUES, settings_of
+from krea_studio.library.foreign.comfyui import settings_of
 from krea_studio.library.foreign.comfyui_graph import graph_of_prompt
+from krea_studio.library.foreign.comfyui_nodes import JOINED, SAMPLERS, TEXTS, VALUES
 from krea_studio.library.foreign.settings import Lora, Settings
 from krea_studio.library.foreign.translation import translated
 from tests.library.foreign.builders import graph, node
@@ -333,7 +334,7 @@ def test_circles_end() -> None:
     assert settings.prompt is None and settings.seed is None and settings.steps == 8
 
 
-kinds = st.sampled_from([*TEXTS, *JOINED, *list(VALUES)[:6], *comfyui.SAMPLERS, "SaveImage", "LoraLoader", "X"])
+kinds = st.sampled_from([*TEXTS, *JOINED, *list(VALUES)[:6], *SAMPLERS, "SaveImage", "LoraLoader", "X"])
 names = st.sampled_from(
     ["text", "value", "positive", "negative", "model", "latent_image", "steps", "cfg", "seed", "images"]
 )

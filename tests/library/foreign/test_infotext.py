@@ -221,10 +221,11 @@ def test_a_broken_line_is_read_as_far_as_it_goes(line: str) -> None:
         "a\n" * 2_000_000,
         "Steps: 1\n" * 400_000,
         " ,<" * 1_000_000,
+        "a" + " " * 8_000_000 + "b\nSteps: 1",
         "(" * 4_000_000 + ":1",
         ": " * 2_000_000 + "\nSampler: x, Seed: 1, Size: 2",
     ],
-    ids=["quotes", "commas", "spaces", "tags", "lines", "settings", "almost tags", "brackets", "pairs"],
+    ids=["quotes", "commas", "spaces", "tags", "lines", "settings", "almost tags", "blanks", "brackets", "pairs"],
 )
 def test_hostile_texts_take_no_time(text: str) -> None:
     begun = time.thread_time()

@@ -1,5 +1,6 @@
 """What another tool's settings become here is always a request that can be drawn, and every loss has a line."""
 
+import time
 from typing import Any
 
 import pytest
@@ -152,8 +153,10 @@ def test_a_size_that_is_none_is_told(size: tuple[Any, Any]) -> None:
         (Settings(model="krea 2 large"), "large", "the model was"),
         (Settings(model="sd_xl_base", cfg=7), "medium", "it was drawn with guidance"),
         (Settings(model="sdxl-turbo", cfg=1), "turbo", "it was drawn without guidance"),
-        (Settings(model="flux1-krea-dev"), "turbo", "no Krea 2 model is named"),
-        (Settings(negative_prompt="rain"), "medium", "it was drawn with guidance"),
+        (Settings(model="flux1-krea-dev"), "turbo", "nothing says which Krea 2 it was"),
+        (Settings(model="krea2-drawing"), "turbo", "nothing says which Krea 2 it was"),
+        (Settings(model="krea2RawV10", cfg=1), "medium", "the model was 'krea2RawV10'"),
+        (Settings(negative_prompt="rain"), "medium", "it has a negative prompt"),
     ],
 )
 def test_why_a_variant_is_chosen_is_told(settings: Settings, variant: str, why: str) -> None:
@@ -176,6 +179,13 @@ def test_a_prompt_that_is_too_long_is_told_and_one_that_is_not_is_whole() -> Non
     assert "prompt" not in long.fields and long.fields["seed"] == 3
     assert any(f"has {PROMPT_CHARACTERS + 1:,} characters" in line for line in long.lines)
     assert translated(Settings(prompt="x" * PROMPT_CHARACTERS)).fields["prompt"] == "x" * PROMPT_CHARACTERS
+
+
+def test_a_prompt_of_millions_of_characters_takes_no_time() -> None:
+    begun = time.thread_time()
+    found = translated(Settings(prompt="\x1b(" * 4_000_000, negative_prompt=" " * 8_000_000))
+    assert time.thread_time() - begun < 2
+    assert any("has 8,000,000 characters" in line for line in found.lines)
 
 
 def test_what_no_keyboard_types_goes_out_of_a_prompt() -> None:
