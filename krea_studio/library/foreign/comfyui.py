@@ -6,7 +6,8 @@ and are told.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from krea_studio.library.foreign.comfyui_graph import Graph, Link, Node, graph_of_prompt, graph_of_workflow
 from krea_studio.library.foreign.comfyui_nodes import (
@@ -16,6 +17,7 @@ from krea_studio.library.foreign.comfyui_nodes import (
     JOINED,
     LATENTS,
     LIKE_A_SAMPLER,
+    LORA_INPUTS,
     MODEL_NAMES,
     SAMPLERS,
     SIDED,
@@ -32,6 +34,8 @@ MOST_CHARACTERS = 100_000
 """Of a text that nodes join, of which each may take that of another twice."""
 MOST_SAVERS, MOST_PASSES = 50, 20
 DEPTH = 60
+"""Of nodes that hand a value on, or join texts."""
+TOO_DEEP = "goes through too many nodes, or round in a circle"
 
 
 class Unknown(Exception):
@@ -210,6 +214,8 @@ class _Reader:
             if node is None or value in seen:
                 raise Unknown("comes from nowhere in the graph" if node is None else "goes round in a circle")
             seen.add(value)
+            if len(seen) > DEPTH:
+                raise Unknown(TOO_DEEP)
             name = VALUES.get(node.kind)
             if name == "":
                 name = next(iter(node.inputs), None)
@@ -217,6 +223,15 @@ class _Reader:
                 raise Unknown(f"comes out of {node}, which is not known here")
             value = node.inputs[name]
         return value
+
+    def with_values(self, node: Node, beginnings: tuple[str, ...]) -> Node:
+        """A node with the values of its inputs whose names begin so, as far as they can be known."""
+        inputs = dict(node.inputs)
+        for name, link in node.links:
+            if name.startswith(beginnings):
+                with suppress(Unknown):
+                    inputs[name] = self.value(link)
+        return replace(node, inputs=inputs)
 
     def text(self, value: object, depth: int = 0) -> str:
         """A text, also one that nodes join. Raises Unknown."""
@@ -230,13 +245,17 @@ class _Reader:
         if node is None:
             raise Unknown("comes from nowhere in the graph")
         if depth > DEPTH:
-            raise Unknown("goes through too many nodes, or round in a circle")
+            raise Unknown(TOO_DEEP)
         if node.kind in JOINED:
             names, between = JOINED[node.kind]
             parts = [self.text(node.inputs.get(name, ""), depth + 1) for name in names]
             joined = self.text(node.inputs.get(between, ""), depth + 1).join(parts)
         elif node.kind == "Text Concatenate":
             joined = self.concatenated(node, depth)
+        elif node.kind == "Text Multiline":
+            # WAS Node Suite's: lines that begin so are comments.
+            lines = self.text(node.inputs.get("text"), depth + 1).split("\n")
+            joined = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
         elif node.kind in VALUES:
             name = VALUES[node.kind] or next(iter(node.inputs), "")
             joined = self.text(node.inputs.get(name), depth + 1)
@@ -334,7 +353,7 @@ class _Reader:
             source = self.graph.get(link.node) if isinstance(link, Link) else None
             if source is None:
                 break
-            loras = list(loras_of(source))
+            loras = list(loras_of(self.with_values(source, LORA_INPUTS)))
             self.found.loras += loras
             if not loras and isinstance(source.inputs.get("model"), Link):
                 self.changed(source)

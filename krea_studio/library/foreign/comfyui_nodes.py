@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from krea_studio.library.foreign.comfyui_graph import Node
+from krea_studio.library.foreign.comfyui_graph import Link, Node
 from krea_studio.library.foreign.settings import Lora, file_stem, real, text_of
 
 SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
@@ -42,9 +42,9 @@ TEXTS = {
 """The texts that a node encodes: the first is the prompt, what others say otherwise is told."""
 VALUES = {
     **dict.fromkeys(("PrimitiveInt", "PrimitiveFloat", "PrimitiveString", "PrimitiveStringMultiline"), "value"),
-    **dict.fromkeys(("INTConstant", "FloatConstant", "JWInteger", "JWFloat"), "value"),
+    **dict.fromkeys(("INTConstant", "FloatConstant"), "value"),
     **dict.fromkeys(("StringConstant", "StringConstantMultiline", "String Literal"), "string"),
-    **dict.fromkeys(("Text Multiline", "ShowText|pysssss", "CR Text"), "text"),
+    **dict.fromkeys(("ShowText|pysssss", "CR Text"), "text"),
     **dict.fromkeys(("Seed (rgthree)", "CR Seed", "easy seed"), "seed"),
     "ImpactWildcardProcessor": "populated_text",
     "Reroute": "",
@@ -57,6 +57,8 @@ JOINED = {
 }
 """Nodes that join texts: which, and what stands between them."""
 MODEL_NAMES = ("ckpt_name", "unet_name", "model_name", "model_path", "gguf_name")
+LORA_INPUTS = ("lora", "strength", "model_str")
+"""How the names of a LoRA's inputs begin."""
 LORA_INPUT = re.compile(r"lora_name|lora(?:_name)?_(?P<number>\d{1,3})")
 LORA_STRENGTHS = ("strength_model", "strength", "lora_strength")
 
@@ -76,7 +78,7 @@ def loras_of(node: Node) -> Iterator[Lora]:
         else:
             continue
         if file not in ("", "None") and real(weight) != 0:
-            yield Lora(file_stem(file), weight)
+            yield Lora(file_stem(file), None if isinstance(weight, Link) else weight)
 
 
 def _strength(node: Node, number: str | None) -> Any:

@@ -132,6 +132,11 @@ def test_the_texts_of_was_node_suite_are_joined_as_it_does() -> None:
     assert read(graph(n4=node("CLIPTextEncode", text=["30", 0]), n30=parts)).prompt == "a fox\nsnow"
 
 
+def test_comments_of_was_node_suite_are_no_prompt() -> None:
+    lines = node("Text Multiline", text="# idea\na fox\n  #2\nin snow #1")
+    assert read(graph(n4=node("CLIPTextEncode", text=["30", 0]), n30=lines)).prompt == "a fox\nin snow #1"
+
+
 @pytest.mark.parametrize("kind", TEXTS)
 def test_every_encoder_gives_its_first_text_and_tells_another(kind: str) -> None:
     first, *others = TEXTS[kind]
@@ -194,6 +199,20 @@ def test_loras_and_what_changes_the_model_are_told() -> None:
     assert settings.loras == (Lora("ink", 0.8), Lora("a", 0.3), Lora("b", -1))
     assert ("Node", "ModelSamplingAuraFlow (node 30), shift 3.1") in settings.left
     assert settings.model == "krea2_turbo_fp8_scaled" and settings.notes == ()
+
+
+def test_a_lora_by_values_out_of_other_nodes_is_told() -> None:
+    lora = {"model": ["1", 0], "lora_name": ["31", 0], "strength_model": ["32", 0]}
+    nodes = graph(
+        n7=node("KSampler", **{**SAMPLER, "model": ["30", 0]}),
+        n30=node("LoraLoaderModelOnly", **lora),
+        n31=node("String Literal", string="ink.safetensors"),
+        n32=node("PrimitiveFloat", value=0.4),
+    )
+    assert read(nodes).loras == (Lora("ink", 0.4),)
+    assert read(nodes | {"32": node("Random")}).loras == (Lora("ink", None),)
+    unknown = read(nodes | {"31": node("Picker")})
+    assert unknown.loras == () and ("Node", "LoraLoaderModelOnly (node 30)") in unknown.left
 
 
 @pytest.mark.parametrize(
@@ -304,6 +323,9 @@ def hostile() -> dict[str, dict[str, Any]]:
         | chain(9000, "FluxGuidance", "conditioning"),
         "deep models": graph(n7=node("KSampler", **{**SAMPLER, "model": ["c0", 0]}))
         | chain(9000, "LoraLoader", "model"),
+        "deep strengths": graph(n7=node("KSampler", **{**SAMPLER, "model": ["l0", 0]}))
+        | {f"l{n}": node("LoraLoader", model=[f"l{n + 1}", 0], strength_model=["c0", 0]) for n in range(4000)}
+        | chain(4000, "PrimitiveInt", "value"),
         "deep values": graph(n7=node("KSampler", **{**SAMPLER, "steps": ["c0", 0]}))
         | chain(9000, "PrimitiveInt", "value"),
         "many savers": wide | chain(4000, "ImageScale", "image"),
