@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_NODES = 10_000
+DEPTH = 60
+"""Of nodes that are on the screen alone, one behind the other."""
 NEVER, BYPASSED = 2, 4
 """Modes of nodes in the editor."""
 SEEDS = ("seed", "noise_seed")
@@ -131,7 +133,7 @@ class _Workflow:
     def source(self, link: Link) -> object:
         """Where a link comes from behind what is on the screen alone: the value of a primitive, or a node that runs."""
         seen = set()
-        while link not in seen:
+        while link not in seen and len(seen) < DEPTH:
             seen.add(link)
             node = self.nodes.get(link.node)
             if node is None:

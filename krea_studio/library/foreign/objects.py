@@ -23,6 +23,9 @@ from krea_studio.library.foreign.settings import (
 from krea_studio.library.foreign.texts import Texts
 from krea_studio.validation import shown
 
+KEY_CHARACTERS = 100
+"""Of a key that is compared with others."""
+
 Found = tuple[str, Settings] | None
 
 BANNED = re.compile(r"\[([^\[\]]{0,10000})\]")
@@ -158,7 +161,7 @@ def _settings(
 
     What belongs to something that is off (`hrf_enabled` and all other `hrf_…`) is not there.
     """
-    off = tuple(key.removesuffix("enabled") for key, value in data.items() if key.endswith("_enabled") and not value)
+    off = {key.removesuffix("enabled") for key, value in data.items() if key.endswith("_enabled") and not value}
     taken = {field: data[key] for key, field in fields.items() if data.get(key) is not None} | own
     notes = []
     for name in ("prompt", "negative_prompt"):
@@ -172,11 +175,17 @@ def _settings(
     model = taken.get("model")
     taken["model"] = file_stem(model)
     known = {"model", *fields, *facts}
-    rest = ((key, value) for key, value in data.items() if key not in known and not (off and key.startswith(off)))
+    rest = ((key, value) for key, value in data.items() if key not in known and not _begins_with(key, off))
     # A model that is told in a way that is not known is told as it is.
     unnamed = [] if taken["model"] else [("model", data.get("model") if model in (None, "") else model)]
     left = tuple((key.replace("_", " "), _plain(value)) for key, value in without_nothing((*unnamed, *rest)))
     return Settings(**taken, loras=(*loras, *tagged), left=left, notes=tuple(notes))
+
+
+def _begins_with(key: str, beginnings: set[str]) -> bool:
+    """Whether a key begins with one of these, each of which ends in `_`."""
+    start = key[:KEY_CHARACTERS]
+    return any(start[: place + 1] in beginnings for place, c in enumerate(start) if c == "_")
 
 
 def _object(texts: Texts, key: str) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from math import log, prod
 from typing import Any
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.library.foreign.settings import MOST_LEFT, Settings, real, value_text, whole
+from krea_studio.library.foreign.settings import MOST_LEFT, Lora, Settings, real, value_text, whole
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, RESOLUTIONS, size_of
 from krea_studio.recipe.request import (
     PROMPT_CHARACTERS,
@@ -214,24 +214,27 @@ class _Translator:
             self.fields[field] = value
 
     def left(self) -> list[str]:
+        """What has no counterpart, the model and its LoRAs first; of very much the rest is counted."""
         settings = self.settings
         model = [] if self.krea or not settings.model else [("Model", settings.model)]
-        told = [
-            f"{_name(name)} {value_text(value)}"
-            for name, value in (*model, *settings.left)
-            if not (name.lower() in SAMPLERS and value in OUR_SAMPLER)
-        ]
-        for lora in settings.loras:
-            told.append(f"LoRA {shown(lora.name)}" + ("" if lora.weight is None else f" at {value_text(lora.weight)}"))
-        if len(told) > MOST_LEFT:
-            told = [*told[:MOST_LEFT], f"and {len(told) - MOST_LEFT:,} more"]
-        return told
+        others = [each for each in settings.left if not (each[0].lower() in SAMPLERS and each[1] in OUR_SAMPLER)]
+        left = [*model, *settings.loras, *others]
+        told = [_left_text(each) for each in left[:MOST_LEFT]]
+        return told if len(left) == len(told) else [*told, f"and {len(left) - len(told):,} more"]
 
 
 def nearest_shape(width: int, height: int) -> tuple[str, str]:
     """The aspect ratio whose picture has the proportions nearest to these, and the resolution nearest in pixels."""
     ratio = min(ASPECT_RATIOS.values(), key=lambda row: abs(log(width / height * row.height / row.width))).name
     return ratio, min(RESOLUTIONS, key=lambda each: abs(log(width * height / prod(size_of(ratio, each)))))
+
+
+def _left_text(setting: Lora | tuple[str, object]) -> str:
+    if isinstance(setting, Lora):
+        weight = "" if setting.weight is None else f" at {value_text(setting.weight)}"
+        return f"LoRA {shown(setting.name)}{weight}"
+    name, value = setting
+    return f"{_name(name)} {value_text(value)}"
 
 
 def _name(name: str) -> str:

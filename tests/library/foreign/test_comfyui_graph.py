@@ -1,6 +1,7 @@
 """What ComfyUI's editor keeps becomes the graph that ran, as far as it says enough."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -127,6 +128,13 @@ def test_links_round_in_a_circle_end() -> None:
     data = workflow(shown(21, "Reroute", None, [("", 12)], ["*"]), links=[[12, 21, 0, 7, 1, "*"]])
     nodes = graph_of_workflow(data)
     assert nodes and nodes["7"].inputs["positive"] == Link("21", 0)
+
+
+def test_a_long_way_on_the_screen_takes_no_time() -> None:
+    nodes = [shown(n, "Reroute", None, [("", n + 1)], ["*"]) for n in range(9000)]
+    begun = time.thread_time()
+    assert graph_of_workflow({"nodes": nodes, "links": [[n, n, 0, n - 1, 0, "*"] for n in range(9001)]})
+    assert time.thread_time() - begun < 5
 
 
 @pytest.mark.parametrize("read_graph", [graph_of_prompt, graph_of_workflow])

@@ -1,6 +1,7 @@
 """What InvokeAI, SwarmUI, Fooocus, RuinedFooocus and NovelAI write as JSON is read by their own keys."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from krea_studio.library.foreign import objects
-from krea_studio.library.foreign.settings import Lora, Settings
+from krea_studio.library.foreign.settings import MOST_LEFT, Lora, Settings
 from krea_studio.library.foreign.tools import TOOLS
 from krea_studio.library.foreign.translation import translated
 
@@ -201,6 +202,24 @@ def test_a_comment_of_others_is_not_novelais(key: str) -> None:
 def test_a_prompt_that_is_no_text_is_told(prompt: Any) -> None:
     _, settings = read({"invokeai_metadata": json.dumps({**INVOKEAI, "positive_prompt": prompt})})
     assert settings.prompt is None and len(settings.notes) == 1 and "prompt" in settings.notes[0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {f"k{n}_enabled": False for n in range(200_000)},
+        {f"k{n}": n for n in range(200_000)},
+        {"_" * 4_000_000: 1, "a_enabled": False},
+        {"loras": [[]] * 1_000_000, "x": [0] * 1_000_000},
+    ],
+    ids=["all off", "many keys", "a long key", "lists"],
+)
+def test_hostile_objects_take_no_time(data: dict[str, Any]) -> None:
+    text = json.dumps({"positive_prompt": "a fox", **data})
+    begun = time.thread_time()
+    found = translated(read({"invokeai_metadata": text})[1])
+    assert time.thread_time() - begun < 5
+    assert len(found.left) <= MOST_LEFT + 1 and all(len(line) < 400 for line in found.lines)
 
 
 json_values = st.recursive(

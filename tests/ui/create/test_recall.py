@@ -73,7 +73,7 @@ def test_a_picture_of_another_tool_fills_the_controls_with_what_fits(
     note = html.unescape(update["stage"]["value"])
     assert note.startswith('<div class="notice notice-quiet" role="status">ComfyUI made this picture.')
     assert "Seed 1099511627776 is left out" in note
-    assert "No counterpart here: Scheduler 'simple'; LoRA 'ink' at 0.8." in note
+    assert "No counterpart here: LoRA 'ink' at 0.8; Scheduler 'simple'." in note
     run(create, visitor, **taken_over(values(), update))
     assert engine.plans[0].shots[0].steps == 12
 
