@@ -132,7 +132,7 @@ class _Workflow:
 
     def source(self, link: Link) -> object:
         """Where a link comes from behind what is on the screen alone: the value of a primitive, or a node that runs."""
-        seen = set()
+        seen = set[Link]()
         while link not in seen and len(seen) < DEPTH:
             seen.add(link)
             node = self.nodes.get(link.node)

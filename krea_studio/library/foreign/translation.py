@@ -218,7 +218,7 @@ class _Translator:
         settings = self.settings
         model = [] if self.krea or not settings.model else [("Model", settings.model)]
         others = [each for each in settings.left if not (each[0].lower() in SAMPLERS and each[1] in OUR_SAMPLER)]
-        left = [*model, *settings.loras, *others]
+        left: list[Lora | tuple[str, object]] = [*model, *settings.loras, *others]
         told = [_left_text(each) for each in left[:MOST_LEFT]]
         return told if len(left) == len(told) else [*told, f"and {len(left) - len(told):,} more"]
 
