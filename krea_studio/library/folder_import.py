@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,10 @@ from krea_studio.recipe.recipe import Recipe
 from krea_studio.validation import shown
 
 ID_DIGITS = 16
+
+EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
+"""What a zip gives a file whose time is not known."""
+CLOCKS_DIFFER = timedelta(days=1)
 
 Kind = Literal["taken in", "here already", "of another tool", "left out"]
 
@@ -154,10 +158,16 @@ class _Import:
 
 
 def _made_at(path: Path) -> datetime:
-    """When a picture was made: as a library names its folder and file, else when the file was last changed."""
+    """When a picture was made: as a library names its folder and file, else when the file was last changed.
+
+    Now, where both cannot be: a clock that was wrong, or a file that was made up.
+    """
+    times: list[datetime] = []
     if DAY.fullmatch(path.parent.name) and PICTURE.fullmatch(path.name):
         with suppress(ValueError, OverflowError):
-            return datetime.strptime(f"{path.parent.name} {path.name[:6]}", "%Y-%m-%d %H%M%S").astimezone(UTC)
+            named = datetime.strptime(f"{path.parent.name} {path.name[:6]}", "%Y-%m-%d %H%M%S")
+            times.append(named.astimezone(UTC))
     with suppress(OSError, OverflowError, ValueError):
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return datetime.now(UTC)
+        times.append(datetime.fromtimestamp(path.stat().st_mtime, UTC))
+    now = datetime.now(UTC)
+    return next((time for time in times if EARLIEST <= time <= now + CLOCKS_DIFFER), now)

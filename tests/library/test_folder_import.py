@@ -100,12 +100,17 @@ def test_an_id_that_another_picture_has_is_not_taken_from_it(library: Library, f
     assert kept and kept.recipe.prompt == "a fox"
 
 
-@pytest.mark.parametrize("day", ["2026-02-30", "0001-01-01", "9999-12-31"])
-def test_a_day_that_was_none_does_not_count(library: Library, folder: Path, day: str) -> None:
-    path = own(folder / day / f"250000-{'0' * 16}-s7.png")
+@pytest.mark.parametrize("time", ["2026-02-30/120000", "2026-01-01/250000", "0001-01-01/000000", "9999-12-31/235959"])
+def test_a_time_that_cannot_be_does_not_count(library: Library, folder: Path, time: str) -> None:
+    path = own(folder / f"{time}-{'0' * 16}-s7.png")
     os.utime(path, (1_700_000_000, 1_700_000_000))
     (found,) = found_in(library, folder).values()
     assert found.record and found.record.created_at == datetime.fromtimestamp(1_700_000_000, UTC)
+    own(folder / "ages ago.png", seed=9)
+    os.utime(folder / "ages ago.png", (0, 10**11))
+    found = found_in(library, folder)["ages ago.png"]
+    assert found.record and found.record.created_at > datetime(2026, 1, 1, tzinfo=UTC)
+    assert library.get(found.record.id) == found.record and library.shows(found.record.path)
 
 
 def test_what_is_left_out_is_told_with_its_reason(library: Library, folder: Path) -> None:

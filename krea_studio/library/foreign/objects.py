@@ -117,7 +117,9 @@ def read_swarmui(texts: Texts) -> Found:
         data = {**data, "width": size[1], "height": size[2]}
     names, weights = _list(data.get("loras")), _list(data.get("loraweights"))
     loras = [Lora(file_stem(name), 1 if weight is None else weight) for name, weight in zip_longest(names, weights)]
-    facts = ("swarm_version", "loras", "loraweights", "rawresolution", "aspectratio", "images", "personalnote")
+    facts: tuple[str, ...] = ("swarm_version", "loras", "loraweights", "rawresolution", "images", "personalnote")
+    if "width" in data:
+        facts = (*facts, "aspectratio")
     return "SwarmUI", _settings(data, SWARMUI, facts, [lora for lora in loras if lora.name])
 
 
@@ -149,9 +151,17 @@ def read_novelai(texts: Texts) -> Found:
     data = _object(texts, "Comment")
     if data is None or texts.get("Software") != "NovelAI":
         return None
-    data = {"prompt": texts.get("Description"), **data}
+    data = {"prompt": texts.get("Description"), **data, "character_prompts": _character_prompts(data)}
     facts = ("signed_hash", "request_type", "version", "n_samples", "v4_prompt", "v4_negative_prompt")
     return "NovelAI", _settings(data, NOVELAI, facts, model=texts.get("Source", ""))
+
+
+def _character_prompts(data: Mapping[str, Any]) -> list[str]:
+    """The prompts that NovelAI's fourth model takes for single characters, beside the one for all."""
+    prompt = data.get("v4_prompt")
+    caption = prompt.get("caption") if isinstance(prompt, dict) else None
+    characters = _objects(caption.get("char_captions")) if isinstance(caption, dict) else []
+    return [text_of(each.get("char_caption")) for each in characters]
 
 
 def _settings(

@@ -7,6 +7,7 @@ text, and ComfyUI writes names before texts: `prompt:{…}` and `workflow:{…}`
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO
 
 from krea_studio.library.containers import (
@@ -32,8 +33,8 @@ from krea_studio.library.exif import (
 
 MAX_TEXT_BYTES = 8 * 2**20
 """Of one text, unpacked. Large workflows have some 5 MiB."""
-MAX_HEAD_BYTES = 16 * 2**20
-"""Of what a JPEG has before its first scan."""
+MAX_HEAD_BYTES, MAX_SEGMENTS = 16 * 2**20, 1000
+"""Of what a JPEG has before its first scan, where its EXIF data are."""
 
 EXIF_KEYS = {USER_COMMENT: "parameters", MAKER_NOTE: "fooocus_scheme", SOFTWARE: "Software"}
 NAMED_TAGS = (MODEL, MAKE, IMAGE_DESCRIPTION)
@@ -77,7 +78,7 @@ def _png(file: BinaryIO) -> dict[str, str]:
 
 def _jpeg(file: BinaryIO) -> dict[str, str]:
     content = file.read(MAX_HEAD_BYTES)
-    for marker, start, end in jpeg_segments(content):
+    for marker, start, end in islice(jpeg_segments(content), MAX_SEGMENTS):
         if marker == START_OF_SCAN:
             break
         if marker == APP1 and content.startswith(HEAD, start):

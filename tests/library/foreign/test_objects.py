@@ -192,6 +192,15 @@ def test_novelais_older_pictures_have_the_prompt_beside() -> None:
     assert read(texts)[1].prompt == "a fox"
 
 
+def test_novelais_prompts_for_characters_are_told() -> None:
+    captions = {"base_caption": "a fox", "char_captions": [{"char_caption": "girl, red hat", "centers": []}]}
+    texts = {**WRITTEN["NovelAI"], "Comment": json.dumps({**NOVELAI, "v4_prompt": {"caption": captions}})}
+    assert ("character prompts", ["girl, red hat"]) in read(texts)[1].left
+    for broken in (3, {}, {"caption": 3}, {"caption": {"char_captions": [3]}}):
+        texts["Comment"] = json.dumps({**NOVELAI, "v4_prompt": broken})
+        assert not any(name == "character prompts" for name, _ in read(texts)[1].left)
+
+
 @pytest.mark.parametrize("key", ["Comment", "Description", "Software"])
 def test_a_comment_of_others_is_not_novelais(key: str) -> None:
     texts = {**WRITTEN["NovelAI"], "Software": "GIMP", key: json.dumps(NOVELAI)}

@@ -244,6 +244,15 @@ def test_files_that_hold_nothing_are_told(tmp_path: Path) -> None:
         assert str(tmp_path) not in message, "a visitor is told where the server keeps files"
 
 
+def test_a_jpeg_of_endless_segments_takes_no_time(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + b"\xff\xe2\0\2" * 4_000_000)
+    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8" + b"\xff" * 16_000_000)
+    for name in ("a.jpg", "b.jpg"):
+        begun = time.thread_time()
+        assert "holds no settings that are known here" in refusal(tmp_path / name)
+        assert time.thread_time() - begun < 3
+
+
 def test_a_graph_of_which_nothing_can_be_known_is_told(tmp_path: Path) -> None:
     message = refusal(comfyui(tmp_path / "a.png", graph(n7=None)))
     assert (
