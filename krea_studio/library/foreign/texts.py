@@ -65,7 +65,7 @@ class Carrier:
 def _png(file: BinaryIO) -> dict[str, str]:
     texts: dict[str, str] = {}
     for key, text in png_texts(file, KEYS, MAX_TEXT_BYTES):
-        texts.setdefault(key, text)
+        texts.setdefault(key, _in_utf_8(text))
     file.seek(0)
     for kind, place, length in png_chunks(file):
         if kind == b"eXIf" and length <= MAX_TEXT_BYTES:
@@ -74,6 +74,17 @@ def _png(file: BinaryIO) -> dict[str, str]:
             texts = {**(_exif(data) if data else {}), **texts}
             break
     return texts
+
+
+def _in_utf_8(text: str) -> str:
+    """A text that a tool wrote as UTF-8 where a PNG has Latin-1, as it was meant; any other as it is.
+
+    Bytes that are UTF-8 are hardly ever anything else: `é` alone is none.
+    """
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def _jpeg(file: BinaryIO) -> dict[str, str]:

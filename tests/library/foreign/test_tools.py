@@ -76,6 +76,14 @@ def test_the_text_of_a_png_is_read_as_pillow_writes_it(tmp_path: Path, packed: b
         assert found.translation.fields["seed"] == 965400086
 
 
+@pytest.mark.parametrize("text", ["a café, 狐狸", "a café", "plain", "naïve Ã"])
+def test_utf_8_where_a_png_has_latin_1_is_read_as_it_was_meant(tmp_path: Path, text: str) -> None:
+    path = with_chunks(tmp_path / "a.png", chunk(b"tEXt", b"parameters\0" + f"{text}\n{LINE}".encode()))
+    assert foreign(path).translation.fields["prompt"] == text
+    path = png(tmp_path / "a.png", parameters=f"{text}\n{LINE}")
+    assert foreign(path).translation.fields["prompt"] == text
+
+
 @pytest.mark.parametrize("ending", [".jpg", ".webp"])
 @pytest.mark.parametrize("encoding", ["utf-16-be", "utf-16-le"])
 @pytest.mark.parametrize("order", ["<", ">"])
