@@ -21,6 +21,7 @@ from krea_studio.expansion import chat_server, server_refusals
 from krea_studio.files import CLUTTER, write_error, write_whole
 from krea_studio.library import colour, formats, loader, metadata, references
 from krea_studio.library.containers import MAX_PROFILE_BYTES
+from krea_studio.library.foreign import texts, tools
 from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES, MAX_ARCHIVE_PIXELS
 from krea_studio.recipe.recipe import schema_version
 from krea_studio.recipe.request import bounds
@@ -107,6 +108,29 @@ def recipes() -> str:
         f"A PNG of the studio's, of at most {metadata.MAX_FILE_BYTES // MEBIBYTE} MiB, brings its settings back: a "
         f"recipe of schema 1 to {schema_version()} and at most {metadata.MAX_RECIPE_CHARACTERS:,} characters, wherever "
         "in the file another tool moved it. Its pixels are not decoded, and every fact in it is checked.",
+    )
+
+
+def other_tools() -> str:
+    """Which other tools' pictures bring their settings, and what becomes of them."""
+    (_, most_steps), (_, most_guidance) = bounds("steps"), bounds("guidance_scale")
+    return _section(
+        "Pictures of other tools",
+        f"*Load settings from a picture* takes {tools.KINDS} files as these tools save them. The studio's own recipe "
+        "comes first; a picture that carries several tools' texts is read by the first row that knows it.",
+        _table(("tool", "where it writes its settings"), [(each.name, each.written) for each in tools.TOOLS]),
+        f"A file has at most {metadata.MAX_FILE_BYTES // MEBIBYTE} MiB, a text in it at most "
+        f"{texts.MAX_TEXT_BYTES // MEBIBYTE} MiB, unpacked. Its pixels are not decoded, so what is hidden in them is "
+        "not found.",
+        "Taken over are prompt, negative prompt, seed, steps, guidance and size. These tools' CFG scale c is a "
+        f"guidance of c − 1 here, so 1 is off; above {most_guidance:g} it is {most_guidance:g}, and steps above "
+        f"{most_steps} are {most_steps}. A size becomes the nearest aspect ratio. The variant is that of the Krea 2 "
+        "model that is named, else Medium where there was guidance and Turbo where there was none. Everything else, "
+        "such as LoRAs with their weights, samplers and upscalers, is told with its value. So is whatever is set "
+        "otherwise than it was there. The same seed draws another picture here than there.",
+        "A ComfyUI graph is followed from the picture that it saves back to the noise. What comes out of a node that "
+        "is not known here is not guessed: the node is named. Of a workflow whose graph was removed, groups of nodes "
+        "(subgraphs) are not looked into.",
     )
 
 
@@ -252,6 +276,7 @@ TAKEN_IN: Sequence[Callable[[], str]] = (
     colours,
     folders,
     recipes,
+    other_tools,
     styles,
     checkpoints,
     chat_servers,

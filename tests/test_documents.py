@@ -12,6 +12,7 @@ from krea_studio.engine.lora.formats import FUSED
 from krea_studio.engine.lora.strangers import TUNERS
 from krea_studio.expansion.server_refusals import FIELDS
 from krea_studio.files import CLUTTER
+from krea_studio.library.foreign.tools import TOOLS
 from krea_studio.library.formats import FORMATS
 
 
@@ -37,6 +38,7 @@ def test_what_is_taken_in_is_listed_whole() -> None:
     page = documents.what_it_takes_in()
     for each in FORMATS:
         assert f"| {each.name} |" in page and all(f"`{ending}`" in page for ending in each.endings)
+    assert all(f"| {tool.name} | {tool.written} |" in page for tool in TOOLS)
     words = " ".join(page.split())
     assert all(f"`{name}`" in words for name in (*CLUTTER, *FUSED, *PICKLES, *FIELDS))
     assert all(name in words for name in TUNERS.values())

@@ -1,4 +1,4 @@
-"""What picture files say before their pixels: the chunks of a PNG, the markers of a JPEG, the brands of AVIF and HEIC.
+"""What picture files say beside their pixels: chunks of PNG and WebP, markers of a JPEG, brands of AVIF and HEIC.
 
 Read without a decoder and without trust: what is walked is bounded, and what is unpacked is counted. A photograph may
 carry a film, a maker's data or a whole workflow; nothing of that is looked into.
@@ -10,13 +10,17 @@ import re
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PNG_CHUNKS = 100_000
 MAX_TEXT_BYTES = 2**20
 """Of a text in a PNG, unpacked: what Pillow reads."""
+MAX_KEYWORD_BYTES = 79
+"""Of a text's keyword in a PNG, by its specification (third edition, section 11.3.3)."""
+MAX_TEXT_HEAD_BYTES = 2**10
+"""Of what stands before a text in its chunk, and of what a short one grows by when it is packed."""
 MAX_PROFILE_BYTES = 8 * 2**20
 """Of a colour profile, unpacked; those of printers have up to about 4 MiB."""
 
@@ -27,9 +31,13 @@ TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 # Texts that may hold an orientation, where there is no chunk for it.
 ORIENTATION_TEXTS = ("Raw profile type exif", "Raw profile type APP1", "XML:com.adobe.xmp")
 
-START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
-MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+APP1, START_OF_SCAN, END_OF_IMAGE = 0xE1, 0xDA, 0xD9
+MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+"""Any number of fill bytes may stand before one; a pattern that took them in would try each of them as the first."""
 STANDALONE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
+
+MAX_RIFF_CHUNKS = 1000
+"""A still picture in WebP has at most a dozen, an animation one a frame."""
 
 MAX_BOXES = 10_000
 """Of one level; libheif opens a file of at most 1,000 pictures and tiles."""
@@ -72,6 +80,28 @@ def png_chunk_data(file: BinaryIO, kind: bytes, place: int, length: int) -> byte
     file.seek(place)
     data = file.read(length)
     return data if file.read(4) == struct.pack(">I", zlib.crc32(kind + data)) else None
+
+
+def png_texts(file: BinaryIO, keys: Collection[str], most_bytes: int) -> Iterator[tuple[str, str]]:
+    """Keyword and text of each text of a PNG that has one of `keys`, wherever other tools moved it.
+
+    Other chunks are stepped over, whatever they hold. A text has at most `most_bytes`, and one that cannot have as few
+    is not read. Raises ValueError for a file that is no PNG or a cut one, and for a text that is longer or has a wrong
+    check sum.
+    """
+    wanted, last = tuple(key.encode("latin-1") + b"\0" for key in keys), b""
+    for kind, place, length in png_chunks(file):
+        last = kind
+        if kind not in TEXT_CHUNKS or not file.read(MAX_KEYWORD_BYTES + 1).startswith(wanted):
+            continue
+        if length > 2 * most_bytes + MAX_TEXT_HEAD_BYTES:
+            raise ValueError(f"a text of more than {most_bytes:,} bytes")
+        data = png_chunk_data(file, kind, place, length)
+        if data is None:
+            raise ValueError("a text with a wrong check sum")
+        yield png_text(kind, data, most_bytes)
+    if last != b"IEND":
+        raise ValueError("a PNG without its end")
 
 
 def png_text(kind: bytes, data: bytes, most_bytes: int) -> tuple[str, str]:
@@ -131,21 +161,50 @@ def plain_png(content: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     return b"".join(kept), colours
 
 
-def jpeg_extent(content: bytes) -> tuple[int, int]:
-    """Where a JPEG ends, which need not be where its file does, and how many scans it has up to there.
+def jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """The segments of a JPEG: the marker of each, and where its data begins and ends by its length.
 
-    Its segments are stepped over by their lengths, as a decoder does, so what a maker or a film put into or behind
-    them is not counted.
+    Stepped over as a decoder does, so what a maker or a film put into or behind them does not count. Ends with the
+    picture, or where `content` does.
     """
-    place, scans = 2, 0
+    place = 2
     while found := MARKER.search(content, place):
-        marker, place = found[1][0], found.end()
+        marker, start = found[1][0], found.end()
+        bare = marker == END_OF_IMAGE or marker in STANDALONE_MARKERS
+        place = start if bare else start + max(2, int.from_bytes(content[start : start + 2], "big"))
+        yield marker, start if bare else start + 2, place
         if marker == END_OF_IMAGE:
-            return place, scans
-        if marker not in STANDALONE_MARKERS:
-            scans += marker == START_OF_SCAN
-            place += max(2, int.from_bytes(content[place : place + 2], "big"))
+            return
+
+
+def jpeg_extent(content: bytes) -> tuple[int, int]:
+    """Where a JPEG ends, which need not be where its file does, and how many scans it has up to there."""
+    scans = 0
+    for marker, _, end in jpeg_segments(content):
+        if marker == END_OF_IMAGE:
+            return end, scans
+        scans += marker == START_OF_SCAN
     return len(content), scans
+
+
+def riff_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """The chunks of a WebP, as `png_chunks` tells those of a PNG.
+
+    Raises ValueError for a file that is no WebP, TooManyParts for one of more than MAX_RIFF_CHUNKS.
+    """
+    head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WEBP":
+        raise ValueError("not a WebP")
+    place = len(head)
+    for _ in range(MAX_RIFF_CHUNKS):
+        head = file.read(8)
+        if len(head) < 8:
+            return
+        kind, length = struct.unpack("<4sI", head)
+        yield kind, place + 8, length
+        place += 8 + length + length % 2
+        file.seek(place)
+    raise TooManyParts(f"more than {MAX_RIFF_CHUNKS:,} chunks")
 
 
 def brands(content: bytes) -> frozenset[bytes]:

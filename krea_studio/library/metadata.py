@@ -7,6 +7,10 @@ a file as hostile: it is never decoded as a picture, sizes are capped, and no pa
 
 import io
 import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -15,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from krea_studio import __version__
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.library.containers import TEXT_CHUNKS, png_chunk_data, png_chunks, png_text
+from krea_studio.library.containers import png_texts
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.sigmas import sigmas_text
 from krea_studio.validation import shown
@@ -26,6 +30,7 @@ XMP_KEY = "XML:com.adobe.xmp"
 PNG_COMPRESSION_LEVEL = 1
 """Level 1 takes two thirds of the time of the usual 6 for a file about a tenth larger."""
 
+WANTED = "give a PNG that this studio made"
 MAX_FILE_BYTES = 256 * 2**20
 MAX_RECIPE_CHARACTERS = 256 * 2**10
 MAX_RECIPE_BYTES = 4 * MAX_RECIPE_CHARACTERS  # the most that UTF-8 makes of them
@@ -85,10 +90,32 @@ def read_recipe(path: Path | str, name: str | None = None) -> Recipe:
     Raises InvalidRequest for a file that is missing, is no PNG, or holds no usable recipe, StorageError where the file
     cannot be read.
     """
-    path = Path(path)
     name = str(path) if name is None else name
+    with opened(path, name, WANTED) as file:
+        recipe = recipe_in(file, name)
+    if recipe is None:
+        raise InvalidRequest(f"{name} holds no recipe — {WANTED}, unchanged by other tools")
+    return recipe
+
+
+def recipe_in(file: BinaryIO, name: str, wanted: str = WANTED) -> Recipe | None:
+    """The recipe inside a PNG, wherever other tools moved it; None where there is none.
+
+    Raises InvalidRequest, which calls the file `name`, where the recipe is unusable, and where the file is no PNG or a
+    damaged one; `wanted` says what to give instead.
+    """
     try:
-        value = json.loads(_recipe_text(path, name), parse_constant=_no_constant)
+        _, text = next(png_texts(file, (RECIPE_KEY,), MAX_RECIPE_BYTES), (RECIPE_KEY, None))
+    except ValueError:
+        raise InvalidRequest(f"{name} is not a PNG, or a damaged one — {wanted}") from None
+    if text is None:
+        return None
+    if len(text) > MAX_RECIPE_CHARACTERS:
+        raise InvalidRequest(
+            f"{name} holds a recipe of {len(text):,} characters — this studio reads at most {MAX_RECIPE_CHARACTERS:,}"
+        )
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidRequest(
             f"{name} holds a recipe that is not valid JSON — it was changed; use the original"
@@ -101,47 +128,34 @@ def read_recipe(path: Path | str, name: str | None = None) -> Recipe:
         raise InvalidRequest(f"{name}: {error.message}") from None
 
 
-def _recipe_text(path: Path, name: str) -> str:
+@contextmanager
+def opened(path: Path | str, name: str, wanted: str) -> Iterator[BinaryIO]:
+    """A picture file of at most MAX_FILE_BYTES that a person named; `wanted` says what to give (`give a PNG …`).
+
+    Raises InvalidRequest, which calls it `name`, where there is no such file, StorageError where it cannot be read.
+    """
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise InvalidRequest(f"{name} has {size:,} bytes — give a picture of at most {MAX_FILE_BYTES:,}")
-        with path.open("rb") as file:
-            text = _text_in(file)
+        found = _status(path)
+        # Opening a pipe would wait for whoever writes into it.
+        if not stat.S_ISREG(found.st_mode):
+            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "not a plain file"
+            raise InvalidRequest(f"{name} is {kind} — {wanted}")
+        if found.st_size > MAX_FILE_BYTES:
+            raise InvalidRequest(f"{name} has {found.st_size:,} bytes — give a picture of at most {MAX_FILE_BYTES:,}")
+        with open(path, "rb") as file:
+            yield file
     except (FileNotFoundError, NotADirectoryError):
-        raise InvalidRequest(f"{name} does not exist — give a PNG that this studio made") from None
-    except IsADirectoryError:
-        raise InvalidRequest(f"{name} is a folder — give a PNG that this studio made") from None
+        raise InvalidRequest(f"{name} does not exist — {wanted}") from None
     except OSError as error:
         raise StorageError(f"{name} cannot be read ({error.strerror}) — check the file and its permissions") from None
+
+
+def _status(path: Path | str) -> os.stat_result:
+    try:
+        return os.stat(path)
     except ValueError:
-        raise InvalidRequest(f"{name} is not a PNG, or a damaged one — give a PNG that this studio made") from None
-    if text is None:
-        raise InvalidRequest(f"{name} holds no recipe — give a PNG that this studio made, unchanged by other tools")
-    if len(text) > MAX_RECIPE_CHARACTERS:
-        raise InvalidRequest(
-            f"{name} holds a recipe of {len(text):,} characters — this studio reads at most {MAX_RECIPE_CHARACTERS:,}"
-        )
-    return text
-
-
-def _text_in(file: BinaryIO) -> str | None:
-    """The recipe's text in a PNG, wherever other tools moved it; None where there is none.
-
-    Other chunks are stepped over, whatever they hold. Raises ValueError for a file that is no PNG, or a damaged one.
-    """
-    key, last = RECIPE_KEY.encode() + b"\0", b""
-    for kind, place, length in png_chunks(file):
-        last = kind
-        if kind not in TEXT_CHUNKS or file.read(len(key)) != key:
-            continue
-        data = png_chunk_data(file, kind, place, length)
-        if data is None:
-            raise ValueError("a recipe with a wrong check sum")
-        return png_text(kind, data, MAX_RECIPE_BYTES)[1]
-    if last != b"IEND":
-        raise ValueError("a PNG without its end")
-    return None
+        # A path with a NUL or half of a surrogate pair.
+        raise FileNotFoundError from None
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -116,17 +116,37 @@ class Library:
         is a random one where none is given. Raises StorageError; then the picture is not there. One whose thumbnail
         cannot be written is kept without.
         """
-        now = datetime.now(UTC)
-        local = now.astimezone()
+        return self._keep(recipe, png_bytes(image, recipe), image, seconds, person, datetime.now(UTC), picture_id)
+
+    def take_in(
+        self, recipe: Recipe, content: bytes, image: Image.Image, created_at: datetime, person: Person, picture_id: str
+    ) -> Record:
+        """Keep the file of a picture that was made elsewhere as it is, and return its record, as `save` does.
+
+        `content` is a PNG with `recipe` inside, and `image` its picture.
+        """
+        return self._keep(recipe, content, image, 0.0, person, created_at, picture_id)
+
+    def _keep(
+        self,
+        recipe: Recipe,
+        content: bytes,
+        image: Image.Image,
+        seconds: float,
+        person: Person,
+        created_at: datetime,
+        picture_id: str | None,
+    ) -> Record:
+        local = created_at.astimezone()
         path = (
             self.folder
             / f"{local:%Y-%m-%d}"
             / f"{local:%H%M%S}-{picture_id or secrets.token_hex(8)}-s{recipe.seed}.png"
         )
-        record = Record(recipe, path, person.id, seconds, now)
+        record = Record(recipe, path, person.id, seconds, created_at)
         try:
             with whole(path) as file:
-                file.write_bytes(png_bytes(image, recipe))
+                file.write_bytes(content)
                 self.records.add(record)
         except OSError as error:
             raise write_error(error, self.folder) from None

@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import time
 import zlib
 
 import pytest
@@ -10,16 +11,20 @@ import pytest
 from krea_studio.library.containers import (
     MAX_BOXES,
     MAX_PNG_CHUNKS,
+    MAX_RIFF_CHUNKS,
     MAX_TABLE_BYTES,
     PNG_SIGNATURE,
     TooManyParts,
     brands,
     coded_sizes,
     jpeg_extent,
+    jpeg_segments,
     pieced_pixels,
     plain_png,
     png_chunks,
     png_text,
+    png_texts,
+    riff_chunks,
     unpacked,
 )
 from tests.library.test_loader import chunk, encoded, noise
@@ -45,6 +50,21 @@ def test_a_jpeg_ends_at_its_own_end_and_has_its_own_scans(options: dict[str, obj
 def test_what_is_in_a_segment_is_no_scan(marker: int) -> None:
     inside = segment(marker, b"\xff\xda\xff\xd9" * 16_000)
     assert jpeg_extent(JPEG[:2] + inside + JPEG[2:]) == (len(JPEG) + len(inside), 1)
+
+
+def test_the_segments_of_a_jpeg_have_their_data() -> None:
+    inside = b"Exif\0\0" + b"\xff\xd9" * 100
+    content = JPEG[:2] + segment(0xE1, inside) + JPEG[2:]
+    segments = list(jpeg_segments(content + JPEG))
+    assert segments[0] == (0xE1, 6, 6 + len(inside)) and content[6 : 6 + len(inside)] == inside
+    assert segments[-1] == (0xD9, len(content), len(content)), "which is where the picture ends"
+
+
+@pytest.mark.parametrize("behind", [b"", JPEG[2:]], ids=["alone", "before a picture"])
+def test_fill_bytes_without_end_take_no_time(behind: bytes) -> None:
+    begun = time.thread_time()
+    assert jpeg_extent(b"\xff\xd8" + b"\xff" * 4_000_000 + behind) == (4_000_002 + len(behind), bool(behind))
+    assert time.thread_time() - begun < 3
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8", JPEG[:100], JPEG[:-2], b"\xff\xd8\xff\xe1\0\0" * 50])
@@ -138,6 +158,34 @@ def test_texts_of_every_kind_are_read_up_to_a_size(kind: bytes, data: bytes) -> 
     assert png_text(kind, data, 5) == ("key", "café")
     with pytest.raises(ValueError, match="more than 3 bytes"):
         png_text(kind, data, 3)
+
+
+def test_texts_are_found_by_their_names_wherever_they_are() -> None:
+    texts = [
+        chunk(b"tEXt", b"a\0first"),
+        chunk(b"tEXt", b"aa\0not asked for"),
+        chunk(b"zTXt", b"b\0\0" + zlib.compress(b"second")),
+        chunk(b"tEXt", b"c\0" + b"x" * 100)[:-1] + b"?",
+    ]
+    content = PNG[:33] + texts[0] + texts[1] + texts[3] + PNG[33:-12] + texts[2] + PNG[-12:]
+    assert list(png_texts(io.BytesIO(content), ("a", "b", "d"), 6)) == [("a", "first"), ("b", "second")]
+    for keys, most, words in ((("a",), 4, "more than 4"), (("b",), 5, "more than 5"), (("c",), 100, "check sum")):
+        with pytest.raises(ValueError, match=words):
+            list(png_texts(io.BytesIO(content), keys, most))
+    with pytest.raises(ValueError, match="without its end"):
+        list(png_texts(io.BytesIO(content[:-12]), ("d",), 6))
+
+
+def test_the_chunks_of_a_webp_are_found() -> None:
+    webp = encoded(noise(), "WEBP", exif=b"Exif\0\0odd")
+    chunks = {kind: webp[place : place + length] for kind, place, length in riff_chunks(io.BytesIO(webp))}
+    assert chunks[b"EXIF"] == b"odd" and b"VP8 " in chunks
+    many = webp[:12] + b"JUNK\0\0\0\0" * MAX_RIFF_CHUNKS
+    with pytest.raises(TooManyParts):
+        list(riff_chunks(io.BytesIO(many)))
+    for content in (b"", PNG, b"RIFF"):
+        with pytest.raises(ValueError, match="not a WebP"):
+            list(riff_chunks(io.BytesIO(content)))
 
 
 def test_what_is_unpacked_is_bounded_whole_and_sound() -> None:

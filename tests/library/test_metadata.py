@@ -1,6 +1,7 @@
 """What is written into a PNG can be read by this studio and by others; what is read is treated as hostile."""
 
 import json
+import os
 import re
 import struct
 import xml.etree.ElementTree as ElementTree
@@ -138,6 +139,12 @@ def test_files_that_hold_no_recipe_are_told(tmp_path: Path) -> None:
             read_recipe(tmp_path / name, "mine.png")
         assert words in caught.value.message and "mine.png" in caught.value.message, name
         assert str(tmp_path) not in caught.value.message, "a visitor is told where the server keeps files"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InvalidRequest, match="is not a plain file"):
+        read_recipe(tmp_path / "pipe.png")
 
 
 def test_a_compressed_bomb_of_text_is_refused() -> None:

@@ -1,7 +1,8 @@
-"""Settings come back: from a record of the library or a dropped PNG to the values of the page's controls.
+"""Settings come back: from a record of the library or a dropped picture to the values of the page's controls.
 
-What draws otherwise here than it did then, such as another checkpoint, is said in the remark that comes with the
-values. Recipes are read and checked by the library and the request.
+A picture of another tool brings what fits. What draws otherwise here than it did there or then, such as another
+checkpoint, and what has no counterpart, is said in the remark that comes with the values. Recipes and what other tools
+write are read and checked by the library and the request.
 """
 
 from collections.abc import Sequence
@@ -10,8 +11,10 @@ from pathlib import Path
 import gradio as gr
 
 from krea_studio.engine.base import Engine
-from krea_studio.library.metadata import read_recipe
+from krea_studio.library.foreign.texts import ENDINGS
+from krea_studio.library.foreign.tools import ForeignPicture, read_picture
 from krea_studio.recipe.recipe import Recipe
+from krea_studio.recipe.request import GenerationRequest
 from krea_studio.redrawing import differences
 from krea_studio.ui import fragments
 from krea_studio.ui.create.panel import ControlPanel, writes_of
@@ -31,7 +34,7 @@ class RecallPanel:
         """Lay out the place for a picture."""
         parts["settings_file"] = gr.File(
             label="Load settings from a picture",
-            file_types=[".png"],
+            file_types=list(ENDINGS),
             height=92,
             elem_id="settings-file",
             elem_classes="drop-line",
@@ -42,25 +45,46 @@ class RecallPanel:
         wiring.at_once(
             wiring.parts["settings_file"].upload,
             self.drop,
-            reads={"picture": "settings_file"},
+            reads={"picture": "settings_file", "prompt": "prompt"},
             writes=(*self.writes, "settings_file"),
         )
 
-    def drop(self, picture: str | None) -> Update:
-        """Write the settings inside an uploaded PNG into the controls."""
+    def drop(self, picture: str | None, prompt: str | None = None) -> Update:
+        """Write the settings inside an uploaded picture into the controls.
+
+        `prompt` is what stands there, which stays where the picture does not tell its own.
+        """
         if picture is None:
             return {"settings_file": None}
-        return {**guarded(lambda: self.recall(read_recipe(picture, Path(picture).name))), "settings_file": None}
+        return {**guarded(lambda: self._take(picture, prompt or "")), "settings_file": None}
+
+    def _take(self, picture: str, prompt: str) -> Update:
+        found = read_picture(picture, Path(picture).name)
+        return self.adopt(found, prompt) if isinstance(found, ForeignPicture) else self.recall(found)
 
     def recall(self, recipe: Recipe) -> Update:
         """All controls as a recipe has them, and what to know before drawing again: the seed alone where all is as it
         was."""
-        request = recipe.request()
-        update: Update = {}
         told = [f"Settings of seed {recipe.seed} are in the controls."]
+        return self._written(recipe.request(), told, differences(recipe, self._engine))
+
+    def adopt(self, picture: ForeignPicture, prompt: str) -> Update:
+        """All controls as comes nearest to another tool's picture, and what is otherwise.
+
+        Raises InvalidRequest where neither the picture nor the page has a prompt.
+        """
+        translation = picture.translation
+        tool = picture.tool[:1].upper() + picture.tool[1:]
+        told = [f"{tool} made this picture. What fits is in the controls; expect a similar picture, not the same."]
+        told += [f"{remark}." for remark in translation.remarks]
+        if translation.left:
+            told.append(f"No counterpart here: {'; '.join(translation.left)}.")
+        return self._written(translation.request(prompt), told)
+
+    def _written(self, request: GenerationRequest, told: list[str], behind: Sequence[str] = ()) -> Update:
+        update: Update = {}
         for panel in self._panels:
             values, remarks = panel.recall(request)
             update |= values
-            told += remarks
-        told += differences(recipe, self._engine)
-        return {**update, "stage": shown(fragments.notice(" ".join(told), "quiet"))}
+            told = [*told, *remarks]
+        return {**update, "stage": shown(fragments.notice(" ".join((*told, *behind)), "quiet"))}

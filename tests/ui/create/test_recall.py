@@ -1,10 +1,14 @@
 """Settings that come back from a picture, and what is told of those that draw otherwise here."""
 
+import html
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import gradio as gr
 import pytest
 
+from krea_studio.library.foreign.texts import ENDINGS
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import FIRST_WEIGHTS
@@ -13,6 +17,7 @@ from krea_studio.services import Services
 from krea_studio.ui.create.panels.references import STRENGTHS
 from krea_studio.ui.create.tab import CreateTab
 from tests.doubles import picture
+from tests.library.foreign.builders import comfyui, graph, node, user_comment, with_exif
 from tests.ui.conftest import PageEngine
 from tests.ui.create.driving import board, kept, look_of, of_controls, run, stages, taken_over, values
 
@@ -53,7 +58,52 @@ def test_a_dropped_picture_fills_the_controls(create: CreateTab, library: Librar
 def test_a_dropped_picture_without_a_recipe_is_a_notice(create: CreateTab, tmp_path: Path) -> None:
     stranger = tmp_path / "stranger.png"
     picture(SimpleNamespace(width=8, height=8, seed=1)).save(stranger)
-    assert "no recipe" in create.recall.drop(str(stranger))["stage"]["value"]
+    assert "stranger.png holds no settings that are known here" in create.recall.drop(str(stranger))["stage"]["value"]
+
+
+def test_a_picture_of_another_tool_fills_the_controls_with_what_fits(
+    create: CreateTab, visitor: SimpleNamespace, engine: PageEngine, tmp_path: Path
+) -> None:
+    nodes = graph(n30=node("LoraLoaderModelOnly", model=["1", 0], lora_name="ink.safetensors", strength_model=0.8))
+    nodes["7"]["inputs"] |= {"model": ["30", 0], "seed": 2**40, "steps": 12}
+    update = create.recall.drop(str(comfyui(tmp_path / "theirs.png", nodes)), "what stood there")
+    expected = {"prompt": "a fox in the snow", "variant": "turbo", "aspect_ratio": "16:9", "resolution": "1K"}
+    assert {name: update[name] for name in expected} == expected
+    assert (update["steps"], update["seed"], update["random_seed"]) == ("12", "", True)
+    note = html.unescape(update["stage"]["value"])
+    assert note.startswith('<div class="notice notice-quiet" role="status">ComfyUI made this picture.')
+    assert "Seed 1099511627776 is left out" in note
+    assert "No counterpart here: LoRA 'ink' at 0.8; Scheduler 'simple'." in note
+    run(create, visitor, **taken_over(values(), update))
+    assert engine.plans[0].shots[0].steps == 12
+
+
+def test_a_jpeg_of_another_tool_is_taken_too(create: CreateTab, tmp_path: Path) -> None:
+    text = "a whale\nNegative prompt: boats\nSteps: 20, Sampler: Euler a, CFG scale: 5.5, Seed: 3, Size: 1024x1024"
+    update = create.recall.drop(str(with_exif(tmp_path / "theirs.jpg", user_comment(text))))
+    assert (update["prompt"], update["negative_prompt"]) == ("a whale", "boats")
+    assert (update["variant"], update["guidance_scale"], update["seed"]) == ("medium", "", "3"), (
+        "4.5 is the variant's own"
+    )
+    assert "Sampler &#x27;Euler a&#x27;" in update["stage"]["value"]
+
+
+def test_a_prompt_that_is_not_known_leaves_the_one_that_stands_there(create: CreateTab, tmp_path: Path) -> None:
+    nodes = graph(n4=node("Writer"), n7=node("KSampler", **{**graph()["7"]["inputs"], "positive": ["4", 0]}))
+    path = str(comfyui(tmp_path / "theirs.png", nodes))
+    update = create.recall.drop(path, "a lighthouse")
+    assert (update["prompt"], update["seed"]) == ("a lighthouse", "42")
+    assert "The prompt comes out of Writer (node 4)" in update["stage"]["value"]
+    refused = create.recall.drop(path, "")
+    assert "Writer (node 4), which is not known here — write a prompt" in refused["stage"]["value"]
+    assert "seed" not in refused
+
+
+def test_the_place_for_a_picture_takes_what_is_read(create: CreateTab) -> None:
+    with gr.Blocks():
+        parts: dict[str, Any] = {}
+        create.recall.build(parts)
+    assert parts["settings_file"].file_types == list(ENDINGS)
 
 
 def test_a_recipe_of_another_checkpoint_is_told(create: CreateTab, library: Library) -> None:
