@@ -32,8 +32,9 @@ SECOND = 1_000_000
 THUMBNAIL_FOLDER = "thumbnails"
 BIN_FOLDER = "bin"
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-PICTURE = re.compile(r"\d{6}-(?P<id>[0-9a-f]{16})-s\d+\.png")
-"""The names of a folder of pictures, and of a picture in it."""
+ID = re.compile(r"[0-9a-f]{16}")
+PICTURE = re.compile(rf"\d{{6}}-(?P<id>{ID.pattern})-s\d+\.png")
+"""The names of a folder of pictures and of a picture in it, which has its id."""
 
 COLUMNS = "file, seconds, created_at, owner, starred, deleted_at, recipe"
 """What `Records.read` makes a record of."""
@@ -220,18 +221,18 @@ class Records:
 
     def get(self, picture_id: str) -> Record | None:
         """The record of one picture, None where there is none, or it is in the bin."""
-        return next(self.read(self.select(_ONE.format("IS NULL"), (picture_id,))), None)
+        return self._one(picture_id, "deleted_at IS NULL")
 
     def in_bin(self, picture_id: str) -> Record | None:
         """The record of one picture that is in the bin, None where it is not."""
-        return next(self.read(self.select(_ONE.format("IS NOT NULL"), (picture_id,))), None)
+        return self._one(picture_id, "deleted_at IS NOT NULL")
 
     def is_deleted(self, picture_id: str) -> bool:
         """Whether there was such a picture and somebody deleted it, be it in the bin or gone for good."""
         statement = (
             "SELECT 1 FROM picture WHERE id = ? AND deleted_at IS NOT NULL UNION ALL SELECT 1 FROM emptied WHERE id = ?"
         )
-        return bool(self.select(statement, (picture_id, picture_id)))
+        return bool(ID.fullmatch(picture_id) and self.select(statement, (picture_id, picture_id)))
 
     def count(self) -> int:
         """How many pictures there are, without those in the bin."""
@@ -294,6 +295,12 @@ class Records:
             except sqlite3.Error as error:
                 raise self._storage_error(error) from None
 
+    def _one(self, picture_id: str, condition: str) -> Record | None:
+        if not ID.fullmatch(picture_id):
+            return None
+        rows = self.select(f"SELECT {COLUMNS} FROM picture WHERE id = ? AND {condition}", (picture_id,))
+        return next(self.read(rows), None)
+
     def _put(self, connection: sqlite3.Connection, record: Record) -> Record:
         record = replace(record, created_at=time_of(_free(connection, record.key)))
         connection.execute(
@@ -331,9 +338,6 @@ class Records:
         """
         with self._lock:
             self._connection.close()
-
-
-_ONE = f"SELECT {COLUMNS} FROM picture WHERE id = ? AND deleted_at {{}}"
 
 
 def seen(record: Record | None, person: Person, picture_id: str) -> Record:

@@ -230,7 +230,8 @@ def test_words_are_those_of_prompt_expansion_and_triggers_each_from_its_beginnin
     add(records, 3, prompt="สุนัขจิ้งจอกสีแดง", styles=[{**style, "weight": 0.0}], negative_prompt="snow", variant="medium")
     for words, numbers in (
         ("fuchse", [1]), ("SCHNEE füch", [1]), ("fox snow", [1]), ("schnee foxes", [1]), ("chnee", []),
-        ("sumi-e", [2]), ("sumi wash", [2]), ("wash-sumi", []), ("狐狸", [2]), ("月", [2]), ("狐月", []), ("月光 红", [2]),
+        ("sumi-e", [2]), ("sumi wash", [2]), ("wash-sumi", []), ("狐狸", [2]), ("月", [2]),
+        ("狐月", []), ("月光 红", [2]),
         ("จิ้งจอก", [3]), ("snow owl", []), ("s", []),
     ):  # fmt: skip
         assert found(history, words=words) == numbers, words
