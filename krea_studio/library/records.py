@@ -325,6 +325,7 @@ class Records:
             },
         )
         if not record.deleted_at:
+            connection.execute("DELETE FROM emptied WHERE id = ?", (record.id,))
             index(connection, record.key, _found_by(record))
         return record
 

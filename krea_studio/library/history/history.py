@@ -15,6 +15,7 @@ from krea_studio.library.records import COLUMNS, KEY, Record, Records
 from krea_studio.people import LOCAL, Person
 
 PAGE = 48
+MOST_ROWS = 1000  # that are read at once
 EVERYTHING = Search()
 
 
@@ -48,11 +49,12 @@ class History:
         cannot read, are left out. Raises StorageError.
         """
         first, last = search.moments
-        first = first if before is None else max(first, before)
-        last = last if after is None else min(last, after)
+        first = first if before is None else min(max(first, before), last)
+        last = last if after is None else max(min(last, after), first)
         upward = before is not None and after is None
         limit = max(limit, 0)
-        found = list(islice(self._walk(search, person, first, last, upward, limit + 1), limit + 1))
+        walk = self._walk(search, person, first, last, upward, min(limit + 1, MOST_ROWS))
+        found = list(islice(walk, limit + 1))
         records = found[:limit]
         return Page(records[::-1] if upward else records, len(found) > limit)
 

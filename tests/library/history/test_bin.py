@@ -198,6 +198,18 @@ def test_after_thirty_days_it_is_gone_for_good_at_the_next_opening(library: Libr
         assert len([name for name in files(again.folder) if name.endswith(("png", "jpg"))]) == 2
 
 
+def test_a_picture_that_was_put_back_by_hand_is_a_picture_again(library: Library) -> None:
+    record = save(library)
+    content = record.path.read_bytes()
+    library.bin.delete(record.id)
+    library.bin.empty()
+    assert state(library, record) == "gone"
+    library.close()
+    record.path.write_bytes(content)
+    with closing(opened(library.folder)) as again:
+        assert state(again, record) == "shown"
+
+
 def test_emptying_takes_more_than_fit_into_one_transaction(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AT_ONCE", 2)
     for seed in range(5):

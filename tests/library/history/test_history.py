@@ -137,6 +137,21 @@ def statements(records: Records, work: Callable[[], object]) -> list[str]:
     return [each for each in said if each.startswith("SELECT")]
 
 
+@pytest.mark.parametrize("key", [10**30, -(10**30), 2**63, -(2**63), 0])
+def test_a_key_of_nothing_is_an_end(records: Records, history: History, key: int) -> None:
+    record = add(records, 1)
+    assert history.page(after=key).records == ([record] if key > record.key else [])
+    assert history.page(before=key).records == ([record] if key < record.key else [])
+    assert history.page(Search(words="fox"), ADA, before=key, after=-key).records == []
+
+
+def test_more_rows_than_are_read_at_once(records: Records, history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("krea_studio.library.history.history.MOST_ROWS", 3)
+    for number in range(8):
+        add(records, number)
+    assert found(history) == [7, 6, 5, 4, 3, 2, 1, 0] and not history.page(limit=8).more and history.page(limit=7).more
+
+
 def test_an_empty_page_ends_it(history: History, records: Records) -> None:
     assert history.page().records == [] and not history.page().more
     add(records, 1)
@@ -197,6 +212,7 @@ HOSTILE = (
         "()" * 400,
         "a " * 500,
     ),
+    *(" ".join(f"{number:x}{chr(97 + number % 26)}" for number in range(250)), "a-" * 499, "\n\t\u2028 fox"),
     *("{join}", "{0}", "\ufffe", "🦊" * 900, "ก" * 1000),
 )
 
