@@ -43,7 +43,8 @@ def check_files(folder: Path, records: Records, beside: Iterable[Path], ending: 
             known = records.known([_name(path) for path in some])
             missing = (path for path in some if _name(path) not in known and not ending.is_set())
             found = [record for path in missing if (record := _recovered(path, deleted_at))]
-            records.add_missing(found)
+            if found:
+                records.add_missing(found)
             added += len(found)
         if added:
             logger.info("%d pictures in %s had no record and were added", added, root)

@@ -38,7 +38,7 @@ PICTURE = re.compile(rf"\d{{6}}-(?P<id>{ID.pattern})-s\d+\.png")
 
 COLUMNS = "file, seconds, created_at, owner, starred, deleted_at, recipe"
 """What `Records.read` makes a record of."""
-KEY = COLUMNS.split(", ").index("created_at")
+FILE, KEY = map(COLUMNS.split(", ").index, ("file", "created_at"))
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ import re
 import secrets
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -172,12 +173,12 @@ class Library:
 
     def _check(self) -> None:
         beside = (self.references.folder, self.moodboards.folder, self.styles.folder)
-        try:
-            self.bin.tidy()
-            check_files(self.folder, self.records, beside, self._closing)
-        except Exception as error:
-            if not self._closing.is_set():
-                logger.warning("The files in %s were not checked to the end: %s", self.folder, error)
+        for work in (self.bin.tidy, partial(check_files, self.folder, self.records, beside, self._closing)):
+            try:
+                work()
+            except Exception as error:
+                if not self._closing.is_set():
+                    logger.warning("The files in %s were not checked to the end: %s", self.folder, error)
 
 
 def library_styles(folder: Path) -> Styles:

@@ -1,9 +1,9 @@
 """The bin: what was deleted can come back for 30 days.
 
 A deleted picture lies in `bin`, by day as the pictures are, with its thumbnail, and its row says since when. The row
-comes first: who dies in between leaves a picture that counts as deleted where it was, and the next opening moves it. It
-comes back the other way round, files first. So at no moment a picture is shown without its file, or in the bin without
-a way out. Whatever changes the bin comes one after another, over all threads and processes.
+comes first: who dies in between leaves a picture that nobody sees, and the next opening puts it back, as it does one
+that a person moved back by hand. It comes back the other way round, files first. So no picture is shown without its
+file, and none is lost. Whatever changes the bin comes one after another, over all threads and processes.
 """
 
 import logging
@@ -16,7 +16,7 @@ from pathlib import Path
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import make_folder, move, one_change, remove
 from krea_studio.library.history.search import moment_of
-from krea_studio.library.records import BIN_FOLDER, COLUMNS, Record, Records, id_of, seen, thumbnail_of
+from krea_studio.library.records import BIN_FOLDER, COLUMNS, Record, Records, seen, thumbnail_of
 from krea_studio.people import LOCAL, Person
 from krea_studio.validation import shown
 
@@ -56,6 +56,7 @@ class Bin:
                 if record.path.is_file():
                     self._records.restore(record)
                 raise
+            _move_thumbnail(record.path, path)
             return replace(record, path=path, deleted_at=deleted_at)
 
     def restore(self, picture_id: str, person: Person = LOCAL) -> Record:
@@ -70,13 +71,9 @@ class Bin:
                 raise InvalidRequest(
                     f"There is no picture {shown(picture_id)} in the bin — it keeps pictures for {KEPT.days} days"
                 )
-            path = self._library / record.path.relative_to(self.folder)
-            if record.path.is_file():
-                _move(record.path, path)
-            elif not path.is_file():
+            if not (record.path.is_file() or self._first_path(record).is_file()):
                 raise InvalidRequest(f"The file {record.path} is gone, so it cannot be restored — put it back there")
-            self._records.restore(record)
-            return replace(record, path=path, deleted_at=None)
+            return self._put_back(record)
 
     def records(self, person: Person = LOCAL) -> list[Record]:
         """What a person may restore, deleted last first. Raises StorageError."""
@@ -93,14 +90,27 @@ class Bin:
         return self._remove(datetime.now(UTC), None if person.sees_all else person.id)
 
     def tidy(self) -> None:
-        """Remove for good what was deleted 30 days ago, and finish deletions that were cut short."""
+        """Remove for good what was deleted 30 days ago, and put back what lies where it was before it was deleted."""
         self._remove(datetime.now(UTC) - KEPT, None)
-        for (file,) in self._records.select("SELECT file FROM picture WHERE deleted_at IS NOT NULL", ()):
-            path = self._library / file
-            if path.is_file():
+        for picture_id, file in self._records.select("SELECT id, file FROM picture WHERE deleted_at IS NOT NULL", ()):
+            if (self._library / file).is_file():
                 with self._changing():
-                    if self._records.is_deleted(id_of(path)) and path.is_file():
-                        _move(path, self.folder / file)
+                    # Looked at once more: another process may just have been about to move it.
+                    record = self._records.in_bin(picture_id)
+                    if record and self._first_path(record).is_file():
+                        self._put_back(record)
+
+    def _first_path(self, record: Record) -> Path:
+        """Where a picture lay before it was deleted."""
+        return self._library / record.path.relative_to(self.folder)
+
+    def _put_back(self, record: Record) -> Record:
+        path = self._first_path(record)
+        if record.path.is_file():
+            _move(record.path, path)
+        _move_thumbnail(record.path, path)
+        self._records.restore(record)
+        return replace(record, path=path, deleted_at=None)
 
     def _remove(self, until: datetime, owner: str | None) -> int:
         whose, values = ("", ()) if owner is None else ("AND owner = ?", (owner,))
@@ -128,14 +138,17 @@ class Bin:
 
 
 def _move(path: Path, target: Path) -> None:
-    """Move a picture, and its thumbnail where it has one that can be moved. Raises OSError; then it was not moved."""
+    """Move a picture. Raises OSError."""
     make_folder(target.parent)
     move(path, target)
+
+
+def _move_thumbnail(path: Path, target: Path) -> None:
+    """Move the thumbnail of a picture, where it has one and it can be moved."""
     thumbnail = thumbnail_of(path)
     try:
         if thumbnail.is_file():
-            make_folder(thumbnail_of(target).parent)
-            move(thumbnail, thumbnail_of(target))
+            _move(thumbnail, thumbnail_of(target))
     except OSError as error:
         logger.warning("The thumbnail %s stays where it is: %s", thumbnail, error)
 

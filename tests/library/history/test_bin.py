@@ -2,12 +2,15 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,6 +201,17 @@ def test_after_thirty_days_it_is_gone_for_good_at_the_next_opening(library: Libr
         assert len([name for name in files(again.folder) if name.endswith(("png", "jpg"))]) == 2
 
 
+@pytest.mark.parametrize("way", [os.replace, shutil.copy])
+def test_a_picture_that_was_moved_back_by_hand_is_restored(library: Library, way: Callable[..., Any]) -> None:
+    record = save(library)
+    before = {name for name in files(library.folder) if "sqlite3" not in name}
+    way(library.bin.delete(record.id).path, record.path)
+    library.close()
+    with closing(opened(library.folder)) as again:
+        assert state(again, record) == "shown" and again.recent(9) == [record]
+        assert {name for name in files(again.folder) if "sqlite3" not in name} == before
+
+
 def test_a_picture_that_was_put_back_by_hand_is_a_picture_again(library: Library) -> None:
     record = save(library)
     content = record.path.read_bytes()
@@ -275,7 +289,7 @@ os._exit(1)
 DIE = {
     "before the row": "records.Records.{row} = lambda *_: os._exit(9)",
     "before the move": "bin._move = lambda *_: os._exit(9)",
-    "before the thumbnail": "bin.thumbnail_of = lambda path: os._exit(9)",
+    "before the thumbnail": "bin._move_thumbnail = lambda *_: os._exit(9)",
     "after the row": "kept = records.Records.{row}\nrecords.Records.{row} = lambda *_: (kept(*_), os._exit(9))",
     "before the end": "bin.replace = lambda *_, **__: os._exit(9)",
     "before the files": "bin.remove = lambda *_: os._exit(9)",
