@@ -118,5 +118,7 @@ def _remove_if_abandoned(path: Path) -> None:
             path.unlink()
         elif TEMPORARY_FOLDER.fullmatch(path.name) and path.is_dir():
             shutil.rmtree(path)
+    except FileNotFoundError:
+        return  # it has got its name meanwhile
     except OSError as error:
         logger.warning("An abandoned file stays: %s", error)

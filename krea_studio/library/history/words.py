@@ -3,8 +3,8 @@
 Case, accents and the ways of writing a character make no difference. A character of a script that puts no spaces
 between its words is a word of its own, and so is an emoji: who looks for part of a Chinese, Japanese or Thai sentence
 looks for its characters in a row. SQLite's own tokenizers do less: unicode61 takes such a sentence for one word, breaks
-words of others at their vowel signs and drops emoji, and trigram finds nothing shorter than three characters, in an
-index of twice the size.
+words of others at their vowel signs and drops emoji, and trigram finds nothing shorter than three characters, in a
+larger index.
 """
 
 import re
