@@ -106,10 +106,16 @@ class Bin:
 
     def _put_back(self, record: Record) -> Record:
         path = self._first_path(record)
-        if record.path.is_file():
+        moved = record.path.is_file()
+        if moved:
             _move(record.path, path)
+        try:
+            self._records.restore(record)
+        except BaseException:
+            if moved:
+                _move(path, record.path)
+            raise
         _move_thumbnail(record.path, path)
-        self._records.restore(record)
         return replace(record, path=path, deleted_at=None)
 
     def _remove(self, until: datetime, owner: str | None) -> int:

@@ -165,6 +165,20 @@ def test_a_full_database_deletes_nothing(library: Library) -> None:
     assert told and len(library.recent(99) + library.bin.records()) == 30
 
 
+def test_a_full_database_restores_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = save(library)
+    deleted = library.bin.delete(record.id)
+
+    def full(*_: object) -> None:
+        raise StorageError("The disk is full")
+
+    monkeypatch.setattr(library.records, "restore", full)
+    with pytest.raises(StorageError, match="The disk is full"):
+        library.bin.restore(record.id)
+    assert state(library, record) == "in the bin" and library.bin.records() == [deleted]
+    assert deleted.thumbnail.suffix == ".jpg"
+
+
 def test_a_thumbnail_that_cannot_be_moved_holds_nothing_up(
     library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
