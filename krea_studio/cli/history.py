@@ -95,14 +95,19 @@ def _action(actions: Any, name: str, run: Callable[[argparse.Namespace], int], t
 
 @contextmanager
 def _library(options: argparse.Namespace) -> Iterator[Library]:
+    if options.action is not None and (filters := _filters(options)):
+        raise InvalidRequest(f"{FLAGS[next(iter(filters))]} is for the list — leave it out with {options.action}")
     with opened(options) as services:
         services.library.checked()
         yield services.library
 
 
+def _filters(options: argparse.Namespace) -> dict[str, Any]:
+    return {field: value for field in FLAGS if (value := getattr(options, field)) not in (None, False)}
+
+
 def _list(options: argparse.Namespace) -> int:
-    given = {field: value for field in FLAGS if (value := getattr(options, field)) not in (None, False)}
-    search, limit = parse_search(given, name=FLAGS.__getitem__), _limit(options.limit)
+    search, limit = parse_search(_filters(options), name=FLAGS.__getitem__), _limit(options.limit)
     with _library(options) as library:
         for record in library.history.page(search, limit=limit).records:
             tell(_json(record) if options.json else _line(record))

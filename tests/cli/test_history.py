@@ -115,6 +115,8 @@ def test_the_way_into_the_bin_and_back(capsys: pytest.CaptureFixture[str], fox: 
         ("delete fox.png", "error: PICTURE is 'fox.png' — give the 16 digits that name a picture, or its file"),
         ("delete 0000000000000000", "error: There is no picture '0000000000000000' here — choose one"),
         ("restore {fox}", "error: There is no picture '{fox}' in the bin — it keeps pictures for 30 days"),
+        ("--search fox delete {fox}", "error: --search is for the list — leave it out with delete"),
+        ("--starred empty-bin", "error: --starred is for the list — leave it out with empty-bin"),
         ("star", "error: the following arguments are required: PICTURE"),
         ("vanish", "error: argument COMMAND: invalid choice: 'vanish'"),
     ],

@@ -158,7 +158,7 @@ def test_a_check_leaves_nothing_behind(library: Library) -> None:
 KILLED = """
 import os, sys
 from krea_studio import files
-from krea_studio.library import check, store
+from krea_studio.library import store
 from tests.library.test_store import save
 
 {patch}
