@@ -9,6 +9,7 @@ larger index.
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 UNSPACED = re.compile(
     "[\u0e00-\u109f\u1100-\u11ff\u1780-\u17ff\u1950-\u19df\u2e80-\u9fff\ua960-\uaadf\uac00-\ud7ff\uf900-\ufaff"
@@ -17,6 +18,7 @@ UNSPACED = re.compile(
 """From Thai to Myanmar, Khmer, Chinese, Japanese and Korean, whose words grow endings of their own."""
 UNSEEN = re.compile("[\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Selectors of how a character looks; those of category Cf, such as joiners, are as little part of a word."""
+KNOWN_CHARACTERS = 20_000
 SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
 
 
@@ -30,33 +32,36 @@ def words_of(text: str) -> list[str]:
     return unicodedata.normalize("NFC", decomposed.translate(_BARE)).translate(_SPACED).split()
 
 
-class _Bare(dict[int, str]):
-    """For `str.translate`: each character without accents, worked out when it is first met."""
+def _bare(character: str) -> str:
+    """A character of a decomposed text, empty for an accent, and for the vowel points of Hebrew and Arabic."""
+    # Marks of other classes make another letter of one.
+    combining = unicodedata.combining(character)
+    return "" if combining >= 200 or 10 <= combining <= 35 else character
+
+
+def _spaced(character: str) -> str:
+    """A character as part of a word, between spaces where it is one, or a space where it is part of none."""
+    category = unicodedata.category(character)
+    if category == "Cf" or UNSEEN.match(character):
+        return ""
+    if category in ("So", "Cn") or SKIN_TONES.match(character):  # Python may not know the newest emoji yet
+        return f" {character} "
+    if category[0] in "LMN" or category == "Co":
+        return f" {character} " if UNSPACED.match(character) else character
+    return " "
+
+
+class _Table(dict[int, str]):
+    """What a function makes of characters, for `str.translate`; kept for so many as a library may well have."""
+
+    def __init__(self, function: Callable[[str], str]) -> None:
+        self._function = function
 
     def __missing__(self, code: int) -> str:
-        character = chr(code)
-        # Accents, and the vowel points of Hebrew and Arabic. Marks of other classes make another letter of one.
-        combining = unicodedata.combining(character)
-        self[code] = "" if combining >= 200 or 10 <= combining <= 35 else character
-        return self[code]
-
-
-class _Spaced(dict[int, str]):
-    """For `str.translate`: each character as it is between spaces."""
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        category = unicodedata.category(character)
-        if category == "Cf" or UNSEEN.match(character):
-            found = ""
-        elif category in ("So", "Cn") or SKIN_TONES.match(character):  # Python may not know the newest emoji yet
-            found = f" {character} "
-        elif category[0] in "LMN" or category == "Co":
-            found = f" {character} " if UNSPACED.match(character) else character
-        else:
-            found = " "
-        self[code] = found
+        found = self._function(chr(code))
+        if len(self) < KNOWN_CHARACTERS:
+            self[code] = found
         return found
 
 
-_BARE, _SPACED = _Bare(), _Spaced()
+_BARE, _SPACED = _Table(_bare), _Table(_spaced)
