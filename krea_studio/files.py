@@ -120,14 +120,19 @@ def one_change(folder: Path, what: str) -> Iterator[None]:
     """
     try:
         make_folder(folder)
-        # An empty database: SQLite's write lock works on every system and ends with its process.
+        # A database of nothing: SQLite's write lock works on every system and ends with its process.
         lock = sqlite3.connect(folder / LOCK_FILE, timeout=LOCK_TIMEOUT_SECONDS, isolation_level=None)
         with closing(lock):
+            if not lock.execute("PRAGMA user_version").fetchone()[0]:
+                # Written once, since locking an empty file takes room, and a bin is emptied when there is none.
+                lock.execute("PRAGMA user_version = 1")
             lock.execute("BEGIN IMMEDIATE")
             yield
     except OSError as error:
         raise write_error(error, folder) from None
     except sqlite3.Error as error:
+        if "full" in str(error):
+            raise write_error(OSError(errno.ENOSPC, str(error)), folder) from None
         raise StorageError(
             f"{what} in {folder} cannot be changed now ({error}) — try again, or check the folder and its permissions"
         ) from None

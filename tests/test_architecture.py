@@ -142,7 +142,7 @@ def test_what_opens_at_once_does_not_load_the_model_code(statement: str, absent:
 @pytest.mark.parametrize(
     "command",
     [
-        *("generate", "inspect", "moodboard", "styles", "inspect-style", "serve"),
+        *("generate", "inspect", "history", "history delete", "moodboard", "styles", "inspect-style", "serve"),
         *TRAINING,
         *(f"measure {name}" for name in MEASURES),
     ],

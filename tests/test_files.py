@@ -11,7 +11,17 @@ import torch
 from PIL import Image
 
 from krea_studio.direction.styles import StyleFacts
-from krea_studio.files import is_clutter, make_folder, move, remove, whole, without_clutter, write_whole
+from krea_studio.files import (
+    LOCK_FILE,
+    is_clutter,
+    make_folder,
+    move,
+    one_change,
+    remove,
+    whole,
+    without_clutter,
+    write_whole,
+)
 from krea_studio.library.store import Library
 from krea_studio.library.styles.folder import RECORD_FILE, StyleFolder
 from krea_studio.style_intake import StyleIntake
@@ -54,6 +64,16 @@ def kept_picture(library: Library, tmp_path: Path) -> list[Path]:
     return [record.path, record.thumbnail]
 
 
+def kept_in_the_bin(library: Library, tmp_path: Path) -> list[Path]:
+    deleted = library.bin.delete(save(library).id)
+    return [deleted.path, deleted.thumbnail]
+
+
+def kept_from_the_bin(library: Library, tmp_path: Path) -> list[Path]:
+    restored = library.bin.restore(library.bin.delete(save(library).id).id)
+    return [restored.path, restored.thumbnail]
+
+
 def kept_reference(library: Library, tmp_path: Path) -> list[Path]:
     return [library.references.path(library.references.add_picture(Image.new("RGB", (64, 64), "teal")))]
 
@@ -89,7 +109,10 @@ def kept_trained_file(library: Library, tmp_path: Path) -> list[Path]:
     return [path]
 
 
-KINDS = [kept_picture, kept_reference, kept_moodboard, kept_style, kept_folder_of_styles, kept_trained_file]
+KINDS = [
+    *(kept_picture, kept_in_the_bin, kept_from_the_bin, kept_reference, kept_moodboard, kept_style),
+    *(kept_folder_of_styles, kept_trained_file),
+]
 
 
 @pytest.mark.parametrize("keep", KINDS, ids=lambda keep: keep.__name__)
@@ -193,3 +216,13 @@ def test_clutter_is_left_out_where_there_is_anything_else() -> None:
     # Alone, it is what a person gave, and is refused as such.
     assert without_clutter(["._fox.png"]) == ["._fox.png"]
     assert without_clutter([]) == []
+
+
+def test_to_wait_for_one_s_turn_takes_no_room_on_the_disk(tmp_path: Path) -> None:
+    with one_change(tmp_path, "The bin"):
+        pass
+    lock = tmp_path / LOCK_FILE
+    before = lock.stat().st_mtime_ns
+    with one_change(tmp_path, "The bin"):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE], "no journal"
+    assert lock.stat().st_mtime_ns == before

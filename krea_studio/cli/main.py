@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from krea_studio import __version__
 from krea_studio.cli.flags import FLAGS, MOODBOARD_FLAG, REFERENCE_FLAG, SPEED_FLAG, STYLE_FLAG
+from krea_studio.cli.history import add_history_command
 from krea_studio.cli.models import add_models_commands
 from krea_studio.cli.moodboards import add_moodboard_command
 from krea_studio.cli.parts import as_json, remark, tell
@@ -44,7 +45,7 @@ EXIT_CODES: dict[type[StudioError], int] = {InvalidRequest: 2, Unavailable: 3, S
 # Commands with options of their own, which their module's `main` takes as they are; it returns an exit code.
 MEASURES = (
     "speed", "startup", "sliders", "references", "moodboards", "creativity", "styles", "adapters", "durability",
-    "expansion", "weights", "gpu",
+    "expansion", "weights", "gpu", "library",
 )  # fmt: skip
 TRAINING = {
     "train-slider": "train a slider LoRA on a checkpoint",
@@ -102,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", type=Path, metavar="FILE.png", help="a picture that this studio made")
     inspect.set_defaults(run=_inspect, parser=inspect)
 
+    add_history_command(commands)
     add_moodboard_command(commands)
     add_styles_command(commands)
     add_inspect_style_command(commands)

@@ -19,10 +19,11 @@ from PIL.Image import Image
 
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.files import is_clutter, read_given
+from krea_studio.library.check import pictures_in
 from krea_studio.library.foreign.tools import ForeignPicture, read_picture
 from krea_studio.library.loader import MAX_FILE_BYTES, load_picture_bytes
-from krea_studio.library.records import Record
-from krea_studio.library.store import DAY, PICTURE, Library
+from krea_studio.library.records import DAY, PICTURE, Record
+from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.validation import shown
@@ -67,8 +68,8 @@ class _Import:
     def __init__(self, library: Library, folder: Path, person: Person) -> None:
         self.library, self.folder, self.person = library, folder, person
         self.by_size: dict[int, list[Path]] = defaultdict(list)
-        for file in library.records.files():
-            self._know(library.folder / file)
+        for path in pictures_in(library.folder):
+            self._know(path)
 
     def files(self) -> Iterator[FoundFile]:
         for path, problem in self._walk():
@@ -153,7 +154,8 @@ class _Import:
         named = PICTURE.fullmatch(path.name)
         ids = [named["id"]] if named else []
         ids.append(hashlib.sha256(content).hexdigest()[:ID_DIGITS])
-        free = (each for each in ids if self.library.records.get(each) is None)
+        records = self.library.records
+        free = (each for each in ids if records.get(each) is None and not records.is_deleted(each))
         return next(free, None) or secrets.token_hex(ID_DIGITS // 2)
 
 

@@ -2,90 +2,53 @@
 
 Several processes may use the same records at once (the page and the command line): each statement that writes is one
 short transaction, and who comes second waits. Paths are kept relative to the library's folder, which may be moved.
-A row keeps the recipe as JSON; what it says is read as that of a picture is.
+A row keeps the recipe as JSON; what it says is read as that of a picture is. What a picture is found by is written in
+the same transaction as its row.
 """
 
 import json
 import logging
+import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.library.history.index import Indexed
+from krea_studio.library.history.search import moment_of, time_of
+from krea_studio.library.schema import MIGRATIONS, index
+from krea_studio.people import Person
 from krea_studio.recipe.recipe import Recipe
+from krea_studio.validation import shown
 
 BUSY_TIMEOUT_SECONDS = 20.0
+SECOND = 1_000_000
 THUMBNAIL_FOLDER = "thumbnails"
+BIN_FOLDER = "bin"
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+ID = re.compile(r"[0-9a-f]{16}")
+PICTURE = re.compile(rf"\d{{6}}-(?P<id>{ID.pattern})-s\d+\.png")
+"""The names of a folder of pictures and of a picture in it, which has its id."""
+
+COLUMNS = "file, seconds, created_at, owner, starred, deleted_at, recipe"
+"""What `Records.read` makes a record of."""
+FILE, KEY = map(COLUMNS.split(", ").index, ("file", "created_at"))
 
 logger = logging.getLogger(__name__)
-
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = []
-
-
-def migration(function: Callable[[sqlite3.Connection], None]) -> Callable[[sqlite3.Connection], None]:
-    """Append to the numbered migrations; the database's `user_version` counts those that were applied."""
-    MIGRATIONS.append(function)
-    return function
-
-
-@migration
-def m001_pictures(connection: sqlite3.Connection) -> None:
-    """The first table; `created_at` is ISO 8601 in UTC with microseconds, so it sorts as text."""
-    connection.execute(
-        """
-        CREATE TABLE picture (
-            id TEXT PRIMARY KEY,
-            file TEXT NOT NULL UNIQUE,
-            seed INTEGER NOT NULL,
-            width INTEGER NOT NULL,
-            height INTEGER NOT NULL,
-            variant TEXT NOT NULL,
-            checkpoint TEXT NOT NULL,
-            prompt TEXT NOT NULL,
-            seconds REAL NOT NULL,
-            created_at TEXT NOT NULL,
-            owner TEXT NOT NULL,
-            recipe TEXT NOT NULL
-        )
-        """
-    )
-    connection.execute("CREATE INDEX picture_by_time ON picture (created_at)")
-    connection.execute("CREATE INDEX picture_by_owner ON picture (owner, created_at)")
-
-
-@migration
-def m002_runs(connection: sqlite3.Connection) -> None:
-    """What is drawn for whom; a run's pictures have ids that follow from its own."""
-    connection.execute(
-        """
-        CREATE TABLE run (
-            id TEXT PRIMARY KEY,
-            kind TEXT NOT NULL,
-            owner TEXT NOT NULL,
-            title TEXT NOT NULL,
-            state TEXT NOT NULL,
-            created_at TEXT NOT NULL,
-            started_at TEXT,
-            ended_at TEXT,
-            request TEXT,
-            failure TEXT NOT NULL DEFAULT ''
-        )
-        """
-    )
-    connection.execute("CREATE INDEX run_by_state ON run (state)")
 
 
 @dataclass(frozen=True)
 class Record:
     """One kept picture. `seconds` is the time it took, 0.0 where that is not known any more.
 
-    Its file is named by the time, its id and the seed: `2026-01-02/120000-0123456789abcdef-s7.png`.
+    Its file is named by the time, its id and the seed: `2026-01-02/120000-0123456789abcdef-s7.png`. What was deleted
+    lies in the bin under the same name.
     """
 
     recipe: Recipe
@@ -93,10 +56,17 @@ class Record:
     owner: str
     seconds: float
     created_at: datetime
+    starred: bool = False
+    deleted_at: datetime | None = None
 
     @property
     def id(self) -> str:
-        return self.path.name.split("-")[1]
+        return id_of(self.path)
+
+    @property
+    def key(self) -> int:
+        """The place of its picture in the history: `created_at` in microseconds since 1970, which no other one has."""
+        return moment_of(self.created_at)
 
     @property
     def thumbnail(self) -> Path:
@@ -128,6 +98,11 @@ def seconds_text(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
+def id_of(path: Path) -> str:
+    """The id in the name of a picture's file."""
+    return path.name.split("-")[1]
 
 
 def thumbnail_of(path: Path) -> Path:
@@ -220,76 +195,142 @@ class Records:
             "a new one is filled from the recipes inside the pictures"
         )
 
-    def add(self, record: Record) -> None:
-        """Write a row. One with the same id, which another process may have found on disk, is replaced."""
-        self._insert("INSERT OR REPLACE", [record])
+    def add(self, record: Record) -> Record:
+        """Write a row. One with the same id, which another process may have found on disk, is replaced.
 
-    def add_missing(self, records: list[Record]) -> None:
-        """Write the rows of those pictures that have none yet."""
-        self._insert("INSERT OR IGNORE", records)
-
-    def _insert(self, verb: str, records: list[Record]) -> None:
+        Returns the record as it is kept: of two pictures of one microsecond the second is a little later.
+        """
         with self.transaction() as connection:
-            connection.executemany(
-                f"""
-                {verb} INTO picture
-                    (id, file, seed, width, height, variant, checkpoint, prompt, seconds, created_at, owner, recipe)
-                VALUES
-                    (:id, :file, :seed, :width, :height, :variant, :checkpoint, :prompt, :seconds, :created_at, :owner,
-                     :recipe)
-                """,
-                [
-                    {
-                        **record.as_json(),
-                        "id": record.id,
-                        "file": record.path.relative_to(self.database.parent).as_posix(),
-                        "seconds": record.seconds,
-                        "created_at": record.created_at.isoformat(timespec="microseconds"),
-                        "owner": record.owner,
-                        "recipe": json.dumps(record.recipe.as_json(), ensure_ascii=False),
-                    }
-                    for record in records
-                ],
-            )
+            _remove(connection, record.id)
+            return self._put(connection, record)
 
-    def files(self) -> set[str]:
-        """The relative paths of all pictures that have a row."""
-        return {file for (file,) in self._select("SELECT file FROM picture", ())}
+    def add_missing(self, records: Iterable[Record]) -> None:
+        """Write the rows of those pictures that have none yet."""
+        with self.transaction() as connection:
+            for record in records:
+                if not connection.execute("SELECT 1 FROM picture WHERE id = ?", (record.id,)).fetchone():
+                    self._put(connection, record)
+
+    def known(self, files: Sequence[str]) -> set[str]:
+        """Those of these files, at most some hundreds and relative to the library's folder, that have a row.
+
+        A picture in the bin is known by the name that it had.
+        """
+        marks = ", ".join("?" * len(files))
+        return {file for (file,) in self.select(f"SELECT file FROM picture WHERE file IN ({marks})", files)}
 
     def get(self, picture_id: str) -> Record | None:
-        """The record of one picture, None where there is none."""
-        found = self._select(f"SELECT {_COLUMNS} FROM picture WHERE id = ?", (picture_id,))
-        return next(self._records(found), None)
+        """The record of one picture, None where there is none, or it is in the bin."""
+        return self._one(picture_id, "deleted_at IS NULL")
 
-    def page(self, owner: str | None, limit: int, offset: int) -> list[Record]:
-        """Those of up to `limit` rows, newest first, of one owner or of all (None), that this studio can read."""
-        # Two statements: one that asks for either is answered without the index of owners.
-        whose, values = ("", ()) if owner is None else ("WHERE owner = ?", (owner,))
-        found = self._select(
-            f"SELECT {_COLUMNS} FROM picture {whose} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?",
-            (*values, limit, offset),
+    def in_bin(self, picture_id: str) -> Record | None:
+        """The record of one picture that is in the bin, None where it is not."""
+        return self._one(picture_id, "deleted_at IS NOT NULL")
+
+    def is_deleted(self, picture_id: str) -> bool:
+        """Whether there was such a picture and somebody deleted it, be it in the bin or gone for good."""
+        statement = (
+            "SELECT 1 FROM picture WHERE id = ? AND deleted_at IS NOT NULL UNION ALL SELECT 1 FROM emptied WHERE id = ?"
         )
-        return list(self._records(found))
+        return bool(ID.fullmatch(picture_id) and self.select(statement, (picture_id, picture_id)))
 
     def count(self) -> int:
-        """How many rows there are."""
-        return int(self._select("SELECT count(*) FROM picture", ())[0][0])
+        """How many pictures there are, without those in the bin."""
+        return int(self.select("SELECT count(*) FROM picture WHERE deleted_at IS NULL", ())[0][0])
 
-    def _records(self, rows: list[tuple[Any, ...]]) -> Iterator[Record]:
-        for file, seconds, created_at, owner, recipe in rows:
+    def star(self, picture_id: str, person: Person, on: bool) -> Record:
+        """Give a picture a star, or take it away. Raises InvalidRequest where there is none for this person."""
+        with self.transaction() as connection:
+            record = replace(seen(self.get(picture_id), person, picture_id), starred=on)
+            connection.execute("UPDATE picture SET starred = ? WHERE created_at = ?", (on, record.key))
+            connection.execute(
+                "UPDATE picture_index SET marks = ? WHERE rowid = ?", (_found_by(record).marks, record.key)
+            )
+        return record
+
+    def delete(self, record: Record, at: datetime) -> None:
+        """Note that a picture is in the bin since then."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE picture SET deleted_at = ? WHERE created_at = ?", (moment_of(at), record.key))
+            connection.execute("DELETE FROM picture_index WHERE rowid = ?", (record.key,))
+
+    def restore(self, record: Record) -> None:
+        """Note that a picture is in the bin no more."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE picture SET deleted_at = NULL WHERE created_at = ?", (record.key,))
+            connection.execute("DELETE FROM picture_index WHERE rowid = ?", (record.key,))
+            index(connection, record.key, _found_by(record))
+
+    def forget(self, picture_ids: Iterable[str]) -> None:
+        """Remove the rows of pictures that are gone for good; their ids stay, see `is_deleted`."""
+        with self.transaction() as connection:
+            for picture_id in picture_ids:
+                _remove(connection, picture_id)
+                connection.execute("INSERT OR IGNORE INTO emptied (id) VALUES (?)", (picture_id,))
+
+    def read(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Record]:
+        """The records of rows of COLUMNS; one that this studio cannot read is left out, and logged."""
+        for file, seconds, created_at, owner, starred, deleted_at, recipe in rows:
             try:
                 read = Recipe.from_json(json.loads(recipe))
-            except (InvalidRequest, ValueError) as error:
+            except (InvalidRequest, ValueError, RecursionError) as error:
                 logger.warning("The picture %s is left out: %s", file, error)
                 continue
-            yield Record(read, self.database.parent / file, owner, seconds, datetime.fromisoformat(created_at))
+            folder = self.database.parent
+            yield Record(
+                read,
+                folder / file if deleted_at is None else folder / BIN_FOLDER / file,
+                owner,
+                seconds,
+                time_of(created_at),
+                bool(starred),
+                None if deleted_at is None else time_of(deleted_at),
+            )
 
-    def _select(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    def select(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """The rows that a statement finds. SQLite's errors come out as StorageError."""
         with self._lock:
             try:
                 return self._connection.execute(statement, values).fetchall()
             except sqlite3.Error as error:
                 raise self._storage_error(error) from None
+
+    def _one(self, picture_id: str, condition: str) -> Record | None:
+        if not ID.fullmatch(picture_id):
+            return None
+        rows = self.select(f"SELECT {COLUMNS} FROM picture WHERE id = ? AND {condition}", (picture_id,))
+        return next(self.read(rows), None)
+
+    def _put(self, connection: sqlite3.Connection, record: Record) -> Record:
+        record = replace(record, created_at=time_of(_free(connection, record.key)))
+        connection.execute(
+            """
+            INSERT INTO picture
+                (created_at, id, file, seed, width, height, variant, checkpoint, prompt, seconds, owner, starred,
+                 deleted_at, recipe)
+            VALUES
+                (:created_at, :id, :file, :seed, :width, :height, :variant, :checkpoint, :prompt, :seconds, :owner,
+                 :starred, :deleted_at, :recipe)
+            """,
+            {
+                **record.as_json(),
+                "created_at": record.key,
+                "id": record.id,
+                "file": self._file(record.path),
+                "seconds": record.seconds,
+                "owner": record.owner,
+                "starred": record.starred,
+                "deleted_at": moment_of(record.deleted_at) if record.deleted_at else None,
+                "recipe": json.dumps(record.recipe.as_json(), ensure_ascii=False),
+            },
+        )
+        if not record.deleted_at:
+            connection.execute("DELETE FROM emptied WHERE id = ?", (record.id,))
+            index(connection, record.key, _found_by(record))
+        return record
+
+    def _file(self, path: Path) -> str:
+        return path.relative_to(self.database.parent).as_posix().removeprefix(f"{BIN_FOLDER}/")
 
     def close(self) -> None:
         """Close the database; the records cannot be used afterwards.
@@ -300,4 +341,28 @@ class Records:
             self._connection.close()
 
 
-_COLUMNS = "file, seconds, created_at, owner, recipe"
+def seen(record: Record | None, person: Person, picture_id: str) -> Record:
+    """A record that was looked for. Raises InvalidRequest where there is none, or not for this person."""
+    if record is None or not person.sees(record.owner):
+        raise InvalidRequest(f"There is no picture {shown(picture_id)} here — choose one of those that are listed")
+    return record
+
+
+def _found_by(record: Record) -> Indexed:
+    return Indexed.of(record.recipe, record.owner, record.starred)
+
+
+def _free(connection: sqlite3.Connection, moment: int) -> int:
+    """This moment, or where a picture has it the first one after all pictures of the second that follows it."""
+    while connection.execute("SELECT 1 FROM picture WHERE created_at = ?", (moment,)).fetchone():
+        (last,) = connection.execute(
+            "SELECT max(created_at) FROM picture WHERE created_at BETWEEN ? AND ?", (moment, moment + SECOND)
+        ).fetchone()
+        moment = last + 1
+    return moment
+
+
+def _remove(connection: sqlite3.Connection, picture_id: str) -> None:
+    for (moment,) in connection.execute("SELECT created_at FROM picture WHERE id = ?", (picture_id,)).fetchall():
+        connection.execute("DELETE FROM picture_index WHERE rowid = ?", (moment,))
+        connection.execute("DELETE FROM picture WHERE created_at = ?", (moment,))

@@ -33,6 +33,7 @@ from krea_studio.direction.styles import StyleFacts
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.errors import Unavailable
 from krea_studio.expansion.writers import Expanders
+from krea_studio.library.records import id_of
 from krea_studio.library.store import Library
 from krea_studio.measures.options import parsed
 from krea_studio.people import Person
@@ -150,20 +151,16 @@ def cut(work: Path, count: int, synced: bool) -> tuple[Counter[str], Counter[str
     kept, lost = Counter[str](), Counter[str]()
     with mounted(after, work / "after") as disk:
         with closing(Library(disk / "library")) as library:
-            known = {record.path: record.owner for record in library.recent(100_000)}
-            rows = library.records.files()
-        for line in said.splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                continue
-            told = json.loads(line)
+            library.checked()
+            everything = [json.loads(line) for line in said.splitlines(keepends=True) if line.endswith(b"\n")]
+            rows = [library.records.get(id_of(Path(told["path"]))) for told in everything if told["kind"] == "picture"]
+        kept["row"] = len(rows)
+        lost["row"] = sum(row is None or row.owner != OWNER for row in rows)
+        for told in everything:
             path = disk / told["path"]
             there = path.is_file() and _hash(path) == told["hash"]
             kept[told["kind"]] += 1
             lost[told["kind"]] += not there
-            if told["kind"] == "picture":
-                kept["row"] += 1
-                own = path.relative_to(library.folder).as_posix() in rows and known.get(path, OWNER) == OWNER
-                lost["row"] += not own
     image.unlink()
     after.unlink()
     return kept, lost

@@ -46,6 +46,7 @@ PAIRED = {
     "startup": Paired("How long a start takes, whole processes of this checkout and of another", 5),
     "weights": Paired("What files of weights cost, on random ones of the published shapes", 5),
     "gpu": Paired("What a GPU makes of the published model, on random weights", 3),
+    "library": Paired("What a large library costs: opening it, its first page, and searching it", 15),
     "durability": Paired("What a power cut takes of what was kept, and what keeping costs", 15),
 }
 WHOLE = {
@@ -58,6 +59,8 @@ SLIDER_PROMPTS = 8
 CUTS = 10
 BLOCKS = 2
 PUBLISHED_BLOCKS = 28
+LIBRARIES = (1_000, 100_000)
+LEAST_PICTURES = 100
 
 
 def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
@@ -83,6 +86,10 @@ def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
     for number in ("pairs", "cuts", "blocks", "seeds", "prompts", "side"):
         if getattr(chosen, number, 1) < 1:
             raise InvalidRequest(f"--{number} is {getattr(chosen, number)} — give a whole number above 0")
+    if name == "library" and (len(chosen.pictures) < 2 or min(chosen.pictures) < LEAST_PICTURES):
+        raise InvalidRequest(
+            f"--pictures is {' '.join(map(str, chosen.pictures))} — give two sizes or more, of {LEAST_PICTURES} at least"
+        )
     most = HARMLESS_PROMPTS if name == "expansion" else SLIDER_PROMPTS
     if getattr(chosen, "prompts", 1) > most:
         raise InvalidRequest(f"--prompts is {chosen.prompts} — give 1 to {most}")
@@ -106,6 +113,15 @@ def _add_pairs(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--device", default="cuda", help="where to measure (%(default)s); cpu to rehearse")
         parser.add_argument("--blocks", type=int, default=PUBLISHED_BLOCKS, help="blocks of the model (%(default)s)")
         parser.add_argument("--side", type=int, default=1024, help="side of the pictures in pixels (%(default)s)")
+    if name == "library":
+        parser.add_argument(
+            "--pictures",
+            type=int,
+            nargs="+",
+            default=list(LIBRARIES),
+            metavar="N",
+            help="how many pictures libraries have; each is compared with the first (%(default)s)",
+        )
     if name == "durability":
         parser.add_argument("--cuts", type=int, default=CUTS, help="power cuts, each way (%(default)s)")
 

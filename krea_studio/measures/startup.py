@@ -33,6 +33,7 @@ COLD = ["generate", PICTURE["prompt"], "--resolution", PICTURE["resolution"], "-
 HELPS = (
     "generate",
     "inspect",
+    "history",
     "moodboard",
     "styles",
     "inspect-style",

@@ -38,6 +38,7 @@ class Entry:
         self.created_at = created_at or now()
         self.records: list[Record | None] = [None] * (len(generation.plan.shots) if generation else 0)
         self.drawn: set[int] = set()  # places whose pictures are drawn, and on disk or on their way there
+        self.deleted: set[int] = set()  # places whose pictures a person deleted, before this server began
         self.unwritten: set[int] = set()  # places whose prompts are still being written out beside the device
         self.state = State.WAITING
         self.version = 0
@@ -63,7 +64,7 @@ class Entry:
 
     def open_places(self) -> list[int]:
         """The places that are not drawn yet."""
-        return [place for place in range(len(self.records)) if place not in self.drawn]
+        return [place for place in range(len(self.records)) if place not in self.drawn | self.deleted]
 
     def pictures_to_draw(self) -> int:
         """How many pictures may be drawn now, one of which may be in the making."""
@@ -74,6 +75,10 @@ class Entry:
         self.unwritten.discard(place)
         if self.progress and self.progress.doing == "expanding":
             self.progress = None
+
+    def is_complete(self) -> bool:
+        """Whether all its pictures are on disk, but for those that were deleted."""
+        return all(record or place in self.deleted for place, record in enumerate(self.records))
 
     def is_writing(self) -> bool:
         """Whether a picture of it is on its way to the disk."""

@@ -156,7 +156,10 @@ class Runs:
         generation = self.studio.begin(row.request, Person(row.owner))
         entry = Entry(row.kind, row.owner, row.title, generation, row.id, row.created_at)
         for place in range(len(entry.records)):
-            entry.records[place] = self.studio.library.get(picture_id(entry.id, place))
+            picture = picture_id(entry.id, place)
+            entry.records[place] = self.studio.library.get(picture)
+            if self.studio.library.is_deleted(picture):
+                entry.deleted.add(place)
         entry.drawn = {place for place, record in enumerate(entry.records) if record}
         return entry
 
@@ -342,7 +345,7 @@ class Runs:
             with self._changed:
                 entry.records[ready.shot] = record
                 self._tell(entry)
-                if all(entry.records):
+                if entry.is_complete():
                     stopped = entry.stop.is_set()  # too late to leave anything out, but who pressed it is answered
                     self._end(entry, *((State.STOPPED, entry.stopped) if stopped else (State.DONE, "")))
         with self._changed:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from krea_studio.library.history.search import parse_search
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Records
+from krea_studio.library.schema import MIGRATIONS
 from krea_studio.library.store import Library
 from krea_studio.recipe.request import SLIDERS
 
@@ -57,9 +59,16 @@ def test_it_has_runs_from_now_on(earlier: Library) -> None:
     header = (EARLIER / "2026-11" / "records.sqlite3").read_bytes()[:100]
     assert int.from_bytes(header[60:64], "big") == 1, "its schema, where SQLite's format has it"
     with earlier.records.transaction() as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
         assert connection.execute("SELECT * FROM run").fetchall() == []
     assert len(earlier.recent(9)) == 2
+
+
+def test_its_pictures_are_found_by_all_that_made_them(earlier: Library) -> None:
+    second, first = earlier.recent(9)
+    for search in ({"words": "neon WHALE"}, {"style": "woodcut"}, {"moodboard": "dusk"}, {"with_references": True}):
+        assert earlier.history.page(parse_search(search)).records == [second]
+    assert earlier.history.page(parse_search({"variant": "turbo"})).records == [second, first]
 
 
 def test_lost_records_come_back_from_its_pictures(earlier: Library) -> None:
@@ -68,6 +77,7 @@ def test_lost_records_come_back_from_its_pictures(earlier: Library) -> None:
     for file in earlier.folder.glob("records.sqlite3*"):
         file.unlink()
     again = Library(earlier.folder)
+    assert again.checked(30)
     assert {recipe.seed: recipe for recipe in kept} == {each.recipe.seed: each.recipe for each in again.recent(9)}
     again.close()
     assert Records(earlier.records.database).count() == 2

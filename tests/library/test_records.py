@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,21 @@ def test_rows_come_back_as_they_were_also_after_reopening(records: Records) -> N
     again.close()
 
 
-def test_pages_are_newest_first_and_by_owner(records: Records) -> None:
-    for number in range(5):
-        records.add(row(records, number, owner="ada" if number % 2 else "local"))
-    assert [found.path.name for found in records.page(None, 2, 1)] == [Path(file(number)).name for number in (3, 2)]
-    assert [found.path.name for found in records.page("ada", 9, 0)] == [Path(file(number)).name for number in (3, 1)]
-    assert records.files() == {file(number) for number in range(5)}
+def test_known_are_those_files_that_have_a_row(records: Records) -> None:
+    for number in (1, 2):
+        records.add(row(records, number))
+    assert records.known([file(number) for number in (2, 3)]) == {file(2)}
+    assert records.known([]) == set()
+
+
+def test_pictures_of_one_moment_have_keys_of_their_own(records: Records) -> None:
+    moments = [START, START + timedelta(microseconds=2), START, START, START + timedelta(seconds=2), START]
+    added = [records.add(replace(row(records, number), created_at=at)) for number, at in enumerate(moments)]
+    assert [record.created_at - START for record in added if record.created_at != START] == [
+        *(timedelta(microseconds=micro) for micro in (2, 3, 4)), timedelta(seconds=2), timedelta(microseconds=5)
+    ]  # fmt: skip
+    assert len({record.key for record in added}) == len(added) == records.count()
+    assert all(records.get(record.id) == record for record in added)
 
 
 def test_what_was_found_on_disk_gives_way_to_what_was_saved(records: Records) -> None:
@@ -55,7 +65,7 @@ def test_what_was_found_on_disk_gives_way_to_what_was_saved(records: Records) ->
     records.add(row(records, 1))
     records.add_missing([row(records, 1, seconds=0.0), row(records, 2)])
     assert records.get(row(records, 1).id).seconds == 1.5
-    assert len(records.files()) == 2
+    assert records.count() == 2
 
 
 def test_a_transaction_is_all_or_nothing(records: Records) -> None:
@@ -63,7 +73,7 @@ def test_a_transaction_is_all_or_nothing(records: Records) -> None:
     with pytest.raises(ZeroDivisionError), records.transaction() as connection:
         connection.execute("DELETE FROM picture")
         raise ZeroDivisionError
-    assert records.files() == {file(1)}
+    assert records.get(row(records, 1).id) == row(records, 1)
 
 
 def answer(records: Records, statement: str) -> list[tuple[Any, ...]]:
@@ -83,17 +93,14 @@ def test_migrations_are_applied_once_and_in_order(tmp_path: Path, monkeypatch: p
         records.close()
 
 
-def test_a_database_of_before_runs_keeps_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("krea_studio.library.records.MIGRATIONS", MIGRATIONS[:1])
-        old = Records(tmp_path / "old.sqlite3")
-        old.add(row(old, 1, owner="ada"))
-        old.close()
-    records = Records(tmp_path / "old.sqlite3")
-    assert answer(records, "PRAGMA user_version") == [(len(MIGRATIONS),)] == [(2,)]
-    assert answer(records, "SELECT count(*) FROM run") == [(0,)]
-    assert records.page(None, 9, 0) == [row(records, 1, owner="ada")]
-    records.close()
+def test_a_row_and_what_it_is_found_by_are_written_together(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("krea_studio.library.records.index", full)
+    with pytest.raises(StorageError, match="is full"):
+        records.add(row(records, 1))
+    assert records.count() == 0
 
 
 def test_runs_that_wait_are_found_by_an_index(records: Records) -> None:
@@ -113,7 +120,7 @@ def test_a_failed_migration_leaves_the_database_as_it_was(tmp_path: Path, monkey
         with pytest.raises(StorageError):
             Records(tmp_path / "old.sqlite3")
     records = Records(tmp_path / "old.sqlite3")
-    assert records.files() == set()
+    assert records.count() == 0
     records.close()
 
 
@@ -134,27 +141,6 @@ def test_a_damaged_database_is_told(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be used"):
         Records(tmp_path / "missing" / "records.sqlite3")
-
-
-def test_an_owner_s_page_is_found_by_the_index_of_owners(records: Records) -> None:
-    said: list[str] = []
-    with records.transaction() as connection:
-        connection.set_trace_callback(said.append)
-    records.page("ada", 2, 0)
-    with records.transaction() as connection:
-        connection.set_trace_callback(None)
-    (statement,) = (each for each in said if each.startswith("SELECT"))
-    plan = [row[-1] for row in answer(records, f"EXPLAIN QUERY PLAN {statement}")]
-    assert "SEARCH picture USING INDEX picture_by_owner (owner=?)" in plan
-
-
-def test_a_row_that_cannot_be_read_is_left_out(records: Records, caplog: pytest.LogCaptureFixture) -> None:
-    for number in range(3):
-        records.add(row(records, number))
-    with records.transaction() as connection:
-        connection.execute("UPDATE picture SET recipe = '{\"schema_version\": 99}' WHERE file = ?", (file(1),))
-    assert [found.path.name for found in records.page(None, 9, 0)] == [Path(file(number)).name for number in (2, 0)]
-    assert file(1) in caplog.text and "schema version 99" in caplog.text
 
 
 def test_what_was_committed_is_on_disk(records: Records) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from krea_studio.errors import StorageError
-from krea_studio.library import store
+from krea_studio.library import check, store
 from krea_studio.library.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
@@ -31,6 +31,13 @@ PICTURE_PATH = re.compile(r"\d{4}-\d{2}-\d{2}/\d{6}-[0-9a-f]{16}-s7\.png")
 
 def shot_of(seed: int = 7, **fields: object) -> Shot:
     return plan(parse_request({"prompt": "a fox", "resolution": "512", **fields}), seed).shots[0]
+
+
+def opened(folder: Path) -> Library:
+    """The library in a folder, when its files were checked."""
+    library = Library(folder)
+    assert library.checked(30)
+    return library
 
 
 def save(library: Library, shot: Shot | None = None, owner: str = "local", weights: str | None = None) -> Record:
@@ -107,7 +114,7 @@ def test_a_picture_that_is_told_as_failed_is_not_there(
     assert library.recent(5) == []
     assert not any(name.endswith((".png", ".part", ".jpg")) for name in files(library.folder))
     library.check_writable()
-    assert Library(library.folder).recent(5) == []
+    assert opened(library.folder).recent(5) == []
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
@@ -165,7 +172,7 @@ def run_python(code: str, *arguments: str) -> int:
 
 
 def test_a_picture_is_never_there_without_its_owner(tmp_path: Path) -> None:
-    patch = "store._thumbnail_bytes = lambda image: os._exit(9)"  # as soon as the picture has its name
+    patch = "store.thumbnail_bytes = lambda image: os._exit(9)"  # as soon as the picture has its name
     assert run_python(KILLED.format(patch=patch), str(tmp_path / "library")) == 9
     library = Library(tmp_path / "library")
     (record,) = library.recent(5, Person("ada"))
@@ -173,7 +180,7 @@ def test_a_picture_is_never_there_without_its_owner(tmp_path: Path) -> None:
     assert record.recipe == shot_of().recipe("mini-turbo")
     assert (record.owner, record.seconds) == ("ada", 1.25)
     library.close()
-    assert Library(tmp_path / "library").recent(5) == [record]
+    assert opened(tmp_path / "library").recent(5) == [record]
 
 
 @pytest.mark.parametrize(
@@ -188,11 +195,11 @@ def test_a_picture_is_never_there_without_its_owner(tmp_path: Path) -> None:
 def test_a_process_killed_while_writing_leaves_no_picture(tmp_path: Path, patch: str) -> None:
     assert run_python(KILLED.format(patch=patch), str(tmp_path / "library")) == 9
     for person in (LOCAL, Person("ada")):
-        assert Library(tmp_path / "library").recent(5, person) == []
+        assert opened(tmp_path / "library").recent(5, person) == []
     (part,) = [name for name in files(tmp_path / "library") if name.endswith(".part")]
-    old = time.time() - 2 * store.ABANDONED_SECONDS
+    old = time.time() - 2 * check.ABANDONED_SECONDS
     os.utime(tmp_path / "library" / part, (old, old))
-    Library(tmp_path / "library")
+    opened(tmp_path / "library")
     assert part not in files(tmp_path / "library")
 
 
@@ -202,12 +209,12 @@ def test_abandoned_parts_of_references_and_moodboards_are_removed(library: Libra
     library.moodboards.folder.mkdir(parents=True, exist_ok=True)
     parts = [folder / "a.png.0123abcd.part", library.moodboards.folder / "a.json.0123abcd.part"]
     young = folder / "young.png.0123abcd.part"
-    old = time.time() - 2 * store.ABANDONED_SECONDS
+    old = time.time() - 2 * check.ABANDONED_SECONDS
     for part in (*parts, young):
         part.write_bytes(b"half")
     for part in parts:
         os.utime(part, (old, old))
-    reopened = Library(library.folder)
+    reopened = opened(library.folder)
     assert not any(part.exists() for part in parts)
     assert young.exists() and reopened.references.path(reference).is_file()
 
@@ -223,12 +230,12 @@ def test_only_parts_that_the_studio_made_are_removed(library: Library) -> None:
         foreign.append(place / "examples.0123abcd.part" / "kept.txt")
     own = [library.folder / f"probe-{'0' * 16}.part", library.folder / "moodboards.0123abcd.part" / "half.json"]
     own[1].parent.mkdir()
-    old = time.time() - 2 * store.ABANDONED_SECONDS
+    old = time.time() - 2 * check.ABANDONED_SECONDS
     for path in (*foreign, *own):
         path.write_bytes(b"whole")
     for path in library.folder.rglob("*"):
         os.utime(path, (old, old))
-    Library(library.folder)
+    opened(library.folder)
     assert all(path.exists() for path in foreign)
     assert not any(path.exists() for path in (*own, own[1].parent))
 
@@ -241,7 +248,7 @@ def test_foreign_and_broken_files_are_left_alone(library: Library) -> None:
     Image.new("RGB", (8, 8)).save(day / f"120000-{'1' * 16}-s1.png")
     before = files(library.folder)
     library.close()
-    again = Library(library.folder)
+    again = opened(library.folder)
     assert again.recent(5) == [record]
     assert files(library.folder) == before
 
@@ -257,7 +264,7 @@ def test_no_recipe_in_the_folder_keeps_the_studio_from_starting(library: Library
         texts.add_itxt("krea_studio", json.dumps(recipe))
         Image.new("RGB", (64, 64)).save(day / f"120000-{number:016x}-s7.png", pnginfo=texts)
     library.close()
-    with closing(Library(library.folder)) as again:
+    with closing(opened(library.folder)) as again:
         found = again.recent(99)
         assert record in found and all(Recipe.from_json(each.recipe.as_json()) == each.recipe for each in found)
 
@@ -269,7 +276,7 @@ def test_lost_records_are_filled_from_the_pictures(library: Library) -> None:
         (library.folder / (store.RECORDS_FILE + name)).unlink(missing_ok=True)
     for path in (library.folder / "thumbnails").rglob("*.jpg"):
         path.unlink()
-    found = Library(library.folder).recent(9)
+    found = opened(library.folder).recent(9)
     assert {record.recipe.seed for record in found} == saved
     assert all(record.thumbnail.suffix == ".jpg" for record in found)
 
@@ -278,7 +285,7 @@ def test_a_library_can_be_moved(library: Library, tmp_path: Path) -> None:
     save(library)
     library.close()
     os.rename(library.folder, tmp_path / "moved")
-    (record,) = Library(tmp_path / "moved").recent(5)
+    (record,) = opened(tmp_path / "moved").recent(5)
     assert record.path.is_file() and record.path.is_relative_to(tmp_path / "moved")
 
 
@@ -308,6 +315,6 @@ def test_processes_share_a_library(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SAVING, str(tmp_path / "library")]
     running = [subprocess.Popen(command, cwd=root) for _ in range(3)]
     assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
-    records = Library(tmp_path / "library").recent(99)
+    records = opened(tmp_path / "library").recent(99)
     assert len(records) == 12
     assert {record.seconds for record in records} == {1.25}

@@ -2,7 +2,9 @@
 
 import json
 import math
+import sys
 from typing import Any
+from unicodedata import category
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from krea_studio.recipe.request import (
     StyleReference,
     bounds,
     choices,
+    clean_text,
     default,
     help_text,
     label,
@@ -38,6 +41,13 @@ def test_any_data_is_a_request_or_one_clear_line(data: Any) -> None:
         assert len(error.message.splitlines()) == 1
         assert len(error.message) < 1000
         error.message.encode("utf-8")
+
+
+def test_a_text_loses_what_no_keyboard_types() -> None:
+    everything = "".join(map(chr, range(sys.maxunicode + 1))).replace("\r", "")
+    typed = "".join(c for c in everything if c in "\n\t" or category(c) != "Cc")
+    assert clean_text(f"x{everything}x") == f"x{typed}x"
+    assert clean_text(" a\r\nb\rc\x00 ") == "a\nb\nc" and clean_text(None) is None
 
 
 @given(valid_data)

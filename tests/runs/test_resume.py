@@ -29,9 +29,9 @@ from krea_studio.runs.rows import Row, Rows, picture_id
 from krea_studio.runs.run import Kind, State
 from krea_studio.runs.runs import RESTARTED, Runs
 from krea_studio.studio import Generation, Studio
-from tests.doubles import drawn
+from tests.doubles import drawn, picture
 from tests.library.styles.test_styles import taken_in
-from tests.runs.conftest import LIMIT_SECONDS, Gate, Stage, ended, request_of, until
+from tests.runs.conftest import LIMIT_SECONDS, Gate, Stage, ended, request_of, shot_of, until
 from tests.strategies import ready_data, seeds
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +79,32 @@ def killed(stage: Stage, runs: Runs) -> tuple[str, str, Gate]:
     until(runs, mine, lambda run: len(run.finished) == 2)
     runs.close()
     return mine, other, gate
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_what_was_deleted_is_not_drawn_again(stage: Stage, runs: Runs, emptied: bool) -> None:
+    mine, _, _ = killed(stage, runs)
+    stage.library.bin.delete(runs.watch(mine).finished[0].id, ADA)
+    if emptied:
+        assert stage.library.bin.empty(ADA) == 1
+    again = stage.serve()
+    again.resume()
+    resumed = ended(again, mine, ADA)
+    assert resumed.state is State.DONE and sorted(stage.seeds()) == [12, 13, 30]
+    assert [record.recipe.seed for record in resumed.finished] == [11, 12, 13]
+    assert [record.recipe.seed for record in reversed(stage.library.recent(9, ADA))] == [11, 12, 13]
+
+
+def test_a_run_whose_pictures_were_all_deleted_has_ended(stage: Stage, runs: Runs) -> None:
+    (run,) = left_waiting(stage, runs, (request_of(batch=2), ADA))
+    for place in range(2):
+        record = stage.library.save(
+            shot_of().recipe("mini-turbo"), picture(shot_of()), 1.0, ADA, picture_id(run, place)
+        )
+        stage.library.bin.delete(record.id, ADA)
+    again = stage.serve()
+    again.resume()
+    assert ended(again, run, ADA).state is State.DONE and stage.seeds() == []
 
 
 def test_a_run_goes_on_from_its_first_picture_that_is_not_there(stage: Stage, runs: Runs) -> None:
