@@ -58,8 +58,8 @@ class Entry:
 
     def row(self) -> Row:
         """What is kept of it."""
-        request = self.generation.request if self.generation else None
-        return Row(self.id, self.kind, self.owner, self.title, self.state, self.created_at, request)
+        asked = self.generation.asked if self.generation else None
+        return Row(self.id, self.kind, self.owner, self.title, self.state, self.created_at, asked)
 
     def open_places(self) -> list[int]:
         """The places that are not drawn yet."""

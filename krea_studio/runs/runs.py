@@ -20,6 +20,7 @@ from krea_studio.engine.base import ImageReady, Loading, Step
 from krea_studio.errors import DEFECT, InvalidRequest, Stopped, StorageError, StudioError, Unavailable
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import GenerationRequest
+from krea_studio.recipe.sweep import Sweep
 from krea_studio.runs import turns
 from krea_studio.runs.entry import STOPPED, Entry, now
 from krea_studio.runs.pace import Pace
@@ -66,14 +67,15 @@ class Runs:
             if kind is not Kind.GENERATE
         }
 
-    def submit(self, request: GenerationRequest, person: Person = LOCAL) -> str:
-        """Take on a request and return its run's id; `person` will own the pictures.
+    def submit(self, asked: GenerationRequest | Sweep, person: Person = LOCAL) -> str:
+        """Take on a request or a sweep and return its run's id; `person` will own the pictures.
 
         Raises what `Studio.begin` does, and Unavailable where too many wait.
         """
         self._require_room()
-        generation = self.studio.begin(request, person)
-        entry = Entry(Kind.GENERATE, person.id, request.prompt, generation)
+        generation = self.studio.begin(asked, person)
+        title = asked.title if isinstance(asked, Sweep) else asked.prompt
+        entry = Entry(Kind.GENERATE, person.id, title, generation)
         self._rows.add(entry.row())
         self._take_on(entry)
         return entry.id
@@ -151,9 +153,9 @@ class Runs:
         """The run of a row with the pictures that it has. Raises what is in its way."""
         if row.kind is not Kind.GENERATE:
             raise Stopped(RESTARTED)
-        if row.request is None:
+        if row.asked is None:
             raise InvalidRequest("This studio cannot read what was asked for — ask again")
-        generation = self.studio.begin(row.request, Person(row.owner))
+        generation = self.studio.begin(row.asked, Person(row.owner))
         entry = Entry(row.kind, row.owner, row.title, generation, row.id, row.created_at)
         for place in range(len(entry.records)):
             entry.records[place] = self.studio.library.get(picture_id(entry.id, place))
