@@ -1,14 +1,19 @@
 """The sheet of a sweep: its pictures in rows and columns, with the values that they were drawn with beside them."""
 
+import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
+from krea_studio.library.metadata import GENERATED_MEDIA_XMP, PNG_COMPRESSION_LEVEL, XMP_KEY
 from krea_studio.recipe.sweep import Sweep
 
+SWEEP_KEY = "krea_studio_sweep"
 MOST_PIXELS = 36_000_000
 """Of a whole sheet; what has more is refused by other programs, and cells get smaller before."""
 MOST_ACROSS = 10
@@ -64,6 +69,16 @@ def sheet(sweep: Sweep, pictures: Mapping[Place, Image.Image]) -> Image.Image:
                 small = picture.convert("RGB").resize(_fitted(picture.size, cell), Image.Resampling.LANCZOS)
                 canvas.paste(small, (left + (width - small.width) // 2, here + (height - small.height) // 2))
     return canvas
+
+
+def sheet_bytes(image: Image.Image, sweep: Sweep) -> bytes:
+    """A sheet as a PNG that carries its sweep, and by which one can be drawn again."""
+    texts = PngInfo()
+    texts.add_itxt(SWEEP_KEY, json.dumps(sweep.model_dump(mode="json"), ensure_ascii=False, allow_nan=False))
+    texts.add_itxt(XMP_KEY, GENERATED_MEDIA_XMP)
+    file = io.BytesIO()
+    image.save(file, "PNG", pnginfo=texts, compress_level=PNG_COMPRESSION_LEVEL)
+    return file.getvalue()
 
 
 def _bands(sweep: Sweep) -> list[Band]:

@@ -89,7 +89,7 @@ class Sweep(Frozen):
             told = " × ".join(f"{len(axis.values):,}" for axis in self.axes)
             ever = self.size > MOST_CELLS_EVER
             raise InvalidRequest(
-                f"The sweep has {told} = {self.size:,} pictures, of at most {MOST_CELLS_EVER if ever else most:,} — "
+                f"The sweep has {f'{told} = ' if len(self.axes) > 1 else ''}{self.size:,} pictures, of at most {MOST_CELLS_EVER if ever else most:,} — "
                 f"take fewer values{'' if ever else ', or allow as many'}"
             )
         if self.request.batch > 1:
@@ -143,7 +143,7 @@ def _plain(wishes: Wishes) -> dict[str, Any]:
 def parse_sweep(request: GenerationRequest, axes: Sequence[Axis], most: int = MOST_CELLS) -> Sweep:
     """A sweep that can be drawn. Raises InvalidRequest as `Sweep.require` does, and for no axis or too many."""
     if not 1 <= len(axes) <= MOST_AXES:
-        raise InvalidRequest(f"The sweep has {len(axes)} axes — give one to {MOST_AXES}")
+        raise InvalidRequest(f"The sweep has {len(axes) or 'no'} axes — give one to {MOST_AXES}")
     sweep = Sweep(request=request, axes=tuple(axes))
     sweep.require(most)
     return sweep

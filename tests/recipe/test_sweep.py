@@ -115,7 +115,7 @@ def test_a_style_comes_beside_the_styles_of_the_request() -> None:
         (["style-weight=0,1"], {"styles": [{"name": "A"}, {"name": "B"}]}, "say whose weight varies: style-weight.A="),
         (["words=dragon,owl"], {}, "The prompt does not say 'dragon' — begin with words that it says"),
         (["seed=1,2", "steps=1,2", "guidance=0,1", "intensity=0,1"], {}, "The sweep has 4 axes — give one to 3"),
-        ([], {}, "The sweep has 0 axes — give one to 3"),
+        ([], {}, "The sweep has no axes — give one to 3"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(axes: list[str], fields: dict[str, Any], told: str) -> None:
