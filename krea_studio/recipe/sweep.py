@@ -87,9 +87,10 @@ class Sweep(Frozen):
                 raise InvalidRequest(f"{axis.name} has {said} twice — give each value once")
         if self.size > min(most, MOST_CELLS_EVER):
             told = " × ".join(f"{len(axis.values):,}" for axis in self.axes)
+            told = f"{told} = {self.size:,}" if len(self.axes) > 1 else told
             ever = self.size > MOST_CELLS_EVER
             raise InvalidRequest(
-                f"The sweep has {f'{told} = ' if len(self.axes) > 1 else ''}{self.size:,} pictures, of at most {MOST_CELLS_EVER if ever else most:,} — "
+                f"The sweep has {told} pictures, of at most {MOST_CELLS_EVER if ever else most:,} — "
                 f"take fewer values{'' if ever else ', or allow as many'}"
             )
         if self.request.batch > 1:

@@ -84,22 +84,25 @@ class Rows:
             return []
         with self._records.transaction() as connection:
             found = connection.execute(
-                "SELECT id, kind, owner, title, state, created_at, request FROM run WHERE state IN (?, ?) "
-                "ORDER BY created_at, id",
+                f"SELECT {_COLUMNS} FROM run WHERE state IN (?, ?) ORDER BY created_at, id",
                 (State.WAITING, State.RUNNING),
             ).fetchall()
-        rows = []
-        for run, kind, owner, title, state, created_at, request in found:
-            if run in self._known:
-                continue
-            self._known.add(run)
-            asked = None
-            if request is not None:
-                with suppress(StudioError, ValueError):
-                    asked = _asked(json.loads(request))
-            known = Kind(kind) if kind in list(Kind) else Kind.GENERATE  # of a newer studio: it has no request here
-            rows.append(Row(run, known, owner, title, State(state), datetime.fromisoformat(created_at), asked))
+        rows = [_row(*each) for each in found if each[0] not in self._known]
+        self._known |= {row.id for row in rows}
         return rows
+
+    def find(self, run: str) -> Row | None:
+        """The row of a run, None where none is kept. Raises StorageError."""
+        with self._records.transaction() as connection:
+            found = connection.execute(f"SELECT {_COLUMNS} FROM run WHERE id = ?", (run,)).fetchone()
+        return _row(*found) if found else None
+
+    def reopen(self, run: str) -> None:
+        """Note that a run that had ended waits again. Raises StorageError."""
+        with self._records.transaction() as connection:
+            connection.execute(
+                "UPDATE run SET state = ?, ended_at = NULL, failure = '' WHERE id = ?", (State.WAITING, run)
+            )
 
     @property
     def kept(self) -> bool:
@@ -119,6 +122,20 @@ class Rows:
             if self._lock is None:
                 self._lock = _locked(self._records.database.with_name(LOCK_FILE))
             return self._lock is not None
+
+
+_COLUMNS = "id, kind, owner, title, state, created_at, request, failure"
+
+
+def _row(
+    run: str, kind: str, owner: str, title: str, state: str, created_at: str, request: str | None, failure: str
+) -> Row:
+    asked = None
+    if request is not None:
+        with suppress(StudioError, ValueError):
+            asked = _asked(json.loads(request))
+    known = Kind(kind) if kind in list(Kind) else Kind.GENERATE  # of a newer studio: it has no request here
+    return Row(run, known, owner, title, State(state), datetime.fromisoformat(created_at), asked, failure)
 
 
 def _asked(kept: dict[str, Any]) -> GenerationRequest | Sweep:
