@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 
 from PIL import Image
@@ -29,13 +30,17 @@ from krea_studio.expansion.writers import Expanders, ForOneRun
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person
-from krea_studio.recipe.plan import GenerationPlan, plan
+from krea_studio.recipe.plan import GenerationPlan, plan, plan_sweep
 from krea_studio.recipe.recipe import Shot, with_triggers
 from krea_studio.recipe.request import RAW, SEED_LIMIT, Expansion, GenerationRequest, bounds
+from krea_studio.recipe.sweep import Sweep
 from krea_studio.recipe.variants import VARIANTS
+from krea_studio.redrawing import differences
 from krea_studio.validation import shown
 
 log = logging.getLogger(__name__)
+
+MOST_OF_A_BATCH = int(bounds("batch")[1])
 
 
 @dataclass(frozen=True)
@@ -92,32 +97,43 @@ class Studio:
         self.expanders = expanders
         self.deadline_seconds = deadline_seconds
 
-    def begin(self, request: GenerationRequest, person: Person = LOCAL) -> "Generation":
-        """A request with everything decided and looked up, ready to be drawn; `person` will own the pictures.
+    def begin(self, asked: GenerationRequest | Sweep, person: Person = LOCAL) -> "Generation":
+        """A request or sweep with everything decided and looked up, ready to be drawn; `person` will own the pictures.
 
         Raises InvalidRequest or StorageError where the request or the library cannot be used, or a file that it refers
         to is gone or damaged; InvalidRequest or Unavailable where the engine's abilities say that it cannot be drawn.
         """
-        request = self._with_styles(self._with_moodboard(request))
-        resolved = plan(request, draw_seed() if request.seed is None else request.seed, draw_seed())
-        self.engine.abilities(request.variant).require(resolved.shots)
+        resolved = self._planned(asked)
+        for variant in dict.fromkeys(shot.variant for shot in resolved.shots):
+            self.engine.abilities(variant).require([shot for shot in resolved.shots if shot.variant == variant])
         generation = Generation(self, resolved, person)
         generation.require_files()
         self.library.check_writable()
         return generation
 
+    def _planned(self, asked: GenerationRequest | Sweep) -> GenerationPlan:
+        if isinstance(asked, Sweep):
+            seed = draw_seed() if asked.request.seed is None else asked.request.seed
+            return plan_sweep(asked.known(self._known), seed)
+        return plan(self._known(asked), draw_seed() if asked.seed is None else asked.seed, draw_seed())
+
+    def _known(self, request: GenerationRequest) -> GenerationRequest:
+        """The request with what it names by name: its moodboard's content, its styles' weights and words."""
+        return self._with_styles(self._with_moodboard(request))
+
     def generate(
         self,
-        request: GenerationRequest,
+        asked: GenerationRequest | Sweep,
         person: Person = LOCAL,
         tell: Callable[[StudioEvent], None] = lambda event: None,
         check: Callable[[], None] = go_on,
     ) -> list[Record]:
         """Draw and keep all pictures of a request; tells Started, then of each picture up to Saved, in their order.
 
-        However it ends, what was finished is on disk and was told. Raises as `begin` does, and what ended the run.
+        A sweep's that are in the library already are not drawn again. However it ends, what was finished is on disk and
+        was told. Raises as `begin` does, and what ended the run.
         """
-        generation = self.begin(request, person)
+        generation = self.begin(asked, person)
         tell(Started(generation.plan))
         writing: deque[tuple[int, Future[Record]]] = deque()
         records: list[Record] = []
@@ -141,6 +157,9 @@ class Studio:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="picture-writer") as writer:
             try:
                 for place in range(len(generation.plan.shots)):
+                    if before := generation.drawn_before(place):
+                        writing.append((place, _finished(before)))
+                        continue
                     ready = generation.draw(place, tell, going_on)
                     writing.append((place, writer.submit(generation.keep, ready)))
             except BaseException as error:
@@ -159,7 +178,7 @@ class Studio:
         """
         if request.creativity == RAW:
             raise InvalidRequest("Creativity is raw, which draws the prompt as it is written — choose another one")
-        shot = plan(self._with_styles(self._with_moodboard(request)), seed, 0).shots[0]
+        shot = plan(self._known(request), seed, 0).shots[0]
         return shot.expansion or self.expansion_of(shot, self.expanders.of(shot.variant), check)
 
     def expansion_of(self, shot: Shot, expander: Expander, check: Callable[[], None]) -> Expansion:
@@ -287,32 +306,35 @@ class Generation:
         self.plan = resolved
         self.person = person
         self._studio = studio
-        self._clock = Clock(studio.deadline_seconds)
-        self._expander: Expander | None = None
+        # A sweep has as long for every four pictures as a batch has.
+        self._clock = Clock(studio.deadline_seconds * ceil(len(resolved.shots) / MOST_OF_A_BATCH))
+        self._expanders: dict[str, Expander] = {}
         self._written: dict[int, Shot] = {}
 
     @property
-    def request(self) -> GenerationRequest:
-        """The request that gives this very plan again, with what was drawn by chance."""
-        drawn = self.plan.shots[0].exploration
-        return self.plan.request.model_copy(
-            update={"seed": self.plan.seed, **({"exploration_seed": drawn.seed} if drawn else {})}
-        )
+    def asked(self) -> GenerationRequest | Sweep:
+        """What gives this very plan again, with what was drawn by chance."""
+        asked, drawn = self.plan.asked, self.plan.shots[0].exploration
+        if isinstance(asked, Sweep):
+            return asked.model_copy(update={"request": asked.request.model_copy(update={"seed": self.plan.seed})})
+        return asked.model_copy(update={"seed": self.plan.seed, **({"exploration_seed": drawn.seed} if drawn else {})})
 
     @property
     def writes_elsewhere(self) -> bool:
         """Whether prompts are written out for it by a writer that does not need the device."""
-        first = self.plan.shots[0]
-        return first.creativity != RAW and first.expansion is None and self._studio.expanders.elsewhere
+        written = any(shot.creativity != RAW and shot.expansion is None for shot in self.plan.shots)
+        return written and self._studio.expanders.elsewhere
 
     def write(self, place: int, tell: Callable[[Expanding], None], check: Callable[[], None]) -> Shot:
         """Shot `place` with its prompt written out, where that is asked for; only once for each."""
         shot = self._written.get(place, self.plan.shots[place])
         if shot.creativity != RAW and shot.expansion is None:
             tell(Expanding(place))
-            # One for all pictures: it asks a writer that was late no second time.
-            self._expander = self._expander or ForOneRun(self._studio.expanders.of(shot.variant))
-            shot = shot.model_copy(update={"expansion": self._studio.expansion_of(shot, self._expander, check)})
+            # One for all pictures of a variant: it asks a writer that was late no second time.
+            if shot.variant not in self._expanders:
+                self._expanders[shot.variant] = ForOneRun(self._studio.expanders.of(shot.variant))
+            expander = self._expanders[shot.variant]
+            shot = shot.model_copy(update={"expansion": self._studio.expansion_of(shot, expander, check)})
             self._written[place] = shot
         return shot
 
@@ -346,6 +368,17 @@ class Generation:
             self._clock.pause()
         return made[0]
 
+    def drawn_before(self, place: int) -> Record | None:
+        """Of a sweep, a picture in the library that shot `place` would make again here, as far as is known."""
+        shot, studio = self.plan.shots[place], self._studio
+        if not isinstance(self.plan.asked, Sweep) or (shot.creativity != RAW and shot.expansion is None):
+            return None
+        here = studio.engine.weights(shot.variant)
+        for record in studio.library.drawn(shot, self.person):
+            if here and record.recipe.weights == here and not differences(record.recipe, studio.engine):
+                return record
+        return None
+
     def keep(self, ready: ImageReady, picture_id: str | None = None) -> Record:
         """Write a picture to disk, under a name of its own or the one given. Raises StorageError."""
         return self._studio.library.save(ready.recipe, ready.image, ready.seconds, self.person, picture_id)
@@ -364,7 +397,8 @@ class Generation:
 
     def picture(self, image: str) -> bytes:
         """See Files.picture; of a moodboard's picture the board is told where it is lost."""
-        board = self.plan.request.moodboard
+        asked = self.plan.asked
+        board = (asked.request if isinstance(asked, Sweep) else asked).moodboard
         try:
             return self._studio.library.references.read(image)
         except InvalidRequest:
@@ -378,6 +412,12 @@ class Generation:
                 f"A picture that stands for moodboard {shown(board.name)} is not in the library any more — add it to "
                 "the board again, or remove it there and analyze the board"
             ) from None
+
+
+def _finished(record: Record) -> Future[Record]:
+    done: Future[Record] = Future()
+    done.set_result(record)
+    return done
 
 
 class Clock:

@@ -182,14 +182,14 @@ def test_a_seed_is_drawn_when_none_is_given(studio: Studio, double: ScriptedEngi
     generations = [studio.begin(request_of(seed=None)) for _ in range(4)]
     seeds = [generation.plan.seed for generation in generations]
     assert len(set(seeds)) > 1 and all(0 <= seed < SEED_LIMIT for seed in seeds)
-    assert [generation.request.seed for generation in generations] == seeds
+    assert [generation.asked.seed for generation in generations] == seeds
     assert double.plans == [], "nothing is drawn before somebody asks for a picture"
 
 
 def test_what_chance_decided_is_in_the_request_of_a_generation(studio: Studio) -> None:
     begun = studio.begin(request_of(seed=None, random_mode=True, batch=4, locked_sliders=["movement"]))
-    assert begun.request.exploration_seed is not None
-    assert studio.begin(begun.request).plan.shots == begun.plan.shots
+    assert begun.asked.exploration_seed is not None
+    assert studio.begin(begun.asked).plan.shots == begun.plan.shots
 
 
 def test_pictures_may_be_drawn_in_any_order(studio: Studio, double: ScriptedEngine) -> None:

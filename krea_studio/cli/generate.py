@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,25 @@ from krea_studio.validation import field_schema, shown
 
 def generate(options: argparse.Namespace) -> int:
     """Make the pictures that the options describe. Raises StudioError when it cannot."""
+    with prepared(options) as (services, request), Progress() as progress:
+
+        def show(event: StudioEvent) -> None:
+            if isinstance(event, Saved):
+                progress.pause()
+                print_saved(event.record, options.json)
+            else:
+                progress.show(event)
+
+        services.studio.generate(request, tell=show)
+    return 0
+
+
+@contextmanager
+def prepared(options: argparse.Namespace) -> Iterator[tuple[Services, GenerationRequest]]:
+    """The services for a run, and the request that the options describe, ready for it.
+
+    Nothing is written while a flag may still be refused; then what is worth knowing is remarked.
+    """
     recipe = read_recipe(options.source) if options.source else None
     references = _references(options)
     settings = load_settings()
@@ -43,27 +62,23 @@ def generate(options: argparse.Namespace) -> int:
     if options.out is not None:
         _require_folder(options.out)
     services = build_services(settings, options.out)
-    if options.styles:
-        take_in_folder(services)
-    if options.few_steps:
-        request = _with_few_steps(request, options, services)
-    for picture, _ in references:
-        services.library.references.keep(picture)
-    for note in _notes(recipe, request, services):
-        remark(note)
-    with closing(services.library), Progress() as progress:
+    with closing(services.library):
+        if options.styles:
+            take_in_folder(services)
+        if options.few_steps:
+            request = _with_few_steps(request, options, services)
+        for picture, _ in references:
+            services.library.references.keep(picture)
+        for note in _notes(recipe, request, services):
+            remark(note)
+        yield services, request
 
-        def show(event: StudioEvent) -> None:
-            if isinstance(event, Saved):
-                progress.pause()
-                if (expansion := event.record.recipe.expansion) and expansion.notice:
-                    remark(expansion.notice)
-                print(_json(event.record) if options.json else _line(event.record), flush=True)
-            else:
-                progress.show(event)
 
-        services.studio.generate(request, tell=show)
-    return 0
+def print_saved(record: Record, in_json: bool, **beside: Any) -> None:
+    """Print a picture that was kept, in JSON with what is told `beside` it."""
+    if (expansion := record.recipe.expansion) and expansion.notice:
+        remark(expansion.notice)
+    print(_json(record, **beside) if in_json else _line(record), flush=True)
 
 
 def _value(field: str, text: str) -> Any:
@@ -188,8 +203,8 @@ def _notes(recipe: Recipe | None, request: GenerationRequest, services: Services
             yield f"{card.name} is {card.speed.words}: {SPEED_FLAG} draws so"
 
 
-def _json(record: Record) -> str:
-    return as_json({"path": str(record.path), **record.as_json()})
+def _json(record: Record, **beside: Any) -> str:
+    return as_json({"path": str(record.path), **beside, **record.as_json()})
 
 
 def _line(record: Record) -> str:

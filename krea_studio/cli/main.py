@@ -10,7 +10,7 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from krea_studio import __version__
-from krea_studio.cli.flags import FLAGS, MOODBOARD_FLAG, REFERENCE_FLAG, SPEED_FLAG, STYLE_FLAG
+from krea_studio.cli.flags import FLAGS, MOODBOARD_FLAG, RANDOM_FLAGS, REFERENCE_FLAG, SPEED_FLAG, STYLE_FLAG
 from krea_studio.cli.history import add_history_command
 from krea_studio.cli.models import add_models_commands
 from krea_studio.cli.moodboards import add_moodboard_command
@@ -26,6 +26,7 @@ from krea_studio.cli.parts import as_json, remark, tell
 from krea_studio.cli.style_doctor import add_inspect_style_command
 from krea_studio.cli.styles import add_styles_command
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
+from krea_studio.recipe.axes import KINDS
 from krea_studio.recipe.request import (
     SLIDERS,
     GenerationRequest,
@@ -36,6 +37,7 @@ from krea_studio.recipe.request import (
     default,
     help_text,
 )
+from krea_studio.recipe.sweep import MOST_CELLS
 from krea_studio.settings import Settings, environment_variable, load_settings
 from krea_studio.startup import uncollected, without_proxies
 from krea_studio.validation import allowed, field_schema, shown
@@ -93,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"Krea Studio {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_generate(commands)
+    _add_sweep(commands)
 
     inspect = commands.add_parser(
         "inspect",
@@ -140,8 +143,47 @@ def _add_generate(commands: Any) -> None:
         description="Make one to four pictures. Each is kept as a PNG with its recipe inside.",
         allow_abbrev=False,
     )
+    _add_wishes(parser, FLAGS)
+    parser.add_argument("--random", dest="random_mode", action="store_true", help=help_text("random_mode"))
+    parser.add_argument(
+        "--lock", dest="locked_sliders", metavar="SLIDER,…", help=f"{help_text('locked_sliders')}: {', '.join(SLIDERS)}"
+    )
+    parser.set_defaults(run=_generate, parser=parser)
+
+
+def _add_sweep(commands: Any) -> None:
+    parser = commands.add_parser(
+        "sweep",
+        help="make a picture of every combination of a few settings' values, and a sheet of all",
+        description="Make a picture of every combination of one to three settings' values, each kept as any other, and "
+        "a sheet of all. An axis is NAME=VALUES: a list with commas, or a range START:STOP:STEP of numbers. "
+        f"Names are {', '.join(_axis_help(name) for name in KINDS)}.",
+        allow_abbrev=False,
+    )
+    _add_wishes(parser, {field: flag for field, flag in FLAGS.items() if field not in ("batch", *RANDOM_FLAGS)})
+    for flag, where in (("--x", "from left to right"), ("--y", "from top to bottom"), ("--z", "from sheet to sheet")):
+        parser.add_argument(flag, metavar="NAME=VALUES", help=f"what varies {where}")
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=MOST_CELLS,
+        metavar="N",
+        help="refuse more pictures than this (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sheet", type=Path, metavar="FILE.png", help="where the sheet goes (default: among the library's sheets)"
+    )
+    parser.set_defaults(run=_sweep, parser=parser, random_mode=False, batch=None, **dict.fromkeys(RANDOM_FLAGS))
+
+
+def _axis_help(name: str) -> str:
+    return f"{name} ({KINDS[name].help})" if KINDS[name].help else name
+
+
+def _add_wishes(parser: argparse.ArgumentParser, flags: Mapping[str, str]) -> None:
+    """What a picture may be asked for by, and where it goes."""
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help=f"{help_text('prompt')}; optional with --from")
-    for field, flag in FLAGS.items():
+    for field, flag in flags.items():
         parser.add_argument(flag, dest=field, metavar=_placeholder(field), help=_flag_help(field))
     parser.add_argument(
         REFERENCE_FLAG,
@@ -169,10 +211,6 @@ def _add_generate(commands: Any) -> None:
         action="store_true",
         help="draw with the steps and sigmas, and without guidance, that the chosen style was made for",
     )
-    parser.add_argument("--random", dest="random_mode", action="store_true", help=help_text("random_mode"))
-    parser.add_argument(
-        "--lock", dest="locked_sliders", metavar="SLIDER,…", help=f"{help_text('locked_sliders')}: {', '.join(SLIDERS)}"
-    )
     parser.add_argument(
         "--from",
         dest="source",
@@ -189,7 +227,6 @@ def _add_generate(commands: Any) -> None:
         "styles, moodboards and references are",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a picture")
-    parser.set_defaults(run=_generate, parser=parser)
 
 
 def _range_text(model: type[BaseModel], field: str) -> str:
@@ -215,6 +252,12 @@ def _generate(options: argparse.Namespace) -> int:
     from krea_studio.cli.generate import generate
 
     return generate(options)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from krea_studio.cli.sweep import sweep
+
+    return sweep(options)
 
 
 def _inspect(options: argparse.Namespace) -> int:

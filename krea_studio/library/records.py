@@ -223,6 +223,15 @@ class Records:
         """The record of one picture, None where there is none, or it is in the bin."""
         return self._one(picture_id, "deleted_at IS NULL")
 
+    def of(self, seed: int, variant: str, prompt: str) -> Iterator[Record]:
+        """The pictures of a seed, variant and prompt, without those in the bin, newest first."""
+        found = self.select(
+            f"SELECT {COLUMNS} FROM picture WHERE seed = ? AND variant = ? AND prompt = ? AND deleted_at IS NULL "
+            "ORDER BY created_at DESC",
+            (seed, variant, prompt),
+        )
+        return self.read(found)
+
     def in_bin(self, picture_id: str) -> Record | None:
         """The record of one picture that is in the bin, None where it is not."""
         return self._one(picture_id, "deleted_at IS NOT NULL")

@@ -130,6 +130,12 @@ def m003_history(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE earlier")
 
 
+@migration
+def m004_by_seed(connection: sqlite3.Connection) -> None:
+    """Pictures by their seed, of which few have the same: so one that was drawn before is found."""
+    connection.execute("CREATE INDEX picture_by_seed ON picture (seed) WHERE deleted_at IS NULL")
+
+
 def index(connection: sqlite3.Connection, created_at: int, found_by: Indexed) -> None:
     """Let a picture that is not in the index be found."""
     connection.execute(

@@ -11,6 +11,7 @@ import logging
 import re
 import secrets
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from krea_studio.library.references import References
 from krea_studio.library.styles.styles import Styles
 from krea_studio.library.thumbnails import thumbnail_bytes
 from krea_studio.people import LOCAL, Person
-from krea_studio.recipe.recipe import Recipe
+from krea_studio.recipe.recipe import Recipe, Shot
 
 RECORDS_FILE = "records.sqlite3"
 REFERENCE_FOLDER = "references"
@@ -154,6 +155,13 @@ class Library:
         """The record of one picture; None where there is none for this person, or its file is not there any more."""
         record = self.records.get(picture_id)
         return record if record and person.sees(record.owner) and record.path.is_file() else None
+
+    def drawn(self, shot: Shot, person: Person = LOCAL) -> Iterator[Record]:
+        """The pictures that a person sees of the very same shot, newest first, by whatever they were drawn."""
+        for record in self.records.of(shot.seed, shot.variant, shot.prompt):
+            same = all(getattr(record.recipe, field) == getattr(shot, field) for field in Shot.model_fields)
+            if same and person.sees(record.owner) and record.path.is_file():
+                yield record
 
     def is_deleted(self, picture_id: str) -> bool:
         """Whether a person deleted this picture, be it in the bin or gone for good; nobody is to make it again."""

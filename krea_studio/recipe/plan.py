@@ -1,4 +1,4 @@
-"""From a request and a seed to exactly what the engine draws: one Shot per image, everything resolved.
+"""From a request or a sweep, and a seed, to exactly what the engine draws: one Shot per image, everything resolved.
 
 Pure: the same request and seed give the same plan, anywhere. Drawing a seed is the studio's part; which checkpoint a
 variant means is the engine's.
@@ -10,16 +10,22 @@ from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.exploration import Exploration
 from krea_studio.recipe.recipe import Shot, guidance_of
 from krea_studio.recipe.request import RAW, SEED_LIMIT, SLIDERS, GenerationRequest
+from krea_studio.recipe.sweep import Sweep
 from krea_studio.validation import shown
 
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """A request with everything decided: the seed of the first shot, and every shot. Names files by their content."""
+    """What was asked for with everything decided: the seed, and every shot. Names files by their content.
 
-    request: GenerationRequest
+    `seed` is the first shot's, or what a sweep's pictures have unless its seed varies; `cells` are where its shots
+    stand on its axes.
+    """
+
+    asked: GenerationRequest | Sweep
     seed: int
     shots: tuple[Shot, ...]
+    cells: tuple[tuple[int, ...], ...] = ()
 
 
 def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = None) -> GenerationPlan:
@@ -34,12 +40,7 @@ def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = N
     if request.exploration_seed is not None:
         exploration_seed = request.exploration_seed
     drawn = require_seed("Exploration seed", exploration_seed) if request.random_mode else 0
-    moodboard = request.moodboard
-    if moodboard is not None and moodboard.strength and moodboard.content is None:
-        raise InvalidRequest(f"Moodboard {shown(moodboard.name)} has no content — name one that is in the library")
-    for style in request.styles:
-        if style.weight and style.identity is None:
-            raise InvalidRequest(f"Style {shown(style.name)} has no weights — name one that is in the library")
+    _require_known(request)
     shots = []
     for index in range(request.batch):
         exploration = None
@@ -52,7 +53,30 @@ def plan(request: GenerationRequest, seed: int, exploration_seed: int | None = N
                 around={slider: getattr(request, slider) for slider in SLIDERS},
             )
         shots.append(Shot.of(request, (seed + index) % SEED_LIMIT, exploration))
-    return GenerationPlan(request=request, seed=seed, shots=tuple(shots))
+    return GenerationPlan(asked=request, seed=seed, shots=tuple(shots))
+
+
+def plan_sweep(sweep: Sweep, seed: int) -> GenerationPlan:
+    """Resolve a sweep: a shot for each of its cells, in the order in which they are drawn, all of this seed unless it
+    varies. Raises as `plan` does."""
+    require_seed("Seed", seed)
+    shots, cells = [], []
+    for cell in sweep.cells():
+        require_plannable(cell.request)
+        _require_known(cell.request)
+        shots.append(Shot.of(cell.request, seed if cell.request.seed is None else cell.request.seed))
+        cells.append(cell.at)
+    return GenerationPlan(asked=sweep, seed=seed, shots=tuple(shots), cells=tuple(cells))
+
+
+def _require_known(request: GenerationRequest) -> None:
+    """Raise InvalidRequest where a moodboard lacks its content, or a style its identity."""
+    moodboard = request.moodboard
+    if moodboard is not None and moodboard.strength and moodboard.content is None:
+        raise InvalidRequest(f"Moodboard {shown(moodboard.name)} has no content — name one that is in the library")
+    for style in request.styles:
+        if style.weight and style.identity is None:
+            raise InvalidRequest(f"Style {shown(style.name)} has no weights — name one that is in the library")
 
 
 def require_plannable(request: GenerationRequest) -> None:

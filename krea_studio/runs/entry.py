@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from krea_studio.library.records import Record
-from krea_studio.runs.rows import Row
+from krea_studio.library.store import Library
+from krea_studio.runs.rows import Row, picture_id
 from krea_studio.runs.run import Kind, Progress, State
 from krea_studio.studio import Generation
 
@@ -59,8 +60,24 @@ class Entry:
 
     def row(self) -> Row:
         """What is kept of it."""
-        request = self.generation.request if self.generation else None
-        return Row(self.id, self.kind, self.owner, self.title, self.state, self.created_at, request)
+        asked = self.generation.asked if self.generation else None
+        return Row(self.id, self.kind, self.owner, self.title, self.state, self.created_at, asked)
+
+    def take_up(self, library: Library) -> None:
+        """Have the pictures of it that are in the library, and leave out what was deleted."""
+        for place in range(len(self.records)):
+            picture = picture_id(self.id, place)
+            self.records[place] = library.get(picture)
+            if library.is_deleted(picture):
+                self.deleted.add(place)
+        self.drawn = {place for place, record in enumerate(self.records) if record}
+
+    def take_over(self) -> None:
+        """Have the pictures of a sweep that were drawn before, in whichever run."""
+        for place in self.open_places():
+            if self.generation and (before := self.generation.drawn_before(place)):
+                self.records[place] = before
+                self.drawn.add(place)
 
     def open_places(self) -> list[int]:
         """The places that are not drawn yet."""

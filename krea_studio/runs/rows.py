@@ -15,10 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from krea_studio.errors import StudioError
 from krea_studio.library.records import Records
 from krea_studio.recipe.request import GenerationRequest, parse_request
+from krea_studio.recipe.sweep import Sweep, sweep_from_json
 from krea_studio.runs.run import Kind, State
 
 LOCK_FILE = "runs.lock"
@@ -26,7 +28,7 @@ LOCK_FILE = "runs.lock"
 
 @dataclass(frozen=True)
 class Row:
-    """A run as it is kept; `request` only of one that draws, with everything decided."""
+    """A run as it is kept; `asked` only of one that draws, with everything decided."""
 
     id: str
     kind: Kind
@@ -34,7 +36,7 @@ class Row:
     title: str
     state: State
     created_at: datetime
-    request: GenerationRequest | None = None
+    asked: GenerationRequest | Sweep | None = None
     failure: str = ""
 
 
@@ -57,11 +59,11 @@ class Rows:
         if not self._is_first_server():
             return
         self._known.add(row.id)
-        request = None if row.request is None else json.dumps(row.request.model_dump(mode="json"), ensure_ascii=False)
+        asked = None if row.asked is None else json.dumps(row.asked.model_dump(mode="json"), ensure_ascii=False)
         with self._records.transaction() as connection:
             connection.execute(
                 "INSERT INTO run (id, kind, owner, title, state, created_at, request) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (row.id, row.kind, row.owner, row.title, row.state, _iso(row.created_at), request),
+                (row.id, row.kind, row.owner, row.title, row.state, _iso(row.created_at), asked),
             )
 
     def change(self, run: str, state: State, at: datetime, failure: str = "") -> None:
@@ -82,22 +84,25 @@ class Rows:
             return []
         with self._records.transaction() as connection:
             found = connection.execute(
-                "SELECT id, kind, owner, title, state, created_at, request FROM run WHERE state IN (?, ?) "
-                "ORDER BY created_at, id",
+                f"SELECT {_COLUMNS} FROM run WHERE state IN (?, ?) ORDER BY created_at, id",
                 (State.WAITING, State.RUNNING),
             ).fetchall()
-        rows = []
-        for run, kind, owner, title, state, created_at, request in found:
-            if run in self._known:
-                continue
-            self._known.add(run)
-            asked = None
-            if request is not None:
-                with suppress(StudioError, ValueError):
-                    asked = parse_request(json.loads(request))
-            known = Kind(kind) if kind in list(Kind) else Kind.GENERATE  # of a newer studio: it has no request here
-            rows.append(Row(run, known, owner, title, State(state), datetime.fromisoformat(created_at), asked))
+        rows = [_row(*each) for each in found if each[0] not in self._known]
+        self._known |= {row.id for row in rows}
         return rows
+
+    def find(self, run: str) -> Row | None:
+        """The row of a run, None where none is kept. Raises StorageError."""
+        with self._records.transaction() as connection:
+            found = connection.execute(f"SELECT {_COLUMNS} FROM run WHERE id = ?", (run,)).fetchone()
+        return _row(*found) if found else None
+
+    def reopen(self, run: str) -> None:
+        """Note that a run that had ended waits again. Raises StorageError."""
+        with self._records.transaction() as connection:
+            connection.execute(
+                "UPDATE run SET state = ?, ended_at = NULL, failure = '' WHERE id = ?", (State.WAITING, run)
+            )
 
     @property
     def kept(self) -> bool:
@@ -117,6 +122,24 @@ class Rows:
             if self._lock is None:
                 self._lock = _locked(self._records.database.with_name(LOCK_FILE))
             return self._lock is not None
+
+
+_COLUMNS = "id, kind, owner, title, state, created_at, request, failure"
+
+
+def _row(
+    run: str, kind: str, owner: str, title: str, state: str, created_at: str, request: str | None, failure: str
+) -> Row:
+    asked = None
+    if request is not None:
+        with suppress(StudioError, ValueError):
+            asked = _asked(json.loads(request))
+    known = Kind(kind) if kind in list(Kind) else Kind.GENERATE  # of a newer studio: it has no request here
+    return Row(run, known, owner, title, State(state), datetime.fromisoformat(created_at), asked, failure)
+
+
+def _asked(kept: dict[str, Any]) -> GenerationRequest | Sweep:
+    return sweep_from_json(kept) if "axes" in kept else parse_request(kept)
 
 
 def _locked(file: Path) -> sqlite3.Connection | None:

@@ -20,8 +20,10 @@ from krea_studio.engine.base import ImageReady, Loading, Step
 from krea_studio.errors import DEFECT, InvalidRequest, Stopped, StorageError, StudioError, Unavailable
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import GenerationRequest
+from krea_studio.recipe.sweep import Sweep
 from krea_studio.runs import turns
 from krea_studio.runs.entry import STOPPED, Entry, now
+from krea_studio.runs.forecast import forecast
 from krea_studio.runs.pace import Pace
 from krea_studio.runs.priority import let_others_go_first
 from krea_studio.runs.rows import Row, Rows, picture_id
@@ -32,6 +34,7 @@ from krea_studio.validation import shown
 Report = Callable[[float], None]
 Check = Callable[[], None]
 
+UNKNOWN = "There is no run {} here any more — its pictures are in the library"
 RESTARTED = "The studio was started again meanwhile — begin it once more"
 ENDED_KEPT = 200  # ended runs that can still be looked at
 DESK_THREADS = 2
@@ -66,14 +69,16 @@ class Runs:
             if kind is not Kind.GENERATE
         }
 
-    def submit(self, request: GenerationRequest, person: Person = LOCAL) -> str:
-        """Take on a request and return its run's id; `person` will own the pictures.
+    def submit(self, asked: GenerationRequest | Sweep, person: Person = LOCAL) -> str:
+        """Take on a request or a sweep and return its run's id; `person` will own the pictures.
 
         Raises what `Studio.begin` does, and Unavailable where too many wait.
         """
         self._require_room()
-        generation = self.studio.begin(request, person)
-        entry = Entry(Kind.GENERATE, person.id, request.prompt, generation)
+        generation = self.studio.begin(asked, person)
+        title = asked.title if isinstance(asked, Sweep) else asked.prompt
+        entry = Entry(Kind.GENERATE, person.id, title, generation)
+        entry.take_over()
         self._rows.add(entry.row())
         self._take_on(entry)
         return entry.id
@@ -131,6 +136,24 @@ class Runs:
             if entry.state is State.WAITING or (entry.generation and not entry.busy):
                 self._end(entry, State.STOPPED, entry.stopped)
 
+    def go_on(self, run_id: str, person: Person = LOCAL) -> None:
+        """Draw what a run lacks that was stopped or failed; it has the pictures that it had.
+
+        Raises InvalidRequest where there is none for this person or it has not ended, and what is in its way.
+        """
+        self._require_room()
+        with self._changed:
+            before = self._entries.get(run_id)
+        row = before.row() if before else self._rows.find(run_id)
+        if row is None or not person.sees(row.owner):
+            raise InvalidRequest(UNKNOWN.format(shown(run_id)))
+        if not row.state.ended:
+            raise InvalidRequest("The run goes on already — stop it first to begin it again")
+        entry = self._left(row)
+        entry.version = before.version + 1 if before else 0
+        self._rows.reopen(entry.id)
+        self._take_on(entry)
+
     def resume(self) -> None:
         """Go on with what a server left that was killed: each run from its first picture that is not in the library.
 
@@ -151,16 +174,12 @@ class Runs:
         """The run of a row with the pictures that it has. Raises what is in its way."""
         if row.kind is not Kind.GENERATE:
             raise Stopped(RESTARTED)
-        if row.request is None:
+        if row.asked is None:
             raise InvalidRequest("This studio cannot read what was asked for — ask again")
-        generation = self.studio.begin(row.request, Person(row.owner))
+        generation = self.studio.begin(row.asked, Person(row.owner))
         entry = Entry(row.kind, row.owner, row.title, generation, row.id, row.created_at)
-        for place in range(len(entry.records)):
-            picture = picture_id(entry.id, place)
-            entry.records[place] = self.studio.library.get(picture)
-            if self.studio.library.is_deleted(picture):
-                entry.deleted.add(place)
-        entry.drawn = {place for place, record in enumerate(entry.records) if record}
+        entry.take_up(self.studio.library)
+        entry.take_over()
         return entry
 
     def close(self) -> int:
@@ -214,11 +233,11 @@ class Runs:
     def _of(self, run_id: str, person: Person) -> Entry:
         entry = self._entries.get(run_id)
         if entry is None or not person.sees(entry.owner):
-            raise InvalidRequest(f"There is no run {shown(run_id)} here any more — its pictures are in the library")
+            raise InvalidRequest(UNKNOWN.format(shown(run_id)))
         return entry
 
     def _look(self, entry: Entry, to_come: list[str]) -> Run:
-        ahead, seconds = self._expected(entry, to_come)
+        ahead, seconds = forecast(entry, to_come, self._entries, self._known_pace)
         return Run(
             id=entry.id,
             kind=entry.kind,
@@ -241,27 +260,6 @@ class Runs:
         """The run of every turn to come, that of the present one first."""
         present = [run for run, each in self._entries.items() if each.busy]
         return present + turns.order(self._waiting(), self._served)
-
-    def _expected(self, entry: Entry, turn_of: list[str]) -> tuple[int, float | None]:
-        """How many runs come before a run's next turn, and the seconds until it has ended."""
-        if entry.generation is None or entry.state.ended or entry.unwritten:
-            return 0, None
-        first = turn_of.index(entry.id) if entry.id in turn_of else 0
-        ahead = len(set(turn_of[:first]) - {entry.id})
-        last = len(turn_of) - turn_of[::-1].index(entry.id) if entry.id in turn_of else 0
-        places, seconds = {run: iter(self._entries[run].open_places()) for run in set(turn_of)}, 0.0
-        pace = self._known_pace()
-        for run in turn_of[:last]:
-            each = self._entries[run]
-            assert each.generation
-            place = next(places[run], 0)
-            expected = pace.seconds(each.generation.plan.shots[place])
-            if expected is None:
-                return ahead, None
-            at = each.progress
-            begun = at.step / at.steps if at and at.steps and at.shot == place and each.busy else 0.0
-            seconds += expected * (1 - begun)
-        return ahead, seconds
 
     def _known_pace(self) -> Pace:
         if self._pace is None:

@@ -101,7 +101,7 @@ def test_flags_reach_the_request(capsys: pytest.CaptureFixture[str], double: Scr
         "--negative-prompt rain --creativity raw --intensity 0 --complexity 0 --movement -0",
     )
     (planned,) = double.plans
-    assert planned.request == GenerationRequest(
+    assert planned.asked == GenerationRequest(
         prompt="a fox",
         variant="medium",
         aspect_ratio="4:5",
@@ -359,7 +359,7 @@ class TestFrom:
         run(capsys, f"generate 'a wolf' --from {source} --seed 9 --count 2")
         wanted = recipe_of(variant="medium", steps=5, negative_prompt="rain").request()
         changes = {"prompt": "a wolf", "seed": 9, "batch": 2, "resolution": "512"}
-        assert double.plans[0].request == wanted.model_copy(update=changes)
+        assert double.plans[0].asked == wanted.model_copy(update=changes)
 
     def test_another_variant_brings_its_own_steps_and_guidance(
         self, capsys: pytest.CaptureFixture[str], double: ScriptedEngine, source: Path

@@ -19,7 +19,7 @@ EXPLORATION_SEED = 7
 def test_same_request_and_seed_same_plan(data: dict[str, Any], seed: int) -> None:
     first, second = (plan(parse_request(data), seed, EXPLORATION_SEED) for _ in range(2))
     assert first == second
-    assert len(first.shots) == first.request.batch
+    assert len(first.shots) == first.asked.batch
     for shot in first.shots:
         assert shot.width % 32 == 0 and shot.height % 32 == 0
         assert shot.steps >= 1 and shot.guidance_scale >= 0

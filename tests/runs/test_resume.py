@@ -286,11 +286,11 @@ def test_a_request_survives_its_row(
         (row,) = rows.unfinished()
         rows.change(row.id, State.DONE, now())
     assert row == kept
-    assert plan(row.request, row.request.seed, other).shots == first.shots
+    assert plan(row.asked, row.asked.seed, other).shots == first.shots
 
 
 def request_of_plan(resolved: GenerationPlan) -> GenerationRequest:
-    return Generation(SimpleNamespace(deadline_seconds=1.0), resolved, LOCAL).request
+    return Generation(SimpleNamespace(deadline_seconds=1.0), resolved, LOCAL).asked
 
 
 class TestSecondServer:

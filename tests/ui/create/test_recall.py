@@ -144,7 +144,7 @@ def test_reused_strengths_are_the_same_to_the_last_digit(
     assert update[STRENGTHS[0]]["value"] == 33.3
     again = run(create, visitor, **taken_over(values(), update))
     assert stages(again)[-1] == ""
-    chosen = engine.plans[0].request
+    chosen = engine.plans[0].asked
     assert [each.strength for each in chosen.style_references] == [0.333, -0.07]
     assert chosen.moodboard.strength == 0.125
 

@@ -172,5 +172,5 @@ def test_a_server_that_is_asked_to_end_leaves_all_that_the_next_one_needs(tmp_pa
     shutil.copy(tmp_path / "library" / RECORDS_FILE, tmp_path / "copy")
     copy = Library(tmp_path / "copy")
     assert copy.records.count() == 1
-    assert [row.request.prompt for row in Rows(copy.records).unfinished() if row.request] == ["a fox"]
+    assert [row.asked.prompt for row in Rows(copy.records).unfinished() if row.asked] == ["a fox"]
     copy.close()

@@ -1,0 +1,76 @@
+"""The command `sweep`: a picture of every combination, a line each, and the sheet of all."""
+
+import argparse
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+
+from PIL import Image
+
+from krea_studio.cli.generate import prepared, print_saved
+from krea_studio.cli.parts import as_json, remark, tell
+from krea_studio.cli.progress import Progress
+from krea_studio.errors import InvalidRequest
+from krea_studio.files import write_whole
+from krea_studio.library.records import Record, seconds_text
+from krea_studio.library.sheets import sheet, sheet_bytes
+from krea_studio.recipe.axes import parse_axis
+from krea_studio.recipe.plan import GenerationPlan
+from krea_studio.recipe.sweep import Sweep, parse_sweep
+from krea_studio.runs.pace import Pace
+from krea_studio.services import Services
+from krea_studio.studio import Saved, Started, StudioEvent
+from krea_studio.validation import shown
+
+SHEET_FOLDER = "sheets"
+RECENT_RECORDS = 40
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """Make the pictures of the sweep that the options describe, and its sheet. Raises StudioError when it cannot."""
+    axes = [parse_axis(text) for text in (options.x, options.y, options.z) if text is not None]
+    if options.most < 1:
+        raise InvalidRequest(f"--most is {options.most} — give a whole number above 0")
+    if options.sheet is not None and options.sheet.suffix.lower() != ".png":
+        raise InvalidRequest(f"--sheet is {shown(str(options.sheet))} — name a PNG")
+    with prepared(options) as (services, request), Progress() as progress:
+        asked = parse_sweep(request, axes, options.most)
+        plans: list[GenerationPlan] = []
+
+        def show(event: StudioEvent) -> None:
+            if isinstance(event, Started):
+                plans.append(event.plan)
+                remark(_expected(event.plan, services))
+            if isinstance(event, Saved):
+                progress.pause()
+                at = plans[0].cells[event.shot]
+                values = {axis.name: axis.text(place) for axis, place in zip(asked.axes, at, strict=True)}
+                print_saved(event.record, options.json, cell=list(at), values=values)
+            else:
+                progress.show(event)
+
+        records = services.studio.generate(asked, tell=show)
+        pictures = {at: Image.open(record.path) for at, record in zip(plans[0].cells, records, strict=True)}
+        path = options.sheet or _sheet_path(services.library.folder, records[-1])
+        drawn = plans[0].asked
+        assert isinstance(drawn, Sweep)
+        write_whole(path, sheet_bytes(sheet(drawn, pictures), drawn))
+        tell(as_json({"sheet": str(path)}) if options.json else str(path))
+    return 0
+
+
+def _expected(plan: GenerationPlan, services: Services) -> str:
+    """How many pictures there will be, and about how long they take where that is known."""
+    pace = Pace(reversed(services.library.recent(RECENT_RECORDS)))
+    seconds = [pace.seconds(shot) for shot in plan.shots]
+    told = f"{len(plan.shots)} pictures"
+    variants = Counter(shot.variant for shot in plan.shots)
+    if len(variants) > 1:
+        told += " (" + ", ".join(f"{count} by {variant}" for variant, count in variants.items()) + ")"
+    known = [each for each in seconds if each is not None]
+    return f"{told}, about {seconds_text(sum(known))}" if len(known) == len(seconds) else told
+
+
+def _sheet_path(library: Path, last: Record) -> Path:
+    now = datetime.now()
+    return library / SHEET_FOLDER / f"{now:%Y-%m-%d}" / f"{now:%H%M%S}-{last.id}.png"
