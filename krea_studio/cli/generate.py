@@ -49,16 +49,20 @@ def generate(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def prepared(options: argparse.Namespace) -> Iterator[tuple[Services, GenerationRequest]]:
-    """The services for a run, and the request that the options describe, ready for it.
+def prepared(
+    options: argparse.Namespace, base: GenerationRequest | None = None
+) -> Iterator[tuple[Services, GenerationRequest]]:
+    """The services for a run, and the request that the options describe, ready for it: on top of `base` where there is
+    one, or of the recipe in the picture that they name.
 
     Nothing is written while a flag may still be refused; then what is worth knowing is remarked.
     """
-    recipe = read_recipe(options.source) if options.source else None
+    recipe = read_recipe(options.source) if options.source and base is None else None
+    base = recipe.request() if recipe else base
     references = _references(options)
     settings = load_settings()
     styles = chosen_styles(options.styles or (), settings.library)
-    request = _request(options, recipe, references, settings.library, styles)
+    request = _request(options, base, references, settings.library, styles)
     if options.out is not None:
         _require_folder(options.out)
     services = build_services(settings, options.out)
@@ -116,12 +120,12 @@ def _references(options: argparse.Namespace) -> list[tuple[Reference, float | No
 
 def _request(
     options: argparse.Namespace,
-    recipe: Recipe | None,
+    base: GenerationRequest | None,
     references: Sequence[tuple[Reference, float | None]],
     library: Path,
     styles: Sequence[dict[str, Any]],
 ) -> GenerationRequest:
-    """The request that the flags describe, on top of `recipe` where there is one; `library` has the moodboards."""
+    """The request that the flags describe, on top of `base` where there is one; `library` has the moodboards."""
     given = {
         field: _value(field, getattr(options, field))
         for field in ("prompt", *FLAGS)
@@ -145,8 +149,8 @@ def _request(
                     f"{flag} {shown(getattr(options, field))} works in random mode only — add --random"
                 )
     wishes: dict[str, Any] = {}
-    if recipe is not None:
-        wishes = recipe.request().model_dump()
+    if base is not None:
+        wishes = base.model_dump()
         if given.get("variant", wishes["variant"]) != wishes["variant"]:
             wishes |= {"steps": None, "guidance_scale": None, "sigmas": None}
         if "steps" in given or "sigmas" in given:  # one goes with the other

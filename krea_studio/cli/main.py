@@ -143,7 +143,7 @@ def _add_generate(commands: Any) -> None:
         description="Make one to four pictures. Each is kept as a PNG with its recipe inside.",
         allow_abbrev=False,
     )
-    _add_wishes(parser, FLAGS)
+    _add_wishes(parser, FLAGS, "the recipe of this picture")
     parser.add_argument("--random", dest="random_mode", action="store_true", help=help_text("random_mode"))
     parser.add_argument(
         "--lock", dest="locked_sliders", metavar="SLIDER,…", help=f"{help_text('locked_sliders')}: {', '.join(SLIDERS)}"
@@ -160,7 +160,8 @@ def _add_sweep(commands: Any) -> None:
         f"Names are {', '.join(_axis_help(name) for name in KINDS)}.",
         allow_abbrev=False,
     )
-    _add_wishes(parser, {field: flag for field, flag in FLAGS.items() if field not in ("batch", *RANDOM_FLAGS)})
+    flags = {field: flag for field, flag in FLAGS.items() if field not in ("batch", *RANDOM_FLAGS)}
+    _add_wishes(parser, flags, "the sweep of this sheet, or the recipe of this picture")
     for flag, where in (("--x", "from left to right"), ("--y", "from top to bottom"), ("--z", "from sheet to sheet")):
         parser.add_argument(flag, metavar="NAME=VALUES", help=f"what varies {where}")
     parser.add_argument(
@@ -180,8 +181,8 @@ def _axis_help(name: str) -> str:
     return f"{name} ({KINDS[name].help})" if KINDS[name].help else name
 
 
-def _add_wishes(parser: argparse.ArgumentParser, flags: Mapping[str, str]) -> None:
-    """What a picture may be asked for by, and where it goes."""
+def _add_wishes(parser: argparse.ArgumentParser, flags: Mapping[str, str], again: str) -> None:
+    """What a picture may be asked for by, and where it goes; `again` is what `--from` takes."""
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help=f"{help_text('prompt')}; optional with --from")
     for field, flag in flags.items():
         parser.add_argument(flag, dest=field, metavar=_placeholder(field), help=_flag_help(field))
@@ -216,8 +217,8 @@ def _add_wishes(parser: argparse.ArgumentParser, flags: Mapping[str, str]) -> No
         dest="source",
         type=Path,
         metavar="FILE.png",
-        help="run the recipe of this picture again; other flags replace parts of it, and another --variant brings its "
-        "own steps and guidance scale",
+        help=f"run {again} again; other flags replace parts of it, and another --variant brings its own steps and "
+        "guidance scale",
     )
     parser.add_argument(
         "--out",

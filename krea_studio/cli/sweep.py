@@ -13,7 +13,7 @@ from krea_studio.cli.progress import Progress
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import write_whole
 from krea_studio.library.records import Record, seconds_text
-from krea_studio.library.sheets import sheet, sheet_bytes
+from krea_studio.library.sheets import read_sweep, sheet, sheet_bytes
 from krea_studio.recipe.axes import parse_axis
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.sweep import Sweep, parse_sweep
@@ -28,12 +28,15 @@ RECENT_RECORDS = 40
 
 def sweep(options: argparse.Namespace) -> int:
     """Make the pictures of the sweep that the options describe, and its sheet. Raises StudioError when it cannot."""
+    before = read_sweep(options.source) if options.source else None
     axes = [parse_axis(text) for text in (options.x, options.y, options.z) if text is not None]
+    if before and not axes:
+        axes = list(before.axes)
     if options.most < 1:
         raise InvalidRequest(f"--most is {options.most} — give a whole number above 0")
     if options.sheet is not None and options.sheet.suffix.lower() != ".png":
         raise InvalidRequest(f"--sheet is {shown(str(options.sheet))} — name a PNG")
-    with prepared(options) as (services, request), Progress() as progress:
+    with prepared(options, before.request if before else None) as (services, request), Progress() as progress:
         asked = parse_sweep(request, axes, options.most)
         plans: list[GenerationPlan] = []
 

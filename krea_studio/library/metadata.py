@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from PIL.Image import Image
 from PIL.PngImagePlugin import PngInfo
@@ -104,8 +104,25 @@ def recipe_in(file: BinaryIO, name: str, wanted: str = WANTED) -> Recipe | None:
     Raises InvalidRequest, which calls the file `name`, where the recipe is unusable, and where the file is no PNG or a
     damaged one; `wanted` says what to give instead.
     """
+    value = json_in(file, RECIPE_KEY, name, wanted)
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{name} holds {shown(value)} instead of a recipe — it was changed; use the original")
     try:
-        _, text = next(png_texts(file, (RECIPE_KEY,), MAX_RECIPE_BYTES), (RECIPE_KEY, None))
+        return Recipe.from_json(value)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{name}: {error.message}") from None
+
+
+def json_in(file: BinaryIO, key: str, name: str, wanted: str = WANTED) -> Any:
+    """What the studio keeps under a key in a PNG, wherever other tools moved it; None where there is no such key.
+
+    Raises InvalidRequest, which calls the file `name`, where it is no JSON, and where the file is no PNG or a damaged
+    one; `wanted` says what to give instead.
+    """
+    try:
+        _, text = next(png_texts(file, (key,), MAX_RECIPE_BYTES), (key, None))
     except ValueError:
         raise InvalidRequest(f"{name} is not a PNG, or a damaged one — {wanted}") from None
     if text is None:
@@ -115,17 +132,11 @@ def recipe_in(file: BinaryIO, name: str, wanted: str = WANTED) -> Recipe | None:
             f"{name} holds a recipe of {len(text):,} characters — this studio reads at most {MAX_RECIPE_CHARACTERS:,}"
         )
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidRequest(
             f"{name} holds a recipe that is not valid JSON — it was changed; use the original"
         ) from None
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"{name} holds {shown(value)} instead of a recipe — it was changed; use the original")
-    try:
-        return Recipe.from_json(value)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"{name}: {error.message}") from None
 
 
 @contextmanager

@@ -6,12 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from krea_studio.library.metadata import GENERATED_MEDIA_XMP, PNG_COMPRESSION_LEVEL, XMP_KEY
-from krea_studio.recipe.sweep import Sweep
+from krea_studio.errors import InvalidRequest
+from krea_studio.library.metadata import (
+    GENERATED_MEDIA_XMP,
+    PNG_COMPRESSION_LEVEL,
+    WANTED,
+    XMP_KEY,
+    json_in,
+    opened,
+)
+from krea_studio.recipe.sweep import Sweep, sweep_from_json
 
 SWEEP_KEY = "krea_studio_sweep"
 MOST_PIXELS = 36_000_000
@@ -21,6 +30,21 @@ MOST_CELL_PX, LEAST_CELL_PX = 512, 96
 PAPER, INK, FAINT = (250, 249, 247), (28, 27, 25), (226, 224, 219)
 
 Place = tuple[int, ...]
+
+
+def read_sweep(path: Path | str, name: str | None = None) -> Sweep | None:
+    """The sweep whose sheet a PNG is; None where it is no sheet. A refusal calls it `name`, or else its path.
+
+    Raises InvalidRequest for a file that is missing, is no PNG, or holds a sweep that cannot be drawn, StorageError
+    where it cannot be read.
+    """
+    name = str(path) if name is None else name
+    with opened(path, name, WANTED) as file:
+        value = json_in(file, SWEEP_KEY, name)
+    try:
+        return None if value is None else sweep_from_json(value)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{name}: {error.message}") from None
 
 
 @dataclass(frozen=True)
