@@ -1,5 +1,6 @@
 """A folder of models: everything in it is told, and nothing in it holds the rest up."""
 
+import gc
 import json
 import os
 import time
@@ -46,8 +47,10 @@ def test_a_folder_with_links_that_lead_back_and_spoiled_files_is_listed_whole(tm
     assert all(facts["refused"] for name, facts in found.items() if name not in parts)
 
 
-def test_two_hundred_files_are_listed_about_as_soon_as_their_headers_are_parsed(tmp_path: Path) -> None:
-    """Within a second where these are parsed in a quarter of one; a machine that does other things takes longer."""
+def test_two_hundred_files_are_listed_about_as_soon_as_their_headers_are_parsed(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Within a second where these are parsed in a tenth of one; a machine that does other things takes longer."""
     layers = {
         f"transformer.transformer_blocks.{k}.attn.to_q.lora_{side}.weight": torch.ones(2, 2)
         for k in range(200)
@@ -59,6 +62,9 @@ def test_two_hundred_files_are_listed_about_as_soon_as_their_headers_are_parsed(
     ):
         for number in range(1, copies):
             os.link(first, first.with_name(f"{number:03}.safetensors"))
+    gc.collect()
+    gc.freeze()  # what other tests left is not gone through again meanwhile
+    request.addfinalizer(gc.unfreeze)
     began = time.thread_time()
     for path in tmp_path.rglob("*.safetensors"):
         with path.open("rb") as file:
@@ -66,7 +72,7 @@ def test_two_hundred_files_are_listed_about_as_soon_as_their_headers_are_parsed(
     parsed = time.thread_time() - began
     began = time.thread_time()
     found = list(listed(tmp_path, {}))
-    assert time.thread_time() - began < 8 * parsed
+    assert time.thread_time() - began < 10 * parsed
     assert len(found) == 200 and sum(each["lora"] for each in found) == 180
 
 
