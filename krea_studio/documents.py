@@ -19,10 +19,11 @@ from krea_studio.engine.lora import beginnings, factors, files, strangers
 from krea_studio.engine.lora import formats as key_formats
 from krea_studio.expansion import chat_server, server_refusals
 from krea_studio.files import CLUTTER, write_error, write_whole
-from krea_studio.library import colour, formats, loader, metadata, references
-from krea_studio.library.containers import MAX_PROFILE_BYTES
+from krea_studio.library import references
 from krea_studio.library.foreign import texts, tools
 from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES, MAX_ARCHIVE_PIXELS
+from krea_studio.library.pictures import colour, formats, loader, metadata
+from krea_studio.library.pictures.containers import MAX_PROFILE_BYTES
 from krea_studio.recipe.recipe import schema_version
 from krea_studio.recipe.request import bounds
 

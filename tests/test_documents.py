@@ -13,7 +13,7 @@ from krea_studio.engine.lora.strangers import TUNERS
 from krea_studio.expansion.server_refusals import FIELDS
 from krea_studio.files import CLUTTER
 from krea_studio.library.foreign.tools import TOOLS
-from krea_studio.library.formats import FORMATS
+from krea_studio.library.pictures.formats import FORMATS
 
 
 @pytest.mark.parametrize("name", documents.PAGES)

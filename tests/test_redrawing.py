@@ -11,7 +11,7 @@ from krea_studio.recipe.variants import VARIANTS
 from krea_studio.redrawing import differences
 from krea_studio.settings import Settings
 from tests.doubles import ScriptedEngine
-from tests.library.test_metadata import recipe_of
+from tests.library.pictures.test_metadata import recipe_of
 
 HERE, THERE = "0123456789abcdef", "fedcba9876543210"
 

@@ -20,7 +20,7 @@ from krea_studio.engine.base import Chat, EngineStatus, Event, Files, LoadedChec
 from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
 from krea_studio.expansion.board_words import INSTRUCTION
 from krea_studio.expansion.writers import Expanders, ResidentWriter
-from krea_studio.library.metadata import read_recipe
+from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.library.store import Library
 from krea_studio.people import Person
 from krea_studio.recipe.plan import GenerationPlan, plan

@@ -17,8 +17,8 @@ from krea_studio.direction.speed import preset_of
 from krea_studio.direction.styles import chosen_card, made_for_another, other_styles, styles_text
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import make_folder
-from krea_studio.library.metadata import read_recipe
 from krea_studio.library.moodboards import Moodboards
+from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.library.records import Record, seconds_text
 from krea_studio.library.references import Reference, References
 from krea_studio.library.store import MOODBOARD_FOLDER, REFERENCE_FOLDER

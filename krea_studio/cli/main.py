@@ -262,7 +262,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from krea_studio.library.metadata import read_recipe
+    from krea_studio.library.pictures.metadata import read_recipe
     from krea_studio.redrawing import differences
     from krea_studio.services import build_engine
 

@@ -12,8 +12,8 @@ from krea_studio.cli.parts import as_json, remark, tell
 from krea_studio.cli.progress import Progress
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import write_whole
+from krea_studio.library.pictures.sheets import read_sweep, sheet, sheet_bytes
 from krea_studio.library.records import Record, seconds_text
-from krea_studio.library.sheets import read_sweep, sheet, sheet_bytes
 from krea_studio.recipe.axes import parse_axis
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.sweep import Sweep, parse_sweep

@@ -19,9 +19,9 @@ from PIL import Image
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import TEMPORARY_FILE, TEMPORARY_FOLDER, TEMPORARY_SUFFIX, write_whole
-from krea_studio.library.metadata import read_recipe
+from krea_studio.library.pictures.metadata import read_recipe
+from krea_studio.library.pictures.thumbnails import thumbnail_bytes
 from krea_studio.library.records import BIN_FOLDER, DAY, PICTURE, THUMBNAIL_FOLDER, Record, Records, thumbnail_of
-from krea_studio.library.thumbnails import thumbnail_bytes
 from krea_studio.people import LOCAL
 
 ABANDONED_SECONDS = 3600.0

@@ -21,7 +21,7 @@ from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.files import is_clutter, read_given
 from krea_studio.library.check import pictures_in
 from krea_studio.library.foreign.tools import ForeignPicture, read_picture
-from krea_studio.library.loader import MAX_FILE_BYTES, load_picture_bytes
+from krea_studio.library.pictures.loader import MAX_FILE_BYTES, load_picture_bytes
 from krea_studio.library.records import DAY, PICTURE, Record
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person

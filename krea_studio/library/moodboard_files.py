@@ -22,8 +22,8 @@ from pydantic import ValidationError
 from krea_studio.direction.moodboards import MAX_IMAGES, Moodboard
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import is_clutter
-from krea_studio.library.loader import MAX_FILE_BYTES, load_picture_bytes, picture_size
 from krea_studio.library.names import plain_name
+from krea_studio.library.pictures.loader import MAX_FILE_BYTES, load_picture_bytes, picture_size
 from krea_studio.library.references import WORKING_PIXELS, Reference
 from krea_studio.library.versioned import read_versioned, versioned_bytes
 from krea_studio.validation import refusal, shown

@@ -29,7 +29,6 @@ from krea_studio.files import (
     write_error,
     write_whole,
 )
-from krea_studio.library.loader import Tell, logged
 from krea_studio.library.moodboard_files import (
     MAX_ARCHIVE_BYTES,
     archive_bytes,
@@ -39,6 +38,7 @@ from krea_studio.library.moodboard_files import (
     parse_board,
 )
 from krea_studio.library.names import folded, free_name, missing
+from krea_studio.library.pictures.loader import Tell, logged
 from krea_studio.library.references import Reference, References
 from krea_studio.recipe.request import bounds
 from krea_studio.validation import shown

@@ -19,7 +19,7 @@ from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.files import write_error, write_whole
-from krea_studio.library.loader import Tell, check_size, load_picture, load_picture_bytes, logged, plain_rgb
+from krea_studio.library.pictures.loader import Tell, check_size, load_picture, load_picture_bytes, logged, plain_rgb
 from krea_studio.validation import shown
 
 WORKING_PIXELS = 512 * 512

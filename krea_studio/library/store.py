@@ -22,12 +22,12 @@ from krea_studio.files import TEMPORARY_SUFFIX, make_folder, whole, write_error,
 from krea_studio.library.check import check_files
 from krea_studio.library.history.bin import Bin
 from krea_studio.library.history.history import History
-from krea_studio.library.metadata import png_bytes
 from krea_studio.library.moodboards import Moodboards
+from krea_studio.library.pictures.metadata import png_bytes
+from krea_studio.library.pictures.thumbnails import thumbnail_bytes
 from krea_studio.library.records import DAY, PICTURE, THUMBNAIL_FOLDER, Record, Records, thumbnail_of
 from krea_studio.library.references import References
 from krea_studio.library.styles.styles import Styles
-from krea_studio.library.thumbnails import thumbnail_bytes
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe, Shot
 

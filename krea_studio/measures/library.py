@@ -21,10 +21,10 @@ from pathlib import Path
 from PIL import Image
 
 from krea_studio.library.history.search import Search, moment_of
-from krea_studio.library.metadata import png_bytes
+from krea_studio.library.pictures.metadata import png_bytes
+from krea_studio.library.pictures.thumbnails import thumbnail_bytes
 from krea_studio.library.records import Record, thumbnail_of
 from krea_studio.library.store import RECORDS_FILE, Library
-from krea_studio.library.thumbnails import thumbnail_bytes
 from krea_studio.measures.options import LEAST_PICTURES, parsed
 from krea_studio.measures.timing import Row, Timed, Told, ratios, seconds, spread, write_report
 from krea_studio.people import LOCAL, Person

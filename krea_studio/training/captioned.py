@@ -18,9 +18,9 @@ from PIL import Image, ImageOps
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import is_clutter
-from krea_studio.library.formats import ENDINGS
-from krea_studio.library.loader import Tell, load_picture, logged
 from krea_studio.library.names import folded
+from krea_studio.library.pictures.formats import ENDINGS
+from krea_studio.library.pictures.loader import Tell, load_picture, logged
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS
 from krea_studio.validation import shown
 

@@ -15,8 +15,8 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from krea_studio.errors import InvalidRequest, StudioError, Unavailable
-from krea_studio.library.formats import KINDS
-from krea_studio.library.metadata import read_recipe
+from krea_studio.library.pictures.formats import KINDS
+from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.recipe.request import GenerationRequest, default, help_text, parse_request
 from krea_studio.redrawing import differences

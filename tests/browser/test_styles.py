@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from krea_studio.library.metadata import read_recipe
+from krea_studio.library.pictures.metadata import read_recipe
 from tests.browser.conftest import Visit
 from tests.browser.test_create import SMALLEST_TARGET_PX, choose_draft
 from tests.style_files import style_file

@@ -24,7 +24,7 @@ from krea_studio.recipe.request import GenerationRequest, help_text
 from krea_studio.services import Services, services_over
 from krea_studio.settings import Settings
 from tests.doubles import ScriptedEngine, drawn
-from tests.library.test_metadata import recipe_of
+from tests.library.pictures.test_metadata import recipe_of
 from tests.library.test_store import save, shot_of
 
 ROOT = Path(__file__).parents[2]

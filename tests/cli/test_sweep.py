@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from krea_studio.cli import generate
-from krea_studio.library.sheets import read_sweep
+from krea_studio.library.pictures.sheets import read_sweep
 from krea_studio.library.store import Library
 from krea_studio.services import Services, services_over
 from krea_studio.settings import Settings

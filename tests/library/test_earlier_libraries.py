@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from krea_studio.library.history.search import parse_search
-from krea_studio.library.metadata import read_recipe
+from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.library.records import Records
 from krea_studio.library.schema import MIGRATIONS
 from krea_studio.library.store import Library

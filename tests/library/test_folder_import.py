@@ -12,7 +12,7 @@ from PIL import Image
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.files import CLUTTER
 from krea_studio.library.folder_import import FoundFile, import_folder
-from krea_studio.library.metadata import png_bytes
+from krea_studio.library.pictures.metadata import png_bytes
 from krea_studio.library.records import PICTURE
 from krea_studio.library.store import Library
 from krea_studio.people import Person

@@ -21,11 +21,11 @@ from krea_studio.direction.moodboards import MAX_IMAGES, Analysis, Cluster, Mood
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.files import LOCK_FILE
 from krea_studio.library import moodboard_files, store
-from krea_studio.library.loader import load_picture_bytes
 from krea_studio.library.moodboards import Moodboards
+from krea_studio.library.pictures.loader import load_picture_bytes
 from krea_studio.library.references import Reference, References
 from krea_studio.library.store import Library
-from tests.library.test_loader import encoded, noise
+from tests.library.pictures.test_loader import encoded, noise
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from krea_studio.errors import StorageError
 from krea_studio.library.records import MIGRATIONS, Record, Records, seconds_text
-from tests.library.test_metadata import recipe_of
+from tests.library.pictures.test_metadata import recipe_of
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.library.loader import load_picture_bytes
+from krea_studio.library.pictures.loader import load_picture_bytes
 from krea_studio.library.references import (
     SIDE_STEP_PX,
     WIDEST,
@@ -20,7 +20,7 @@ from krea_studio.library.references import (
     References,
     working_picture,
 )
-from tests.library.test_loader import encoded, noise
+from tests.library.pictures.test_loader import encoded, noise
 
 SIDES = st.one_of(st.integers(32, 160), st.integers(32, 1200), st.sampled_from([256, 511, 512, 513, 1024]))
 

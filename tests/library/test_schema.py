@@ -15,7 +15,7 @@ from krea_studio.library.records import Records
 from krea_studio.library.schema import MIGRATIONS
 from krea_studio.people import Person
 from krea_studio.recipe.recipe import Recipe
-from tests.library.test_metadata import recipe_of
+from tests.library.pictures.test_metadata import recipe_of
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 COLUMNS = (

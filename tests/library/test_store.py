@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from krea_studio.errors import StorageError
 from krea_studio.library import check, store
-from krea_studio.library.metadata import read_recipe
+from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person

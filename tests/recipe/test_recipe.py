@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.library.metadata import read_recipe
+from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.recipe import recipe as room
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import Recipe, Shot

@@ -8,8 +8,8 @@ from PIL import Image
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.training.captioned import Captioned, cut, read_folder
-from tests.library.test_colour import P3_TO_XYZ, encoded_srgb, same_colour
-from tests.library.test_loader import P3, encoded
+from tests.library.pictures.test_colour import P3_TO_XYZ, encoded_srgb, same_colour
+from tests.library.pictures.test_loader import P3, encoded
 
 DOUBLE = bytes.fromhex("0005160700020000") + b"Mac OS X        "
 

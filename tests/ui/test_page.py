@@ -18,9 +18,9 @@ from PIL import Image
 from krea_studio.direction.styles import StyleFacts
 from krea_studio.engine.base import Loading, Step
 from krea_studio.errors import InvalidRequest
-from krea_studio.library.formats import ENDINGS
-from krea_studio.library.loader import MAX_FILE_BYTES
 from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
+from krea_studio.library.pictures.formats import ENDINGS
+from krea_studio.library.pictures.loader import MAX_FILE_BYTES
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import GenerationRequest, default, parse_request
 from krea_studio.services import Services

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
-from krea_studio.library.containers import (
+from krea_studio.library.pictures.containers import (
     APP1,
     PNG_SIGNATURE,
     START_OF_SCAN,
@@ -20,7 +20,7 @@ from krea_studio.library.containers import (
     png_texts,
     riff_chunks,
 )
-from krea_studio.library.exif import (
+from krea_studio.library.pictures.exif import (
     HEAD,
     IMAGE_DESCRIPTION,
     MAKE,

@@ -13,7 +13,7 @@ from krea_studio.library.foreign import comfyui, infotext, objects
 from krea_studio.library.foreign.settings import Settings, read_object
 from krea_studio.library.foreign.texts import CARRIERS, Texts
 from krea_studio.library.foreign.translation import Translation, translated
-from krea_studio.library.metadata import opened, recipe_in
+from krea_studio.library.pictures.metadata import opened, recipe_in
 from krea_studio.recipe.recipe import Recipe
 
 KINDS = f"{', '.join(each.name for each in CARRIERS[:-1])} or {CARRIERS[-1].name}"

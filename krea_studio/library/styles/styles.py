@@ -30,8 +30,8 @@ from krea_studio.files import (
     write_error,
     write_whole,
 )
-from krea_studio.library.loader import Tell, load_picture, logged
 from krea_studio.library.names import folded, free_name, missing
+from krea_studio.library.pictures.loader import Tell, load_picture, logged
 from krea_studio.library.styles.files import (
     card_bytes,
     changed_card,

@@ -7,7 +7,7 @@ picture waits for somebody's moodboard.
 
 import gradio as gr
 
-from krea_studio.library.formats import ENDINGS
+from krea_studio.library.pictures.formats import ENDINGS
 from krea_studio.services import Services
 from krea_studio.ui.moodboards import fragments as moodboard_fragments
 from krea_studio.ui.moodboards.handlers import MoodboardHandlers

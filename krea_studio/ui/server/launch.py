@@ -30,8 +30,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from krea_studio.errors import InvalidRequest, StorageError, StudioError, Unavailable
-from krea_studio.library.loader import MAX_FILE_BYTES
 from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
+from krea_studio.library.pictures.loader import MAX_FILE_BYTES
 from krea_studio.library.store import SHIPPED_STYLES_FOLDER
 from krea_studio.library.styles.hub import MAX_BYTES as MAX_STYLE_BYTES
 from krea_studio.services import Services, build_services

@@ -8,7 +8,7 @@ waits for somebody's style.
 import gradio as gr
 
 from krea_studio.direction.styles import StyleCard
-from krea_studio.library.formats import ENDINGS
+from krea_studio.library.pictures.formats import ENDINGS
 from krea_studio.recipe.request import bounds, help_text, label
 from krea_studio.recipe.sigmas import MOST_STEPS
 from krea_studio.services import Services

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from krea_studio.library.foreign import infotext
 from krea_studio.library.foreign.settings import Lora, Settings
 from krea_studio.library.foreign.translation import translated
-from krea_studio.library.metadata import parameters_text
+from krea_studio.library.pictures.metadata import parameters_text
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import guidance_of, steps_of
 from krea_studio.recipe.request import parse_request

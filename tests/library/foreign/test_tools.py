@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.library.containers import MAX_RIFF_CHUNKS
 from krea_studio.library.foreign.texts import CARRIERS, ENDINGS, MAX_TEXT_BYTES
 from krea_studio.library.foreign.tools import TOOLS, ForeignPicture, read_picture
-from krea_studio.library.metadata import png_bytes
+from krea_studio.library.pictures.containers import MAX_RIFF_CHUNKS
+from krea_studio.library.pictures.metadata import png_bytes
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import parse_request

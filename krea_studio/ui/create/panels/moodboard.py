@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from krea_studio.direction.moodboards import MEASURED
 from krea_studio.direction.references import known_words
 from krea_studio.errors import InvalidRequest, StudioError
-from krea_studio.library.formats import ENDINGS
+from krea_studio.library.pictures.formats import ENDINGS
 from krea_studio.people import Person
 from krea_studio.recipe.request import (
     GenerationRequest,

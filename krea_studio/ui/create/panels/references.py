@@ -13,7 +13,7 @@ from PIL import Image
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import without_clutter
-from krea_studio.library.formats import ENDINGS
+from krea_studio.library.pictures.formats import ENDINGS
 from krea_studio.library.references import Reference, References
 from krea_studio.recipe.request import GenerationRequest, StyleReference, bounds, default, help_text, label
 from krea_studio.ui import controls, fragments

@@ -18,10 +18,10 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.library.colour import Space
-from krea_studio.library.containers import MAX_PROFILE_BYTES
-from krea_studio.library.formats import MAX_JPEG_SCANS, WANTED
-from krea_studio.library.loader import (
+from krea_studio.library.pictures.colour import Space
+from krea_studio.library.pictures.containers import MAX_PROFILE_BYTES
+from krea_studio.library.pictures.formats import MAX_JPEG_SCANS, WANTED
+from krea_studio.library.pictures.loader import (
     DECODED_AT_ONCE,
     MAX_FILE_BYTES,
     load_picture,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from krea_studio.library.colour import (
+from krea_studio.library.pictures.colour import (
     ADOBE_RGB,
     BT709,
     CURVES,

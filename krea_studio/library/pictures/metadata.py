@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from krea_studio import __version__
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.library.containers import png_texts
+from krea_studio.library.pictures.containers import png_texts
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.sigmas import sigmas_text
 from krea_studio.validation import shown

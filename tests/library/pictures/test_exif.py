@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from krea_studio.library.exif import MAX_ENTRIES, MODEL, USER_COMMENT, exif_texts, user_comment
+from krea_studio.library.pictures.exif import MAX_ENTRIES, MODEL, USER_COMMENT, exif_texts, user_comment
 from tests.library.foreign.builders import ASCII, BYTE, UNDEFINED, exif
 
 TAGS = (MODEL, USER_COMMENT)

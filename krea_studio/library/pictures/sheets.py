@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.library.metadata import (
+from krea_studio.library.pictures.metadata import (
     GENERATED_MEDIA_XMP,
     PNG_COMPRESSION_LEVEL,
     WANTED,

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from krea_studio.errors import InvalidRequest, StorageError
-from krea_studio.library.metadata import MAX_RECIPE_CHARACTERS, parameters_text, png_bytes, read_recipe
+from krea_studio.library.pictures.metadata import MAX_RECIPE_CHARACTERS, parameters_text, png_bytes, read_recipe
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import parse_request

@@ -19,8 +19,17 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.library import containers
-from krea_studio.library.colour import ADOBE_RGB, BT709, Chromaticities, Curve, Source, Space, power, srgb_curve
+from krea_studio.library.pictures import containers
+from krea_studio.library.pictures.colour import (
+    ADOBE_RGB,
+    BT709,
+    Chromaticities,
+    Curve,
+    Source,
+    Space,
+    power,
+    srgb_curve,
+)
 from krea_studio.validation import shown
 
 MAX_JPEG_SCANS = 100

@@ -18,9 +18,9 @@ from PIL.ImageFile import ImageFile
 
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.files import read_given
-from krea_studio.library import containers
-from krea_studio.library.colour import Source, to_srgb
-from krea_studio.library.formats import FORMATS, WANTED, too_long
+from krea_studio.library.pictures import containers
+from krea_studio.library.pictures.colour import Source, to_srgb
+from krea_studio.library.pictures.formats import FORMATS, WANTED, too_long
 from krea_studio.validation import shown
 
 MAX_FILE_BYTES = 64 * 2**20

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from krea_studio.library.sheets import FAINT, INK, MOST_PIXELS, readable, sheet
+from krea_studio.library.pictures.sheets import FAINT, INK, MOST_PIXELS, readable, sheet
 from krea_studio.recipe.axes import parse_axis
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.recipe.sweep import MOST_CELLS_EVER, Sweep, parse_sweep

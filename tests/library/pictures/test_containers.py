@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from krea_studio.library.containers import (
+from krea_studio.library.pictures.containers import (
     MAX_BOXES,
     MAX_PNG_CHUNKS,
     MAX_RIFF_CHUNKS,
@@ -27,7 +27,7 @@ from krea_studio.library.containers import (
     riff_chunks,
     unpacked,
 )
-from tests.library.test_loader import chunk, encoded, noise
+from tests.library.pictures.test_loader import chunk, encoded, noise
 
 JPEG = encoded(noise(), "JPEG")
 PNG = encoded(noise())
