@@ -9,7 +9,6 @@ import io
 import itertools
 import logging
 import secrets
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from krea_studio.deadline import Clock
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.moodboards import MEASURED, Analysis, Moodboard
 from krea_studio.direction.references import attended_pictures, board_words
@@ -45,9 +45,13 @@ MOST_OF_A_BATCH = int(bounds("batch")[1])
 
 @dataclass(frozen=True)
 class Started:
-    """The first event of a run: what will be drawn, seeds included; prompts are written out picture by picture."""
+    """The first event of a run: what will be drawn, seeds included; prompts are written out picture by picture.
+
+    `here` are the shots of a sweep whose pictures the library has already.
+    """
 
     plan: GenerationPlan
+    here: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,9 @@ class Studio:
         was told. Raises as `begin` does, and what ended the run.
         """
         generation = self.begin(asked, person)
-        tell(Started(generation.plan))
+        places = range(len(generation.plan.shots))
+        here = {place: before for place in places if (before := generation.drawn_before(place))}
+        tell(Started(generation.plan, frozenset(here)))
         writing: deque[tuple[int, Future[Record]]] = deque()
         records: list[Record] = []
         failures: list[BaseException] = []
@@ -156,9 +162,9 @@ class Studio:
 
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="picture-writer") as writer:
             try:
-                for place in range(len(generation.plan.shots)):
-                    if before := generation.drawn_before(place):
-                        writing.append((place, _finished(before)))
+                for place in places:
+                    if place in here:
+                        writing.append((place, _finished(here[place])))
                         continue
                     ready = generation.draw(place, tell, going_on)
                     writing.append((place, writer.submit(generation.keep, ready)))
@@ -418,31 +424,6 @@ def _finished(record: Record) -> Future[Record]:
     done: Future[Record] = Future()
     done.set_result(record)
     return done
-
-
-class Clock:
-    """Counts the seconds that are spent drawing; waiting in line and loading weights are not."""
-
-    def __init__(self, deadline_seconds: float) -> None:
-        self.deadline_seconds = deadline_seconds
-        self.spent = 0.0
-        self._since: float | None = None
-
-    def start(self) -> None:
-        self._since = time.monotonic()
-
-    def pause(self) -> None:
-        if self._since is not None:
-            self.spent, self._since = self.spent + time.monotonic() - self._since, None
-
-    def check(self) -> None:
-        """Raise Stopped when the deadline has passed."""
-        running = 0.0 if self._since is None else time.monotonic() - self._since
-        if self.spent + running > self.deadline_seconds:
-            raise Stopped(
-                f"The run took longer than {self.deadline_seconds:g} seconds and was ended — ask for fewer images or "
-                "steps or a smaller size, or raise KREA_STUDIO_DEADLINE_SECONDS"
-            )
 
 
 def _opened(png: bytes) -> Image.Image:

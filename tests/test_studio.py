@@ -365,7 +365,7 @@ class TestDeadline:
     def now(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         """The studio's time, which stands still until a test moves it on."""
         now = [0.0]
-        monkeypatch.setattr("krea_studio.studio.time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr("krea_studio.deadline.time", SimpleNamespace(monotonic=lambda: now[0]))
         return now
 
     def test_a_run_that_draws_too_long_is_ended_and_keeps_its_pictures(

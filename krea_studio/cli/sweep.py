@@ -1,11 +1,8 @@
 """The command `sweep`: a picture of every combination, a line each, and the sheet of all."""
 
 import argparse
-from collections import Counter
 from datetime import datetime
 from pathlib import Path
-
-from PIL import Image
 
 from krea_studio.cli.generate import prepared, print_saved
 from krea_studio.cli.parts import as_json, remark, tell
@@ -23,7 +20,6 @@ from krea_studio.studio import Saved, Started, StudioEvent
 from krea_studio.validation import shown
 
 SHEET_FOLDER = "sheets"
-RECENT_RECORDS = 40
 
 
 def sweep(options: argparse.Namespace) -> int:
@@ -43,7 +39,7 @@ def sweep(options: argparse.Namespace) -> int:
         def show(event: StudioEvent) -> None:
             if isinstance(event, Started):
                 plans.append(event.plan)
-                remark(_expected(event.plan, services))
+                remark(_expected(event, services))
             if isinstance(event, Saved):
                 progress.pause()
                 at = plans[0].cells[event.shot]
@@ -53,25 +49,26 @@ def sweep(options: argparse.Namespace) -> int:
                 progress.show(event)
 
         records = services.studio.generate(asked, tell=show)
-        pictures = {at: Image.open(record.path) for at, record in zip(plans[0].cells, records, strict=True)}
+        files = {at: record.path for at, record in zip(plans[0].cells, records, strict=True)}
         path = options.sheet or _sheet_path(services.library.folder, records[-1])
         drawn = plans[0].asked
         assert isinstance(drawn, Sweep)
-        write_whole(path, sheet_bytes(sheet(drawn, pictures), drawn))
+        write_whole(path, sheet_bytes(sheet(drawn, files), drawn))
         tell(as_json({"sheet": str(path)}) if options.json else str(path))
     return 0
 
 
-def _expected(plan: GenerationPlan, services: Services) -> str:
-    """How many pictures there will be, and about how long they take where that is known."""
-    pace = Pace(reversed(services.library.recent(RECENT_RECORDS)))
-    seconds = [pace.seconds(shot) for shot in plan.shots]
-    told = f"{len(plan.shots)} pictures"
-    variants = Counter(shot.variant for shot in plan.shots)
-    if len(variants) > 1:
-        told += " (" + ", ".join(f"{count} by {variant}" for variant, count in variants.items()) + ")"
+def _expected(started: Started, services: Services) -> str:
+    """How many pictures there will be, how many are here, and about how long the others take where that is known."""
+    pace = Pace.of(services.library)
+    told = [f"{len(started.plan.shots)} pictures"]
+    if started.here:
+        told.append(f"{len(started.here)} of them here already")
+    seconds = [pace.seconds(shot) for place, shot in enumerate(started.plan.shots) if place not in started.here]
     known = [each for each in seconds if each is not None]
-    return f"{told}, about {seconds_text(sum(known))}" if len(known) == len(seconds) else told
+    if known and len(known) == len(seconds):
+        told.append(f"about {seconds_text(sum(known))}")
+    return ", ".join(told)
 
 
 def _sheet_path(library: Path, last: Record) -> Path:

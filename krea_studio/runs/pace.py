@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 
 from krea_studio.library.records import Record
+from krea_studio.library.store import Library
 from krea_studio.recipe.recipe import Shot
 
+RECENT_RECORDS = 40
 KEPT = 0.5  # weight of what was known before beside the latest picture
 
 
@@ -17,6 +19,11 @@ class Pace:
         for record in records:
             if record.seconds > 0:
                 self.learn(record.recipe, record.seconds)
+
+    @classmethod
+    def of(cls, library: Library) -> "Pace":
+        """As the latest pictures of a library took. Raises StorageError."""
+        return cls(reversed(library.recent(RECENT_RECORDS)))
 
     def learn(self, shot: Shot, seconds: float) -> None:
         """Take in that a picture took so many seconds."""

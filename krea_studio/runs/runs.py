@@ -40,7 +40,6 @@ ENDED_KEPT = 200  # ended runs that can still be looked at
 DESK_THREADS = 2
 LEAVING_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 1.0  # for runs that nobody watches any more
-RECENT_RECORDS = 40
 
 log = logging.getLogger(__name__)
 
@@ -265,7 +264,7 @@ class Runs:
         if self._pace is None:
             self._pace = Pace()
             with suppress(StorageError):
-                self._pace = Pace(reversed(self.studio.library.recent(RECENT_RECORDS)))
+                self._pace = Pace.of(self.studio.library)
         return self._pace
 
     def _waiting(self) -> list[turns.Waiting]:

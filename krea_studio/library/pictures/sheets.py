@@ -56,14 +56,19 @@ class Band:
     depth: int
 
 
-def sheet(sweep: Sweep, pictures: Mapping[Place, Image.Image]) -> Image.Image:
-    """All pictures of a sweep by their places on its axes: the first axis to the right, the second down, the third in
-    bands below one another. A single axis goes on in further bands. What is not drawn yet stays empty."""
+def sheet(sweep: Sweep, files: Mapping[Place, Path]) -> Image.Image:
+    """All pictures of a sweep, whose `files` are told by their places on its axes.
+
+    The first axis goes to the right, the second down, the third in bands below one another; a single axis goes on in
+    further bands. What is not drawn yet stays empty.
+    """
     above, beside = _labels(sweep, 0), _labels(sweep, 1)
     bands = _bands(sweep)
     columns, rows = len(bands[0].columns), max(1, len(beside))
     cell = _cell_px(columns * rows * len(bands))
-    shapes = [_fitted(picture.size, cell) for picture in pictures.values()] or [(cell, cell)]
+    # Small at once: there may be more of them than files that may be open.
+    pictures = {place: _small(file, cell) for place, file in files.items()}
+    shapes = [picture.size for picture in pictures.values()] or [(cell, cell)]
     width, height = (max(side) for side in zip(*shapes, strict=True))
     # Readable also where the whole sheet is seen at once.
     gap, text = max(4, cell // 40), _Text(max(13, cell // 13, min(cell // 4, columns * width // 72)))
@@ -90,8 +95,7 @@ def sheet(sweep: Sweep, pictures: Mapping[Place, Image.Image]) -> Image.Image:
                 if picture is None:
                     pen.rectangle((left, here, left + width - 1, here + height - 1), fill=FAINT)
                     continue
-                small = picture.convert("RGB").resize(_fitted(picture.size, cell), Image.Resampling.LANCZOS)
-                canvas.paste(small, (left + (width - small.width) // 2, here + (height - small.height) // 2))
+                canvas.paste(picture, (left + (width - picture.width) // 2, here + (height - picture.height) // 2))
     return canvas
 
 
@@ -119,9 +123,11 @@ def _cell_px(cells: int) -> int:
     return max(LEAST_CELL_PX, min(MOST_CELL_PX, int(sqrt(MOST_PIXELS / (1.4 * cells)))))
 
 
-def _fitted(size: tuple[int, int], cell: int) -> tuple[int, int]:
-    share = min(1.0, cell / max(size))
-    return max(1, round(size[0] * share)), max(1, round(size[1] * share))
+def _small(file: Path, cell: int) -> Image.Image:
+    with Image.open(file) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((cell, cell), Image.Resampling.LANCZOS)
+    return small
 
 
 def _labels(sweep: Sweep, number: int) -> list[str]:
