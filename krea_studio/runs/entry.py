@@ -11,7 +11,7 @@ from typing import Any
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.runs.rows import Row, picture_id
-from krea_studio.runs.run import Kind, Progress, State
+from krea_studio.runs.run import Kind, Progress, Run, State
 from krea_studio.studio import Generation
 
 TITLE_CHARACTERS = 200
@@ -57,6 +57,29 @@ class Entry:
     def stopped(self) -> str:
         """What is said of it where its end was asked for."""
         return STOPPED if self.generation else "Stopped."
+
+    def look(self, ahead: int, seconds_left: float | None) -> Run:
+        """It as it is now."""
+        plan = self.generation.plan if self.generation else None
+        return Run(
+            id=self.id,
+            kind=self.kind,
+            owner=self.owner,
+            title=self.title,
+            state=self.state,
+            version=self.version,
+            created_at=self.created_at,
+            asked=self.generation.asked if self.generation else None,
+            cells=plan.cells if plan else (),
+            shots=plan.shots if plan else (),
+            records=tuple(self.records),
+            progress=self.progress,
+            failure=self.failure,
+            result=self.result,
+            stopping=self.stop.is_set() and not self.state.ended,
+            ahead=ahead,
+            seconds_left=seconds_left,
+        )
 
     def row(self) -> Row:
         """What is kept of it."""

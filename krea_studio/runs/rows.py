@@ -97,6 +97,16 @@ class Rows:
             found = connection.execute(f"SELECT {_COLUMNS} FROM run WHERE id = ?", (run,)).fetchone()
         return _row(*found) if found else None
 
+    def last_sweep(self, owner: str) -> Row | None:
+        """The latest sweep of an owner, None where none is kept. Raises StorageError."""
+        with self._records.transaction() as connection:
+            found = connection.execute(
+                f"SELECT {_COLUMNS} FROM run WHERE owner = ? AND request -> '$.axes' IS NOT NULL "
+                "ORDER BY created_at DESC LIMIT 1",
+                (owner,),
+            ).fetchone()
+        return _row(*found) if found else None
+
     def reopen(self, run: str) -> None:
         """Note that a run that had ended waits again. Raises StorageError."""
         with self._records.transaction() as connection:

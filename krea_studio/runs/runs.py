@@ -123,6 +123,22 @@ class Runs:
             to_come = self._to_come()
             return [self._look(entry, to_come) for entry in seen]
 
+    def last_sweep(self, person: Person = LOCAL) -> Run | None:
+        """The latest sweep of a person, also one that ended before this server began; None where there is none.
+
+        Raises what is in the way of a look at it, such as a style that is gone.
+        """
+        row = self._rows.last_sweep(person.id)
+        with self._changed:
+            is_known = row is None or row.id in self._entries
+        if row and not is_known and row.state.ended:  # one that goes on is another server's
+            entry = self._left(row)
+            entry.ending = entry.state, entry.failure = row.state, row.failure
+            with self._changed:
+                self._add(entry)
+        sweeps = [run for run in self.of(person) if isinstance(run.asked, Sweep) and run.owner == person.id]
+        return max(sweeps, key=lambda run: run.created_at, default=None)
+
     def stop(self, run_id: str, person: Person = LOCAL) -> None:
         """End a run: at once where it waits, at its next step where it goes on. Finished pictures are kept.
 
@@ -237,23 +253,7 @@ class Runs:
 
     def _look(self, entry: Entry, to_come: list[str]) -> Run:
         ahead, seconds = forecast(entry, to_come, self._entries, self._known_pace)
-        return Run(
-            id=entry.id,
-            kind=entry.kind,
-            owner=entry.owner,
-            title=entry.title,
-            state=entry.state,
-            version=entry.version,
-            created_at=entry.created_at,
-            shots=entry.generation.plan.shots if entry.generation else (),
-            records=tuple(entry.records),
-            progress=entry.progress,
-            failure=entry.failure,
-            result=entry.result,
-            stopping=entry.stop.is_set() and not entry.state.ended,
-            ahead=ahead,
-            seconds_left=seconds,
-        )
+        return entry.look(ahead, seconds)
 
     def _to_come(self) -> list[str]:
         """The run of every turn to come, that of the present one first."""
