@@ -15,7 +15,6 @@ from krea_studio.recipe.axes import parse_axis
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.sweep import Sweep, parse_sweep
 from krea_studio.runs.pace import Pace, expected
-from krea_studio.services import Services
 from krea_studio.studio import Saved, Started, StudioEvent
 from krea_studio.validation import shown
 

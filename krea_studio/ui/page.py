@@ -4,10 +4,12 @@ import gradio as gr
 
 from krea_studio.services import Services
 from krea_studio.ui import fragments
+from krea_studio.ui.compare.tab import build_compare_tab
 from krea_studio.ui.create.tab import build_create_tab
 from krea_studio.ui.gradio_api import add_endpoints
 from krea_studio.ui.moodboards.tab import build_moodboards_tab
 from krea_studio.ui.styles.tab import build_styles_tab
+from krea_studio.ui.sweep.tab import build_sweep_tab
 from krea_studio.ui.visitors import Visitors
 
 CACHE_CHECK_SECONDS = 3600
@@ -30,7 +32,9 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
         gr.HTML(fragments.HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Create", id="create"):
-                create = build_create_tab(services, visitors, tabs)
+                create_tab, create = build_create_tab(services, visitors, tabs)
+            sweep = build_sweep_tab(services, visitors, create_tab, create)
+            build_compare_tab(services, visitors, create, sweep)
             build_moodboards_tab(services, visitors, tabs, create["moodboard"], create["moodboard_content"])
             build_styles_tab(services, visitors, tabs, create)
         gr.HTML(fragments.FOOTER, elem_id="notice")

@@ -1,5 +1,6 @@
 """What can be done with the looked-at picture: Reuse, Pin, Around this, Use as style reference, Add to moodboard.
 
+Compare, beside them, is connected by the tab of that name.
 A panel that any tab can place which has the parts of LOOKED_AT, where its `picture_actions` show and hide with the
 picture, and those of the controls that an action writes to.
 """
@@ -52,6 +53,7 @@ class ActionsPanel:
                 "around": "Around this",
                 "as_reference": "Use as style reference",
                 "to_board": "Add to moodboard",
+                "compare": "Compare",
             }.items():
                 parts[name] = gr.Button(label, size="sm", elem_id=name.replace("_", "-"), min_width=0)
 

@@ -98,8 +98,8 @@ class CreateTab:
         self.recall.build(parts)
 
 
-def build_create_tab(services: Services, visitors: Visitors, tabs: gr.Tabs) -> Parts:
-    """Lay out and wire the tab inside the current Blocks context and return its parts.
+def build_create_tab(services: Services, visitors: Visitors, tabs: gr.Tabs) -> tuple[CreateTab, Parts]:
+    """Lay out and wire the tab inside the current Blocks context and return it with its parts.
 
     `visitors` are the page's; `tabs` are the page's, one of which this is.
     """
@@ -107,4 +107,4 @@ def build_create_tab(services: Services, visitors: Visitors, tabs: gr.Tabs) -> P
     tab = CreateTab(services, visitors)
     tab.build(parts)
     tab.wire(parts)
-    return parts
+    return tab, parts
