@@ -35,8 +35,9 @@
       rememberTheme(theme);
       applyTheme(theme);
     }
-    if (event.target.closest("#generate, #recent button")) {
-      const results = document.getElementById("results");
+    const begins = event.target.closest("#generate, #recent button, #sweep-begin");
+    if (begins) {
+      const results = document.getElementById(begins.id === "sweep-begin" ? "sweep-results" : "results");
       if (results && window.matchMedia("(max-width: 900px)").matches) {
         results.scrollIntoView({ behavior: "smooth", block: "start" });
       }

@@ -7,7 +7,7 @@ from krea_studio.direction.references import percent
 from krea_studio.direction.sliders import signed
 from krea_studio.direction.styles import styles_text
 from krea_studio.recipe.recipe import Recipe
-from krea_studio.recipe.request import SLIDERS, label
+from krea_studio.recipe.request import SLIDERS, GenerationRequest, label
 from krea_studio.recipe.sigmas import sigmas_text
 from krea_studio.recipe.variants import VARIANTS
 
@@ -70,10 +70,16 @@ def differences(recipes: Sequence[Recipe]) -> list[Row]:
     What differs and reads the same, such as a moodboard whose pictures changed, is told apart by letters.
     """
     return [
-        (label(field, Recipe), _told(field, recipes))
+        (_name(field), _told(field, recipes))
         for field in TOLD
         if any(getattr(recipe, field) != getattr(recipes[0], field) for recipe in recipes[1:])
     ]
+
+
+def _name(field: str) -> str:
+    """What the page calls a field: as the control for it, where there is one."""
+    named = label(field) if field in GenerationRequest.model_fields else label(field, Recipe)
+    return named.replace("_", " ").capitalize() if named == field else named
 
 
 def _told(field: str, recipes: Sequence[Recipe]) -> list[str]:

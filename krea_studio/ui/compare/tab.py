@@ -77,7 +77,7 @@ def _lay_out(parts: Parts) -> None:
         label="Add pictures of this library",
         file_types=[".png"],
         file_count="multiple",
-        height=92,
+        height=52,
         elem_id="compare-file",
         elem_classes="drop-line",
     )

@@ -92,8 +92,8 @@ def cell(record: Record, values: str) -> str:
 
 
 def values_at(sweep: Sweep, at: Sequence[int]) -> str:
-    """The values of a cell, for people: `Intensity −50, Words: fox → cat`."""
-    return ", ".join(f"{axis.name} {axis.text(place)}" for axis, place in zip(sweep.axes, at, strict=True))
+    """The values of a cell, for people: `Intensity −50, fox → cat`."""
+    return ", ".join(_value(axis, place) for axis, place in zip(sweep.axes, at, strict=True))
 
 
 def _standing(cells: Cells) -> str:
@@ -120,7 +120,7 @@ def _table(cells: Cells, band: Band, opened: str) -> str:
     across, down = sweep.axes[0], None
     if len(sweep.axes) > 1:
         down, rows = sweep.axes[1], len(sweep.axes[1].values)
-    title = f'<h3 dir="auto">{escape(_heading(sweep.axes[2], band.depth))}</h3>' if len(sweep.axes) > 2 else ""
+    title = f'<h3 dir="auto">{escape(_value(sweep.axes[2], band.depth))}</h3>' if len(sweep.axes) > 2 else ""
     corner = f"{escape(across.name)} →" + (f"<br>{escape(down.name)} ↓" if down else "")
     columns = "".join(f'<th scope="col" dir="auto">{escape(across.text(x))}</th>' for x in band.columns)
     lines = []
@@ -135,8 +135,11 @@ def _table(cells: Cells, band: Band, opened: str) -> str:
     )
 
 
-def _heading(axis: Axis, place: int) -> str:
-    return axis.text(place) if axis.what == "words" else f"{axis.name} {axis.text(place)}"
+def _value(axis: Axis, place: int) -> str:
+    text = axis.text(place)
+    if axis.what == "words":
+        return text if text == axis.which else f"{axis.which} → {text}"
+    return f"{axis.name} {text}"
 
 
 def _cell(cells: Cells, at: tuple[int, ...], opened: str) -> str:

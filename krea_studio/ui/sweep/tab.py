@@ -74,7 +74,7 @@ def _ask(parts: Parts) -> None:
     parts["sweep_file"] = gr.File(
         label="Load a sweep from its sheet",
         file_types=[".png"],
-        height=92,
+        height=52,
         elem_id="sweep-file",
         elem_classes="drop-line",
     )
