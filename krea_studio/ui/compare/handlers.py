@@ -15,7 +15,7 @@ from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.people import Person
-from krea_studio.recipe.request import SLIDERS, GenerationRequest
+from krea_studio.recipe.request import SEED_LIMIT, SLIDERS, GenerationRequest
 from krea_studio.runs.run import Run, State
 from krea_studio.services import Services
 from krea_studio.studio import draw_seed
@@ -132,14 +132,19 @@ class CompareHandlers:
         return guarded(lambda: self.put(person, [each for each in compared if each != removed]), _noticed)
 
     def roll(self, visitor: gr.Request, browser: str, compared: list[str]) -> Update:
-        """Every picture is drawn again with one new seed, the same for all."""
+        """Every picture is drawn again with one new seed; those in which nothing else differs count on from it."""
         seed = draw_seed()
-        return self._draw(
-            visitor,
-            browser,
-            compared,
-            lambda records: [record.recipe.request().model_copy(update={"seed": seed}) for record in records],
-        )
+
+        def rolled(records: Sequence[Record]) -> list[GenerationRequest]:
+            requests: list[GenerationRequest] = []
+            for record in records:
+                request = record.recipe.request().model_copy(update={"seed": seed})
+                while request in requests:
+                    request = request.model_copy(update={"seed": ((request.seed or 0) + 1) % SEED_LIMIT})
+                requests.append(request)
+            return requests
+
+        return self._draw(visitor, browser, compared, rolled)
 
     def exchange(self, visitor: gr.Request, browser: str, compared: list[str]) -> Update:
         """Every picture is drawn again with its own seed, and the sliders of the next one."""

@@ -134,6 +134,12 @@ def test_all_are_drawn_again_with_one_new_seed(compare: ComparePage, library: Li
     assert compare.compared == [first.id, second.id]
 
 
+def test_where_nothing_but_the_seed_differs_no_picture_is_drawn_twice(compare: ComparePage, library: Library) -> None:
+    rolled(compare, "roll", *(kept(library, seed=seed, steps=2) for seed in (1, 2, 3)))
+    first, *others = (each.seed for each in recipes(compare))
+    assert others == [(first + 1) % 2**32, (first + 2) % 2**32]
+
+
 def test_the_sliders_go_round_and_the_seeds_stay(compare: ComparePage, library: Library) -> None:
     values = ((10, 0, -5), (20, 30, 0), (0, 0, 0))
     records = [
