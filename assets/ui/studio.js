@@ -181,6 +181,7 @@
   // Pictures in what the studio writes name their file, whose address depends on where the page is served. One that was
   // there before takes its place again when a table is drawn anew, so that it does not flicker.
   const drawnImages = new Map();
+  const IMAGES_KEPT = 500;
 
   function showFiles() {
     for (const image of document.querySelectorAll("img[data-file]:not([src])")) {
@@ -193,7 +194,8 @@
       image.src = `${appRoot()}gradio_api/file=${file.split("/").map(encodeURIComponent).join("/")}`;
       drawnImages.set(file, image);
     }
-    for (const [file, image] of drawnImages) if (drawnImages.size > 2000 && !image.isConnected) drawnImages.delete(file);
+    if (drawnImages.size <= IMAGES_KEPT) return;
+    for (const [file, image] of drawnImages) if (!image.isConnected) drawnImages.delete(file);
   }
 
   function startWatching() {

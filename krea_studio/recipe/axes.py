@@ -222,7 +222,7 @@ def values_text(axis: Axis) -> str:
     def written(value: Value) -> str:
         if isinstance(value, StyleChoice):
             return value.name if value.weight == 1 else f"{value.name}:{value.weight!r}"
-        return str(value)
+        return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
     texts = [written(value) for value in axis.values]
     quoted = ['"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text for text in texts]

@@ -44,11 +44,11 @@ def test_an_axis_is_read(text: str, values: tuple) -> None:
     ("name", "text", "written"),
     [
         ("intensity", "-100:100:100", "-100, 0, 100"),
-        ("guidance", "0:1:.5", "0.0, 0.5, 1.0"),
+        ("guidance", "0:1:.5", "0, 0.5, 1"),
         ("words", "fox,cat,owl", "fox → cat, owl"),
         ("words", '"red, green" → "so-called ""blue""",x', '"red, green" → "so-called ""blue""", x'),
         ("style", "none,Neon:-.5,A:B", "none, Neon:-0.5, A:B"),
-        ("style-weight.A=B", "0,1", "0.0, 1.0"),
+        ("style-weight.A=B", "0,1", "0, 1"),
     ],
 )
 def test_values_are_written_as_they_are_read(name: str, text: str, written: str) -> None:

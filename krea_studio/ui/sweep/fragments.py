@@ -4,8 +4,9 @@ Pure functions from data to strings; text that people wrote goes through `html.e
 files, whose address the browser makes (`assets/ui/studio.js`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 
 from krea_studio.library.pictures.sheets import Band, bands
@@ -34,6 +35,21 @@ class Cells:
     sweep: Sweep
     pictures: Sequence[Record | None]
     deleted: frozenset[int] = frozenset()
+
+    @cached_property
+    def places(self) -> Mapping[tuple[int, ...], int]:
+        """By where a picture stands on the axes: its place in the run."""
+        return {at: place for place, at in enumerate(self.run.cells)}
+
+    @cached_property
+    def in_the_making(self) -> int:
+        """The place that is drawn, or will be drawn next; −1 where the run has ended."""
+        at = self.run.progress
+        if self.run.state.ended:
+            return -1
+        if at is not None and self.pictures[at.shot] is None:
+            return at.shot
+        return next((place for place, each in enumerate(self.pictures) if each is None), -1)
 
     @property
     def lacking(self) -> int:
@@ -143,7 +159,7 @@ def _value(axis: Axis, place: int) -> str:
 
 
 def _cell(cells: Cells, at: tuple[int, ...], opened: str) -> str:
-    place = cells.run.cells.index(at)
+    place = cells.places[at]
     record, shot, run = cells.pictures[place], cells.run.shots[place], cells.run
     size = f'style="--width: {shot.width}; --height: {shot.height}"'
     if record:
@@ -158,14 +174,6 @@ def _cell(cells: Cells, at: tuple[int, ...], opened: str) -> str:
         return f'<td><div class="cell cell-empty" {size}>deleted</div></td>'
     if run.state.ended and run.records[place]:
         return f'<td><div class="cell cell-empty" {size}>not there any more</div></td>'
-    if not run.state.ended and place == _in_the_making(cells):
+    if place == cells.in_the_making:
         return f'<td><div class="cell canvas" {size}></div></td>'
     return f'<td><div class="cell cell-empty" {size}></div></td>'
-
-
-def _in_the_making(cells: Cells) -> int:
-    """The place that is drawn, or will be drawn next."""
-    at = cells.run.progress
-    if at is not None and cells.pictures[at.shot] is None:
-        return at.shot
-    return next((place for place, each in enumerate(cells.pictures) if each is None), -1)

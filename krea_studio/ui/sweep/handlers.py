@@ -47,6 +47,7 @@ from krea_studio.ui.visitors import UNKNOWN, Visitors
 NOTICE = "sweep_notice"
 NO_SHEET = "{} is a picture and no sheet of a sweep — load its settings on Create, or drop a sheet here"
 NO_PROMPT = "Describe a picture on Create first: a sweep starts from the settings there"
+STILL_DRAWN = "A sweep is being drawn — wait until it has ended, or stop it"
 GONE = "The picture is not there any more — its settings are those of the sweep"
 CLOSED: Update = {"sweep_cell": "", "sweep_opened": visible(False)}
 FORESEEN = (*ERRORS, "sweep_base", "sweep_plan")
@@ -91,11 +92,14 @@ class SweepHandlers:
             part_of(axis, "values"): gr.update(value="", visible=bool(what), placeholder=hint),
         }
 
-    def begin(self, visitor: gr.Request, browser: str, **values: Any) -> Update:
-        """Start was pressed: the sweep is taken on, and shown."""
+    def begin(self, visitor: gr.Request, browser: str, sweep_run: str, **values: Any) -> Update:
+        """Start was pressed: the sweep is taken on, and shown. Not beside another one: it would draw cells twice."""
         person = self._visitors.person(visitor, browser)
 
         def begun() -> Update:
+            shown = self._watched(sweep_run, person)
+            if shown and not shown.state.ended:
+                raise InvalidRequest(STILL_DRAWN)
             run_id = self._runs.submit(self._asked(self._request(values), values), person)
             update = view_of(self._runs.watch(run_id, person), self._runs)
             return {**update, **CLOSED, **note("", NOTICE)}

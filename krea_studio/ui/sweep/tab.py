@@ -151,7 +151,7 @@ def _wire_asking(wiring: Wiring, handlers: SweepHandlers, create: CreateTab) -> 
     at_once(
         any_of(parts["sweep_begin"].click, *(parts[part_of(axis, "values")].submit for axis in AXES)),
         handlers.begin,
-        reads=("browser", *controls, *ASKED),
+        reads=("browser", "sweep_run", *controls, *ASKED),
         writes=(*ERRORS, "sweep_plan", *VIEW, *OPENED, NOTICE),
         trigger_mode="once",
     )

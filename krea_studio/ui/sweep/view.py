@@ -1,5 +1,7 @@
 """A sweep's run as an update of the tab: its table, and which buttons there are."""
 
+import gradio as gr
+
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.store import Library
 from krea_studio.recipe.sweep import Sweep
@@ -12,7 +14,7 @@ from krea_studio.ui.sweep import fragments
 from krea_studio.ui.sweep.fragments import Cells
 from krea_studio.validation import shown as quoted
 
-VIEW = ("sweep_run", "sweep_stage", "sweep_stop", "sweep_go_on", "sweep_sheet")
+VIEW = ("sweep_run", "sweep_stage", "sweep_begin", "sweep_stop", "sweep_go_on", "sweep_sheet")
 
 
 def cells_of(run: Run, library: Library) -> Cells:
@@ -36,6 +38,7 @@ def view_of(run: Run, runs: Runs, opened: str = "") -> Update:
     return {
         "sweep_run": run.id,
         "sweep_stage": shown(fragments.stage(cells, news_of(run, runs), opened)),
+        "sweep_begin": gr.update(interactive=run.state.ended),
         "sweep_stop": visible(not run.state.ended),
         "sweep_go_on": visible(run.state.ended and cells.lacking > 0),
         "sweep_sheet": visible(any(cells.pictures)),

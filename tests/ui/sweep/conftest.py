@@ -40,7 +40,7 @@ class SweepPage:
 
     def start(self, **changed: Any) -> dict[str, Any]:
         """Press Start."""
-        return self.takes(self.handlers.begin(self.visitor, self.browser, **self.boxes(**changed)))
+        return self.takes(self.handlers.begin(**self.shown, **self.boxes(**changed)))
 
     def press(self, name: str) -> dict[str, Any]:
         """Press Stop, Go on, or what asks for news."""

@@ -1,5 +1,6 @@
 """What happens on the tab Sweep: what would be is told, cells come as they are drawn, nothing is drawn twice."""
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from PIL import Image
 
 from krea_studio.library.pictures.sheets import read_sweep
 from krea_studio.library.store import Library
+from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import Shot
 from krea_studio.services import Services, services_over
 from krea_studio.settings import Settings
@@ -16,7 +18,7 @@ from krea_studio.ui.create.tab import CreateTab
 from tests.doubles import drawn
 from tests.ui.conftest import PageEngine
 from tests.ui.create.driving import BROWSER, kept, values
-from tests.ui.sweep.conftest import SweepPage, cells, table
+from tests.ui.sweep.conftest import LIMIT_SECONDS, SweepPage, cells, table
 
 AXES = {"x_what": "intensity", "x_values": "-50:50:50", "y_what": "words", "y_values": "fox → owl"}
 
@@ -42,8 +44,8 @@ def test_what_would_be_is_told_before(sweep: SweepPage, known: None) -> None:
     assert "Give the values" in foreseen(sweep, x_what="seed")["sweep_plan"]
     sweep.start(x_what="intensity", x_values="-50,0")
     sweep.ended()
-    plan = foreseen(sweep, **AXES)["sweep_plan"]
-    assert "6 pictures, 2 of them here already, about" in plan
+    told = foreseen(sweep, **AXES)["sweep_plan"]
+    assert "6 pictures, 2 of them here already, about" in told
 
 
 def test_what_is_wrong_is_said_where_it_is_and_nothing_is_drawn(sweep: SweepPage, engine: PageEngine) -> None:
@@ -102,6 +104,21 @@ def stopped_in_its_third(sweep: SweepPage, engine: PageEngine, **changed: Any) -
     sweep.start(x_what="seed", x_values="1:5", **changed)
     sweep.ended()
     engine.run = plain  # type: ignore[method-assign]
+
+
+def test_no_second_sweep_begins_while_one_is_drawn(sweep: SweepPage, engine: PageEngine) -> None:
+    begun, refused = threading.Event(), []
+
+    def start_again() -> None:
+        assert begun.wait(LIMIT_SECONDS)
+        refused.append(sweep.handlers.begin(**sweep.shown, **sweep.boxes(x_what="seed", x_values="1:3")))
+
+    engine.scripts = [[start_again, *drawn(plan(sweep.handlers._request(values(seed="1")), 1).shots[0])]]
+    update = sweep.start(x_what="seed", x_values="1:3")
+    begun.set()
+    sweep.ended()
+    assert not update["sweep_begin"]["interactive"] and sweep.press("news")["sweep_begin"]["interactive"]
+    assert "A sweep is being drawn" in refused[0]["sweep_plan"] and len(engine.plans) == 3
 
 
 def test_stop_keeps_what_there_is_and_go_on_draws_the_rest(sweep: SweepPage, engine: PageEngine) -> None:
