@@ -52,21 +52,12 @@ class CompareHandlers:
 
     def put(self, person: Person, ids: Sequence[str]) -> Update:
         """Compare the pictures with these ids, of which those stay that the person sees; the others are named."""
-        found = {each: self._library.get(each, person) for each in ids[:MOST]}
-        records = [record for record in found.values() if record]
-        gone = [NOT_HERE.format(quoted(each)) for each, record in found.items() if record is None]
-        return {
-            "compared": [record.id for record in records],
-            "compare_view": fragments.view(records),
-            "compare_table": fragments.table([record.recipe for record in records]),
-            "compare_again": visible(bool(records)),
-            **(problem(". ".join(gone), NOTICE) if gone else note("", NOTICE)),
-        }
+        return {**note("", NOTICE), **self._shown(person, ids)}
 
     def open(self, visitor: gr.Request, browser: str, compared: list[str]) -> Update:
         """The tab was opened: its pictures, and the recent ones."""
         person = self._visitors.person(visitor, browser)
-        return guarded(lambda: {**self._recent(person), **self.put(person, compared)}, _noticed)
+        return guarded(lambda: {**self._recent(person), **self._shown(person, compared)}, _noticed)
 
     def open_page(self, visitor: gr.Request, browser: str, compared: list[str]) -> Update:
         """The page was opened: where its address names pictures to compare, they are shown."""
@@ -190,6 +181,19 @@ class CompareHandlers:
         """The pictures from before the last roll are shown again."""
         person = self._visitors.person(visitor, browser)
         return guarded(lambda: {**self.put(person, before), "before": [], "compare_back": visible(False)}, _noticed)
+
+    def _shown(self, person: Person, ids: Sequence[str]) -> Update:
+        """The pictures with these ids; a notice only where some of them are not here."""
+        found = {each: self._library.get(each, person) for each in ids[:MOST]}
+        records = [record for record in found.values() if record]
+        gone = [NOT_HERE.format(quoted(each)) for each, record in found.items() if record is None]
+        return {
+            "compared": [record.id for record in records],
+            "compare_view": fragments.view(records),
+            "compare_table": fragments.table([record.recipe for record in records]),
+            "compare_again": visible(bool(records)),
+            **(problem(". ".join(gone), NOTICE) if gone else {}),
+        }
 
     def _draw(
         self,

@@ -38,6 +38,13 @@ EXAMPLES = {
 }
 
 
+# What stands in an empty box that says of which one.
+WHICH = {
+    "reference": "its number, or empty for all of them",
+    "style-weight": "the style's name, or empty where there is one",
+}
+
+
 class Misplaced(InvalidRequest):
     """What is wrong with one of the axes, `x`, `y` or `z`."""
 

@@ -19,7 +19,7 @@ from krea_studio.files import make_folder, write_whole
 from krea_studio.library.pictures.sheets import read_sweep, sheet, sheet_bytes
 from krea_studio.library.records import Record
 from krea_studio.people import Person
-from krea_studio.recipe.axes import KINDS, OF_WHICH, Axis
+from krea_studio.recipe.axes import OF_WHICH, Axis
 from krea_studio.recipe.request import GenerationRequest, parse_request
 from krea_studio.recipe.sweep import MOST_CELLS, MOST_CELLS_EVER, Sweep, sweep_from_json
 from krea_studio.runs.pace import Pace, expected
@@ -34,6 +34,7 @@ from krea_studio.ui.sweep.asked import (
     ERRORS,
     NO_AXIS,
     NO_VALUES,
+    WHICH,
     Misplaced,
     example,
     part_of,
@@ -86,9 +87,7 @@ class SweepHandlers:
         """Something else varies on an axis: tell how its values are written. What was written for another one goes."""
         hint = f"for example {example(what)}" if what else ""
         return {
-            part_of(axis, "which"): gr.update(
-                value="", visible=what in OF_WHICH, placeholder=KINDS[what].help if what else ""
-            ),
+            part_of(axis, "which"): gr.update(value="", visible=what in OF_WHICH, placeholder=WHICH.get(what, "")),
             part_of(axis, "values"): gr.update(value="", visible=bool(what), placeholder=hint),
         }
 

@@ -112,6 +112,7 @@ def test_what_was_deleted_or_is_another_s_is_named_and_the_rest_shown(
         assert named in update["compare_notice"]["value"]
     assert str(theirs.path) not in update["compare_view"]
     assert update["compare_recent_ids"] == [mine.id]
+    assert "compare_notice" not in page.does("open"), "the tab, which is opened next, leaves the notice"
     visitor.query_params = {}
     assert page.does("open_page") == {}
 
