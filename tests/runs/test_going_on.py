@@ -117,7 +117,7 @@ def test_only_one_s_own_that_has_ended(stage: Stage, runs: Runs) -> None:
     gate.reached()
     with pytest.raises(InvalidRequest, match="goes on already — stop it first"):
         runs.go_on(run_id, ADA)
-    for stranger, wanted in ((BOB, run_id), (ADA, "f" * 32), (ADA, "")):
+    for stranger, wanted in ((BOB, run_id), (ADA, "f" * 32), (ADA, ""), (ADA, "\ud800")):
         with pytest.raises(InvalidRequest, match="There is no run"):
             runs.go_on(wanted, stranger)
 

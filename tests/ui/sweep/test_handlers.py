@@ -17,7 +17,7 @@ from krea_studio.settings import Settings
 from krea_studio.ui.create.tab import CreateTab
 from tests.doubles import drawn
 from tests.ui.conftest import PageEngine
-from tests.ui.create.driving import BROWSER, kept, values
+from tests.ui.create.driving import BROWSER, Tab, kept, values
 from tests.ui.sweep.conftest import LIMIT_SECONDS, SweepPage, cells, table
 
 AXES = {"x_what": "intensity", "x_values": "-50:50:50", "y_what": "words", "y_values": "fox → owl"}
@@ -106,12 +106,14 @@ def stopped_in_its_third(sweep: SweepPage, engine: PageEngine, **changed: Any) -
     engine.run = plain  # type: ignore[method-assign]
 
 
-def test_no_second_sweep_begins_while_one_is_drawn(sweep: SweepPage, engine: PageEngine) -> None:
+def test_no_second_sweep_begins_while_one_is_drawn_and_create_shows_none(sweep: SweepPage, engine: PageEngine) -> None:
     begun, refused = threading.Event(), []
+    other = Tab(CreateTab(sweep.services, sweep.handlers._visitors), SimpleNamespace(username=None, session_hash="two"))
 
     def start_again() -> None:
         assert begun.wait(LIMIT_SECONDS)
         refused.append(sweep.handlers.begin(**sweep.shown, **sweep.boxes(x_what="seed", x_values="1:3")))
+        other.open()
 
     engine.scripts = [[start_again, *drawn(plan(sweep.handlers._request(values(seed="1")), 1).shots[0])]]
     update = sweep.start(x_what="seed", x_values="1:3")
@@ -119,6 +121,7 @@ def test_no_second_sweep_begins_while_one_is_drawn(sweep: SweepPage, engine: Pag
     sweep.ended()
     assert not update["sweep_begin"]["interactive"] and sweep.press("news")["sweep_begin"]["interactive"]
     assert "A sweep is being drawn" in refused[0]["sweep_plan"] and len(engine.plans) == 3
+    assert len(other.updates) == 1 and "data-run" not in other.stage
 
 
 def test_stop_keeps_what_there_is_and_go_on_draws_the_rest(sweep: SweepPage, engine: PageEngine) -> None:
