@@ -49,7 +49,7 @@
 
   function mark() {
     for (const box of document.querySelectorAll("[data-pick]")) box.checked = picked.has(box.dataset.pick);
-    document.body.classList.toggle("picking", picked.size > 0);
+    document.querySelector("#history")?.toggleAttribute("data-picking", picked.size > 0);
     const count = document.querySelector("#history-picked-count");
     if (count) count.textContent = `${picked.size} selected`;
   }

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.history.search import Search, parse_search
+from krea_studio.recipe.request import label
 from krea_studio.validation import field_schema
 
 TAB = "history"
@@ -61,7 +62,7 @@ class Address:
         found = {}
         for name, value in self.wanted.items():
             try:
-                parse_search({name: value})
+                parse_search({name: value}, named)
             except InvalidRequest as error:
                 found[name] = error.message
         return found
@@ -69,7 +70,7 @@ class Address:
     @property
     def search(self) -> Search:
         """What is looked for. Raises InvalidRequest."""
-        return parse_search(dict(self.wanted))
+        return parse_search(dict(self.wanted), named)
 
     def at(self, after: int | None = None, before: int | None = None) -> "Address":
         """The page of the same search that begins there; the first one without a key."""
@@ -78,6 +79,11 @@ class Address:
     def opening(self, picture: str) -> "Address":
         """The same place with this picture open, or with none."""
         return replace(self, picture=picture)
+
+
+def named(field: str) -> str:
+    """What the control of a field is called: the box for words is what people look for as the search."""
+    return "Search" if field == "words" else label(field, Search)
 
 
 def tab_of(query: str) -> str:

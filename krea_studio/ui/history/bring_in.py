@@ -63,9 +63,7 @@ class BringIn:
         return {**update, **self._imports.looked(runs, brought_shown)}
 
 
-def _taken_in(
-    library: Library, files: Sequence[str], person: Person, report: Report, check: Check
-) -> list[FoundFile]:
+def _taken_in(library: Library, files: Sequence[str], person: Person, report: Report, check: Check) -> list[FoundFile]:
     """What became of each file."""
     found = []
     for each in import_files(library, files, person):

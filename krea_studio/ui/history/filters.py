@@ -11,10 +11,10 @@ import gradio as gr
 from krea_studio.errors import StudioError
 from krea_studio.library.history.search import Search
 from krea_studio.library.store import Library
-from krea_studio.recipe.request import choices, help_text, label
+from krea_studio.recipe.request import choices
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.ui import fragments
-from krea_studio.ui.history.address import SWITCHES
+from krea_studio.ui.history.address import SWITCHES, named
 from krea_studio.ui.presenter import Update
 from krea_studio.ui.wiring import Parts
 from krea_studio.validation import field_schema
@@ -22,6 +22,7 @@ from krea_studio.validation import field_schema
 WORDS, DAYS, NAMES = "words", ("since", "until"), ("style", "moodboard")
 FEW = tuple(field for field in Search.model_fields if "enum" in field_schema(Search, field))
 ANY = ("Any", "")
+IN_ORDER = sorted(Search.model_fields, key=lambda field: field in SWITCHES)  # boxes first, as they are as high
 PLACEHOLDERS = {"words": "Words of the prompt, from their beginning", **dict.fromkeys(DAYS, "2026-11-29")}
 
 
@@ -41,7 +42,7 @@ REFUSALS = tuple(map(refusal_of, Search.model_fields))
 
 def build_filter(parts: Parts, field: str) -> None:
     """Lay out the control of one field, and the line beneath it."""
-    common = {"label": label(field, Search), "elem_id": f"history-{field.replace('_', '-')}", "min_width": 0}
+    common = {"label": named(field), "elem_id": f"history-{field.replace('_', '-')}", "min_width": 0}
     with gr.Column(min_width=0, elem_classes="history-filter"):
         if field in SWITCHES:
             control: Any = gr.Checkbox(False, **common)
@@ -93,11 +94,11 @@ def told_of(wanted: Mapping[str, Any]) -> str:
     told = []
     for field, value in wanted.items():
         if field in SWITCHES:
-            told.append(label(field, Search).lower())
+            told.append(named(field).lower())
         elif field in DAYS:
-            told.append(f"{label(field, Search).lower()} {value}")
+            told.append(f"{named(field).lower()} {value}")
         elif field in NAMES:
-            told.append(f"{label(field, Search).lower()} «{value}»")
+            told.append(f"{named(field).lower()} «{value}»")
         elif field != WORDS:
             told.append(f"creativity {value}" if field == "creativity" else _label(field, value))
     return " · ".join(told)
@@ -109,6 +110,11 @@ def names_of(field: str, library: Library) -> Sequence[str]:
         return library.styles.names() if field == "style" else library.moodboards.names()
     except StudioError:
         return []
+
+
+def board_choices(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The entries of a list of moodboards to put pictures on."""
+    return [("Choose a moodboard", ""), *((name, name) for name in names)]
 
 
 def _label(field: str, value: str) -> str:

@@ -142,7 +142,7 @@ def brought_in(files: Sequence[FoundFile]) -> str:
 def _day(day: date, pictures: int, records: Sequence[Record], address: Address) -> str:
     items = "".join(_thumbnail(record, address) for record in records)
     return (
-        f'<section><h3>{escape(_day_text(day))} <span>{count(max(pictures, len(records)))}</span></h3>'
+        f"<section><h3>{escape(_day_text(day))} <span>{count(max(pictures, len(records)))}</span></h3>"
         f'<ul class="shots">{items}</ul></section>'
     )
 

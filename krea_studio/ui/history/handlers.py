@@ -45,7 +45,7 @@ class HistoryHandlers:
         if tab != TAB:
             return {"tabs": gr.update(selected=tab if tab in TABS else TABS[0])}
         person, place = self._visitors.person(visitor, browser), Address.of(address)
-        boards = gr.update(choices=list(filters.names_of("moodboard", self._library)))
+        boards = gr.update(choices=filters.board_choices(filters.names_of("moodboard", self._library)))
         return {
             "tabs": gr.update(selected=TAB),
             "board": boards,

@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 
 from krea_studio.library.foreign.texts import ENDINGS
-from krea_studio.library.history.search import Search
 from krea_studio.services import Services
 from krea_studio.ui.create.recent import RECENT
 from krea_studio.ui.create.results import RESULTS
@@ -89,7 +88,7 @@ def _find(parts: Parts) -> None:
         filters.build_filter(parts, filters.WORDS)
         gr.HTML(history_fragments.head(), elem_id="history-head")
     with gr.Accordion("Filters", open=False, elem_id="history-filters"), gr.Row(elem_id="history-filter-row"):
-        for field in Search.model_fields:
+        for field in filters.IN_ORDER:
             if field != filters.WORDS:
                 filters.build_filter(parts, field)
 
@@ -129,7 +128,7 @@ def _look(parts: Parts, create: CreateTab) -> None:
     with gr.Row(elem_id="history-looked-at"):
         parts["picture"] = gr.HTML(elem_id="history-shown")
         with gr.Column(elem_id="history-beside", min_width=0):
-            with gr.Row(elem_classes="history-actions"):
+            with gr.Row(elem_classes=["history-actions", "history-filling"]):
                 create.actions.build_filling(parts, "history-")
             with gr.Row(elem_classes="history-actions"):
                 parts["star"] = _button("☆ Star", "star")
@@ -156,8 +155,8 @@ def _bin(parts: Parts) -> None:
 
 def _choose_board(parts: Parts, name: str, element: str) -> None:
     parts[name] = gr.Dropdown(
-        [],
-        value=None,
+        filters.board_choices([]),
+        value="",
         label="Moodboard",
         show_label=False,
         container=False,
@@ -223,9 +222,7 @@ def _wire_changes(wiring: Wiring, handlers: HistoryHandlers, create: CreateTab) 
         Wiring(create.parts).at_once(
             changed.then, create.refreshed, reads=("browser", "shown_ids"), writes=(*RECENT, *RESULTS)
         )
-    at_once(
-        parts["empty"].click, handlers.ask_empty, reads=("browser",), writes=("notice", "confirm", "confirm_text")
-    )
+    at_once(parts["empty"].click, handlers.ask_empty, reads=("browser",), writes=("notice", "confirm", "confirm_text"))
     at_once(parts["keep_bin"].click, handlers.keep_bin, reads=(), writes=("confirm",))
 
 

@@ -11,8 +11,8 @@ from krea_studio.library.history.search import Search
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.people import Person
-from krea_studio.ui.history import fragments as history_fragments
 from krea_studio.ui.history import filters
+from krea_studio.ui.history import fragments as history_fragments
 from krea_studio.ui.history.address import Address
 from krea_studio.ui.notices import visible
 from krea_studio.ui.presenter import Update
