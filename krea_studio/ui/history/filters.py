@@ -22,7 +22,7 @@ from krea_studio.validation import field_schema
 WORDS, DAYS, NAMES = "words", ("since", "until"), ("style", "moodboard")
 FEW = tuple(field for field in Search.model_fields if "enum" in field_schema(Search, field))
 ANY = ("Any", "")
-IN_ORDER = sorted(Search.model_fields, key=lambda field: field in SWITCHES)  # boxes first, as they are as high
+BOXES = tuple(field for field in Search.model_fields if field not in (WORDS, *SWITCHES))
 PLACEHOLDERS = {"words": "Words of the prompt, from their beginning", **dict.fromkeys(DAYS, "2026-11-29")}
 
 

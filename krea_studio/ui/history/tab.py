@@ -87,10 +87,11 @@ def _find(parts: Parts) -> None:
     with gr.Row(elem_id="history-find"):
         filters.build_filter(parts, filters.WORDS)
         gr.HTML(history_fragments.head(), elem_id="history-head")
-    with gr.Accordion("Filters", open=False, elem_id="history-filters"), gr.Row(elem_id="history-filter-row"):
-        for field in filters.IN_ORDER:
-            if field != filters.WORDS:
-                filters.build_filter(parts, field)
+    with gr.Accordion("Filters", open=False, elem_id="history-filters"):
+        for element, fields in (("history-boxes", filters.BOXES), ("history-switches", filters.SWITCHES)):
+            with gr.Row(elem_id=element):
+                for field in fields:
+                    filters.build_filter(parts, field)
 
 
 def _found(parts: Parts) -> None:
@@ -184,7 +185,7 @@ def _wire_looking(wiring: Wiring, handlers: HistoryHandlers) -> None:
     boxes = [parts[filters.control_of(field)] for field in filters.DAYS]
     others = [parts[name] for name in filters.CONTROLS if parts[name] not in (parts["find_words"], *boxes)]
     for events, by in (
-        ((parts["find_words"].input,), "type"),
+        ((parts["find_words"].change,), "type"),
         ((*(box.submit for box in boxes), *(box.blur for box in boxes), *(each.input for each in others)), "push"),
     ):
         found = at_once(
