@@ -51,8 +51,9 @@ class Address:
     @property
     def query(self) -> str:
         """The query string that names it."""
-        places = {"after": self.after, "before": self.before, "picture": self.picture, "bin": self.bin}
-        named = {**self.wanted, **{name: place for name, place in places.items() if place not in (None, "", False)}}
+        keys = {name: key for name, key in (("after", self.after), ("before", self.before)) if key is not None}
+        others = {name: value for name, value in (("picture", self.picture), ("bin", self.bin)) if value}
+        named = {**self.wanted, **keys, **others}
         told = {name: ON if value is True else value for name, value in named.items()}
         return "?" + urlencode({"tab": TAB, **told}, errors="surrogatepass")
 

@@ -87,13 +87,13 @@ class HistoryHandlers:
             done, failure = _each(records, lambda record: self._library.bin.delete(record.id, person))
             for record in done:
                 self._runs.forget(record.id)
-            gone = {record.id for record in done}
+            gone = [record.id for record in done]
             told = failure or f"{history_fragments.count(len(done))} moved to the bin."
             return {
                 **self._shown(person, following if place.picture in gone else place),
                 **(problem(told) if failure else note(told)),
                 "undo": visible(bool(done)),
-                "deleted": list(gone),
+                "deleted": gone,
             }
 
         return self._guarded(deleted)
