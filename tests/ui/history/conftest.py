@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
+import gradio as gr
 import pytest
 
 from krea_studio.library.pictures.metadata import png_bytes
@@ -12,11 +13,15 @@ from krea_studio.library.store import Library
 from krea_studio.people import Person
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import parse_request
-from krea_studio.services import Services
-from krea_studio.ui.create.tab import CreateTab
+from krea_studio.services import Services, services_over
+from krea_studio.settings import Settings
+from krea_studio.ui.create.tab import CreateTab, build_create_tab
+from krea_studio.ui.history import tab as tab_module
 from krea_studio.ui.history.handlers import HistoryHandlers
 from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.wiring import Wiring
 from tests.doubles import picture
+from tests.ui.conftest import PageEngine
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -30,8 +35,32 @@ def made(library: Library, number: int, owner: str = "local", **wishes: Any) -> 
     return library.take_in(recipe, png_bytes(image, recipe), image, at, Person(owner), picture_id)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def wired(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What each handler's event may write, as the tab is wired."""
+
+    class Recording(Wiring):
+        def on(self, event: Any, handler: Any, reads: Any, writes: Any, **options: Any) -> Any:
+            Tab.wired[handler.__name__] = set(writes)
+            return super().on(event, handler, reads, writes, **options)
+
+    library = Library(tmp_path_factory.mktemp("wired"))
+    services = services_over(Settings(library=library.folder), library, engine := PageEngine(), engine)
+    with pytest.MonkeyPatch.context() as patch, gr.Blocks():
+        patch.setattr(tab_module, "Wiring", Recording)
+        visitors, address = Visitors(shared=False), tab_module.build_address()
+        with gr.Tabs() as tabs:
+            with gr.Tab("Create"):
+                create = build_create_tab(services, visitors, tabs)
+            tab_module.build_history_tab(services, visitors, create, address)
+    services.runs.close()
+    library.close()
+
+
 class Tab:
     """The tab at one address, for one visitor: what it shows after each event."""
+
+    wired: ClassVar[dict[str, set[str]]] = {}
 
     def __init__(self, services: Services, shared: bool = False, browser: str = "") -> None:
         visitors = Visitors(shared)
@@ -45,7 +74,7 @@ class Tab:
     def go(self, address: str) -> "Tab":
         """Follow a link, or open the page there."""
         self.address = address
-        return self.takes(self.handlers.went(self.visitor, self.browser, address))
+        return self.takes(self.handlers.went(self.visitor, self.browser, address), "went")
 
     def do(self, handler: str, *picked: Record | str, **given: Any) -> "Tab":
         """Press what calls a handler, for these pictures where there are any."""
@@ -53,10 +82,11 @@ class Tab:
             given["picked"] = [each if isinstance(each, str) else each.id for each in picked]
         if handler in ("star", "delete", "undo", "restore", "empty"):
             given["address"] = self.address
-        return self.takes(getattr(self.handlers, handler)(self.visitor, self.browser, **given))
+        return self.takes(getattr(self.handlers, handler)(self.visitor, self.browser, **given), handler)
 
-    def takes(self, update: dict[str, Any]) -> "Tab":
-        """An update arrives, and the browser's address follows it."""
+    def takes(self, update: dict[str, Any], handler: str) -> "Tab":
+        """An update of a handler's arrives, and the browser's address follows it."""
+        assert set(update) <= self.wired[handler], f"{handler} writes to parts that its event does not name"
         for part, value in update.items():
             changed = value if isinstance(value, dict) and "__type__" in value else {"value": value}
             self.values[part] = {**self.values.get(part, {}), **changed}

@@ -26,11 +26,11 @@ def brought(bringing: BringIn, tab: Tab, *files: Path) -> Tab:
     """Drop files and look until all is told."""
     update = bringing.bring(tab.visitor, tab.browser, [str(path) for path in files])
     assert update["dropped"] is None
-    tab.takes(update)
+    tab.takes(update, "bring")
     limit, known = time.monotonic() + LIMIT_SECONDS, []
     while tab.values[timer_of(BROUGHT)]["active"]:
         assert time.monotonic() < limit
-        tab.takes(bringing.follow(tab.visitor, tab.browser, tab.address, known))
+        tab.takes(bringing.follow(tab.visitor, tab.browser, tab.address, known), "follow")
         known = tab[shown_of(BROUGHT)]
         time.sleep(0.02)
     return tab
@@ -69,7 +69,7 @@ def test_they_are_the_visitor_s_own(services: Services, library: Library, tmp_pa
 
 
 def test_nothing_is_told_to_be_nothing(services: Services, tab: Tab) -> None:
-    tab.takes(BringIn(services, Visitors(shared=False)).bring(tab.visitor, "", None))
+    tab.takes(BringIn(services, Visitors(shared=False)).bring(tab.visitor, "", None), "bring")
     assert NOTHING_CAME in tab["report"]
 
 

@@ -32,7 +32,7 @@ def controls(**changed: Any) -> dict[str, Any]:
 
 def look_for(tab: Tab, **changed: Any) -> dict[str, Any]:
     update = tab.handlers.filtered(tab.visitor, tab.browser, tab.address, **controls(**changed))
-    tab.takes(update)
+    tab.takes(update, "filtered")
     return update
 
 
@@ -115,7 +115,7 @@ def test_the_bin_shows_restores_and_is_emptied(tab: Tab, library: Library) -> No
     assert library.get(second.id) and tab["bin_grid"].count("<img") == 2 and tab.sees("bin_screen")
     tab.do("ask_empty")
     assert tab.sees("confirm") and "Remove 2 pictures for good?" in tab["confirm_text"]
-    assert tab.takes(tab.handlers.keep_bin()).sees("confirm") is False
+    assert tab.takes(tab.handlers.keep_bin(), "keep_bin").sees("confirm") is False
     tab.do("empty")
     assert "2 pictures removed for good" in tab.notice and "The bin is empty" in tab["bin_grid"]
     assert not tab.sees("confirm") and library.bin.records() == []
