@@ -77,10 +77,12 @@
       meant = null;
       return ids;
     },
-    // After something was drawn: the address that names it, and by what it came ("go", "type", "push", "change").
+    // After something was drawn: where that is elsewhere than was asked for, its address, and by what it came ("go",
+    // "stay", "push", "type", "change"). By then the person may be elsewhere again, so nothing else moves the address.
     drawn: (address, by) => {
       ready = true;
-      if (address && tab() === TAB) move(address, by === "go" || by === "change" || history.state?.typing, { typing: by === "type" });
+      const replace = by === "go" || by === "change" || (by === "type" && history.state?.typing);
+      if (address && by !== "stay" && tab() === TAB) move(address, replace, { typing: by === "type" });
       if (by === "change") picked.clear();
       requestAnimationFrame(() => requestAnimationFrame(settle));
     },

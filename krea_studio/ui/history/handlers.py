@@ -51,7 +51,7 @@ class HistoryHandlers:
             "board": boards,
             "picked_board": boards,
             **filters.filled(place.wanted, self._library),
-            **guarded(lambda: {**note(""), "undo": visible(False), **self._shown(person, place)}, problem),
+            **guarded(lambda: {**note(""), "undo": visible(False), **self._gone_to(person, place)}, problem),
         }
 
     def filtered(self, visitor: gr.Request, browser: str, address: str, **values: Any) -> Update:
@@ -160,6 +160,12 @@ class HistoryHandlers:
 
         # What could not be written must not leave an older zip to be taken instead.
         return {"zip_file": None, **self._guarded(zipped)}
+
+    def _gone_to(self, person: Person, place: Address) -> Update:
+        """What the address names, which the browser has already, unless its picture is not there."""
+        shown = self._shown(person, place)
+        missing = place.picture and not Address.of(shown["address"]).picture
+        return {**shown, "address": shown["address"] if missing else ""}
 
     def _shown(self, person: Person, address: Address) -> Update:
         """What the address names; the list with the reason where its picture is not there."""

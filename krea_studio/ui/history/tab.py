@@ -209,7 +209,7 @@ def _wire_changes(wiring: Wiring, handlers: HistoryHandlers, create: CreateTab) 
         writes=(*NOTICE, *VIEW),
         in_browser=in_browser,
     )
-    _then_drawn(star, parts, "go")
+    _then_drawn(star, parts, "stay")
     for button, handler, given, known in (
         (any_of(parts["delete"].click, parts["delete_picked"].click), handlers.delete, reads, in_browser),
         (parts["undo"].click, handlers.undo, (*WHERE, "deleted"), HERE),

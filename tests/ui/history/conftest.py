@@ -90,7 +90,7 @@ class Tab:
         for part, value in update.items():
             changed = value if isinstance(value, dict) and "__type__" in value else {"value": value}
             self.values[part] = {**self.values.get(part, {}), **changed}
-        if "address" in update:
+        if update.get("address"):
             self.address = update["address"]
         return self
 
