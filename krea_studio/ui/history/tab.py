@@ -208,6 +208,7 @@ def _wire_changes(wiring: Wiring, handlers: HistoryHandlers, create: CreateTab) 
         reads=reads,
         writes=(*NOTICE, *VIEW),
         in_browser=in_browser,
+        trigger_mode="multiple",  # each press counts: it gives, or takes away
     )
     _then_drawn(star, parts, "stay")
     for button, handler, given, known in (
