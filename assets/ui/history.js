@@ -67,7 +67,7 @@
     }
     const links = shots();
     const found = { first: links[0], last: links[links.length - 1] }[focus] ?? links.find((link) => idOf(link) === focus);
-    if (found && document.activeElement === document.body) found.focus({ preventScroll: typeof place === "number" });
+    if (found && document.activeElement === document.body) found.focus();
   }
 
   window.kreaHistory = {
