@@ -151,6 +151,13 @@ class Runs:
             if entry.state is State.WAITING or (entry.generation and not entry.busy):
                 self._end(entry, State.STOPPED, entry.stopped)
 
+    def forget(self, picture_id: str) -> None:
+        """Let no run have a picture any more that was deleted."""
+        with self._changed:
+            for entry in self._entries.values():
+                if entry.forget(picture_id):
+                    self._tell(entry)
+
     def go_on(self, run_id: str, person: Person = LOCAL) -> None:
         """Draw what a run lacks that was stopped or failed; it has the pictures that it had.
 
@@ -416,7 +423,7 @@ class Runs:
         for entry in list(self._entries.values()):
             if entry.generation and not entry.ending and not entry.busy:
                 try:
-                    self._require_wanted(entry)
+                    entry.require_wanted(self.unwatched_seconds)
                 except Stopped as error:
                     self._end(entry, State.STOPPED, error.message)
 
@@ -428,18 +435,9 @@ class Runs:
                 raise Stopped(STOPPED)
             if entry.ending:  # a picture of it could not be written
                 raise Stopped(entry.ending[1])
-            self._require_wanted(entry)
+            entry.require_wanted(self.unwatched_seconds)
 
         return check
-
-    def _require_wanted(self, entry: Entry) -> None:
-        if entry.stop.is_set():
-            raise Stopped(entry.stopped)
-        limit = self.unwatched_seconds
-        if limit is not None and entry.unwatched_for() > limit:
-            raise Stopped(
-                f"Nobody looked at the run for {limit:g} seconds, so it was ended. Finished pictures are kept."
-            )
 
     def _tell(self, entry: Entry | None = None) -> None:
         if entry is not None:

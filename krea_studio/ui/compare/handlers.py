@@ -80,6 +80,14 @@ class CompareHandlers:
 
         return guarded(added)
 
+    def add_picked(self, visitor: gr.Request, browser: str, picked: list[str], compared: list[str]) -> Update:
+        """Compare was pressed on History: several pictures together, or one beside those before."""
+        person = self._visitors.person(visitor, browser)
+        ids = joined(compared if len(picked) == 1 else [], picked)
+        return guarded(
+            lambda: {"tabs": gr.Tabs(selected="compare"), **self._recent(person), **self.put(person, ids)}, _noticed
+        )
+
     def add_cell(self, visitor: gr.Request, browser: str, sweep_cell: str, compared: list[str]) -> Update:
         """Add to Compare was pressed at the cell of a sweep, which stays open."""
         person = self._visitors.person(visitor, browser)

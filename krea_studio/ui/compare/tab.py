@@ -9,9 +9,10 @@ import gradio as gr
 from krea_studio.services import Services
 from krea_studio.ui.compare import fragments
 from krea_studio.ui.compare.handlers import NOTICE, PUT, ROLLING, CompareHandlers
+from krea_studio.ui.history.tab import PICKED
 from krea_studio.ui.remembered import remembered
 from krea_studio.ui.visitors import Visitors
-from krea_studio.ui.wiring import Parts, Wiring
+from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 LOOK_SECONDS = 1.0
 RECENT = ("compare_recent", "compare_recent_ids")
@@ -23,16 +24,14 @@ element.addEventListener("click", (event) => {
 """
 
 
-def build_compare_tab(
-    services: Services, visitors: Visitors, create: Parts, sweep: Parts
-) -> tuple[CompareHandlers, Parts]:
+def build_compare_tab(services: Services, visitors: Visitors, create: Parts, history: Parts, sweep: Parts) -> None:
     """Lay out and wire the tab inside the page's tabs; `visitors` are the page's.
 
-    `create` and `sweep` are the parts of these tabs, whose pictures can be compared. Returns the tab's handlers and
-    parts, by which others put pictures in.
+    `create`, `history` and `sweep` are the parts of these tabs, whose pictures can be compared.
     """
     borrowed = ("tabs", "browser", "stage", "shown_ids", "selected", "compare")
     parts: Parts = {name: create[name] for name in borrowed}
+    parts |= {name: history[name] for name in ("picked", "compare_picked", "compare_looked_at")}
     parts |= {name: sweep[name] for name in ("sweep_cell", "sweep_compare", "sweep_notice")}
     with gr.Tab("Compare", id="compare") as parts["compare_tab"]:
         parts["compared"], parts["before"] = remembered([], list[str]), remembered([], list[str])
@@ -43,7 +42,6 @@ def build_compare_tab(
     handlers, wiring = CompareHandlers(services, visitors), Wiring(parts)
     _wire_pictures(wiring, handlers)
     _wire_rolls(wiring, handlers)
-    return handlers, parts
 
 
 def _lay_out(parts: Parts) -> None:
@@ -93,6 +91,13 @@ def _wire_pictures(wiring: Wiring, handlers: CompareHandlers) -> None:
         handlers.add_results,
         reads=(*there, "shown_ids", "selected"),
         writes=("tabs", "stage", *PUT, *RECENT),
+    )
+    at_once(
+        any_of(parts["compare_picked"].click, parts["compare_looked_at"].click),
+        handlers.add_picked,
+        reads=(*there, "picked"),
+        writes=("tabs", *PUT, *RECENT),
+        in_browser=PICKED,
     )
     at_once(
         parts["sweep_compare"].click, handlers.add_cell, reads=(*there, "sweep_cell"), writes=("sweep_notice", *PUT)

@@ -38,12 +38,12 @@ PRESS_DOWNLOAD = "() => document.querySelector('#sweep-download')?.click()"
 SHEETS_AT_ONCE = 2
 
 
-def build_sweep_tab(services: Services, visitors: Visitors, create_tab: CreateTab, create: Parts) -> Parts:
+def build_sweep_tab(services: Services, visitors: Visitors, create: CreateTab) -> Parts:
     """Lay out and wire the tab inside the page's tabs, and return its parts, those of Create among them.
 
-    `visitors` are the page's; a sweep starts from the controls of `create_tab`, whose parts are `create`.
+    `visitors` are the page's; a sweep starts from the controls of `create`.
     """
-    parts: Parts = dict(create)
+    parts: Parts = dict(create.parts)
     # Also there while another tab is shown: the browser asks how the sweep stands, and on a page of strangers that is
     # what keeps it going.
     with gr.Tab("Sweep", id="sweep", render_children=True) as parts["sweep_tab"]:
@@ -55,10 +55,10 @@ def build_sweep_tab(services: Services, visitors: Visitors, create_tab: CreateTa
                 _ask(parts)
             with gr.Column(elem_id="sweep-results", min_width=0):
                 _show(parts)
-    handlers, wiring = SweepHandlers(services, visitors, create_tab), Wiring(parts)
-    _wire_asking(wiring, handlers, create_tab)
-    _wire_run(wiring, handlers, create_tab)
-    _wire_cells(wiring, handlers, create_tab)
+    handlers, wiring = SweepHandlers(services, visitors, create), Wiring(parts)
+    _wire_asking(wiring, handlers, create)
+    _wire_run(wiring, handlers, create)
+    _wire_cells(wiring, handlers, create)
     return parts
 
 
