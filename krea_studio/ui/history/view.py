@@ -1,6 +1,8 @@
 """What a person sees at an address: pages of pictures, one picture, or the bin, as updates of the tab's parts."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from itertools import islice
 
 import gradio as gr
@@ -47,17 +49,17 @@ class HistoryView:
         if refusals:
             return {**shown, "count": "", "pages": "", "grid": history_fragments.NOTHING_FOUND}
         search = address.search
-        counts = self._library.history.counts(search, person)
+        total = self._library.history.count(search, person)
         address, page = self._page(search, person, address)
-        records = page.records
         nothing = history_fragments.NOTHING_FOUND if address.wanted else history_fragments.NOTHING_MADE
-        if counts:
+        if total:
             nothing = history_fragments.NOTHING_HERE
         newer, older = self._beside(search, person, address, page)
         return {
             **shown,
-            "count": history_fragments.found(sum(counts.values()), filters.told_of(address.wanted), address),
-            "grid": history_fragments.grid(records, counts, address) or nothing,
+            "count": history_fragments.found(total, filters.told_of(address.wanted), address),
+            "grid": history_fragments.grid(page.records, self._counts(search, person, page.records), address)
+            or nothing,
             "pages": history_fragments.pages(newer, older),
         }
 
@@ -67,6 +69,11 @@ class HistoryView:
         newer = page(search, person, before=record.key, limit=1).records
         older = page(search, person, after=record.key, limit=1).records
         return next(iter(newer), None), next(iter(older), None)
+
+    def _counts(self, search: Search, person: Person, records: Sequence[Record]) -> dict[date, int]:
+        """How many pictures the days of these have in all."""
+        days = [record.created_at.astimezone().date() for record in records]
+        return self._library.history.counts(search, person, min(days), max(days)) if days else {}
 
     def _page(self, search: Search, person: Person, address: Address) -> tuple[Address, Page]:
         page = self._library.history.page(search, person, after=address.after, before=address.before)
