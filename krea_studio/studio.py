@@ -5,9 +5,6 @@ only when it is on disk with its recipe; while it is being written the engine go
 done in the caller's thread, which is told of it by `tell`; `check` is called in between and may raise to give up.
 """
 
-import io
-import itertools
-import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -16,15 +13,12 @@ from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
-from PIL import Image
-
+from krea_studio.board_analysis import BoardAnalysis
 from krea_studio.deadline import Clock
-from krea_studio.direction.analysis import measured_analysis
-from krea_studio.direction.moodboards import MEASURED, Analysis, Moodboard
+from krea_studio.direction.moodboards import Moodboard
 from krea_studio.direction.references import attended_pictures, board_words
-from krea_studio.engine.base import Chat, Engine, Event, ImageReady, LanguageModel, Loading, Step
-from krea_studio.errors import InvalidRequest, Stopped, Unavailable
-from krea_studio.expansion.board_words import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
+from krea_studio.engine.base import Engine, Event, ImageReady, LanguageModel, Loading, Step
+from krea_studio.errors import InvalidRequest, Stopped
 from krea_studio.expansion.creativity import Expander, expand
 from krea_studio.expansion.writers import Expanders, ForOneRun
 from krea_studio.library.records import Record
@@ -34,11 +28,8 @@ from krea_studio.recipe.plan import GenerationPlan, plan, plan_sweep
 from krea_studio.recipe.recipe import Shot, with_triggers
 from krea_studio.recipe.request import RAW, SEED_LIMIT, Expansion, GenerationRequest, bounds
 from krea_studio.recipe.sweep import Sweep
-from krea_studio.recipe.variants import VARIANTS
 from krea_studio.redrawing import differences
 from krea_studio.validation import shown
-
-log = logging.getLogger(__name__)
 
 MOST_OF_A_BATCH = int(bounds("batch")[1])
 
@@ -100,6 +91,7 @@ class Studio:
         self.library = library
         self.expanders = expanders
         self.deadline_seconds = deadline_seconds
+        self._boards = BoardAnalysis(engine, language_model, library)
 
     def begin(self, asked: GenerationRequest | Sweep, person: Person = LOCAL) -> "Generation":
         """A request or sweep with everything decided and looked up, ready to be drawn; `person` will own the pictures.
@@ -212,74 +204,12 @@ class Studio:
         report: Callable[[float], None] = lambda fraction: None,
         check: Callable[[], None] = go_on,
     ) -> Moodboard:
-        """Analyze a moodboard and keep what was found; one in which there is nothing new to find is not done again.
-
-        Everything is measured; where the engine has a language model, that writes the words. `report` is told the
-        share that is done; `check` is called in between and may raise to give up, which keeps the board as it was.
-        Raises InvalidRequest for a board that does not exist or has no pictures.
-        """
-        boards = self.library.moodboards
-        board = boards.get(name)
-        if not self.analysis_due(board):
-            return board
-        if not board.images:
-            raise InvalidRequest(f"Moodboard {shown(name)} has no pictures — add some and analyze it then")
-        pictures = {image: _opened(content) for image, content in boards.read(board).items()}
-        variant, writer = self._writer()
-        if not writer:
-            return boards.keep_analysis(name, measured_analysis(pictures, report, check), board.analysis)
-        measured = measured_analysis(pictures, lambda share: report(share / 2), check)
-        written = self._written(board.model_copy(update={"analysis": measured}), variant, writer, report, check)
-        report(1.0)
-        return boards.keep_analysis(name, written or measured, board.analysis)
+        """See BoardAnalysis.analyze."""
+        return self._boards.analyze(name, report, check)
 
     def analysis_due(self, board: Moodboard) -> bool:
-        """Whether analyzing a board finds more: other pictures, or a language model that was not there before."""
-        if board.analysis is None or board.changed:
-            return True
-        return board.analysis.written_by == MEASURED and any(
-            self.language_model.writer(variant, seeing=True) for variant in VARIANTS
-        )
-
-    def _writer(self) -> tuple[str, str]:
-        """A variant that can write, one that is loaded before others, and its writer's name; both empty without any."""
-        loaded = {checkpoint.name for checkpoint in self.engine.status().loaded}
-        writers = [
-            (variant, name) for variant in VARIANTS if (name := self.language_model.writer(variant, seeing=True))
-        ]
-        return min(writers, key=lambda each: self.engine.checkpoint_of(each[0]).name not in loaded, default=("", ""))
-
-    def _written(
-        self,
-        measured: Moodboard,
-        variant: str,
-        writer: str,
-        report: Callable[[float], None],
-        check: Callable[[], None],
-    ) -> Analysis | None:
-        """The analysis of a measured board in its writer's words; None where none of them are usable.
-
-        The writer sees the pictures that stand for the board.
-        """
-        steps = itertools.count(1)
-        pictures = tuple(self.library.references.read(each.image) for each in measured.content().representatives)
-
-        def going_on() -> None:
-            check()
-            report(1 - 0.5 * 0.99 ** next(steps))  # nobody knows how many words there will be
-
-        for instruction in (INSTRUCTION, INSTRUCTION_AGAIN):
-            try:
-                found = parse_written(self.language_model.write(variant, Chat(instruction, pictures), going_on))
-            except Unavailable as error:
-                log.warning("%s", error.message)
-                break
-            except InvalidRequest as error:
-                log.warning("%s: %s", writer, error.message)
-            else:
-                words = {"taste_profile": found.taste_profile, "keywords": found.keywords, "avoids": found.avoids}
-                return Analysis.model_validate(dict(measured.analysis or ()) | words | {"written_by": writer})
-        return None
+        """See BoardAnalysis.due."""
+        return self._boards.due(board)
 
     def _with_moodboard(self, request: GenerationRequest) -> GenerationRequest:
         """The request with its moodboard's present content, unless it brings its own or the strength is 0."""
@@ -424,8 +354,3 @@ def _finished(record: Record) -> Future[Record]:
     done: Future[Record] = Future()
     done.set_result(record)
     return done
-
-
-def _opened(png: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
-        return picture.convert("RGB")

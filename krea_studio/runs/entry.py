@@ -11,7 +11,7 @@ from typing import Any
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.runs.rows import Row, picture_id
-from krea_studio.runs.run import Kind, Progress, State
+from krea_studio.runs.run import Kind, Progress, Run, State
 from krea_studio.studio import Generation
 
 TITLE_CHARACTERS = 200
@@ -62,6 +62,26 @@ class Entry:
         """What is kept of it."""
         asked = self.generation.asked if self.generation else None
         return Row(self.id, self.kind, self.owner, self.title, self.state, self.created_at, asked)
+
+    def look(self, ahead: int, seconds_left: float | None) -> Run:
+        """It as it is now; `ahead` and `seconds_left` are those of `forecast`."""
+        return Run(
+            id=self.id,
+            kind=self.kind,
+            owner=self.owner,
+            title=self.title,
+            state=self.state,
+            version=self.version,
+            created_at=self.created_at,
+            shots=self.generation.plan.shots if self.generation else (),
+            records=tuple(self.records),
+            progress=self.progress,
+            failure=self.failure,
+            result=self.result,
+            stopping=self.stop.is_set() and not self.state.ended,
+            ahead=ahead,
+            seconds_left=seconds_left,
+        )
 
     def take_up(self, library: Library) -> None:
         """Have the pictures of it that are in the library, and leave out what was deleted."""

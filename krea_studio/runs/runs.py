@@ -237,23 +237,7 @@ class Runs:
 
     def _look(self, entry: Entry, to_come: list[str]) -> Run:
         ahead, seconds = forecast(entry, to_come, self._entries, self._known_pace)
-        return Run(
-            id=entry.id,
-            kind=entry.kind,
-            owner=entry.owner,
-            title=entry.title,
-            state=entry.state,
-            version=entry.version,
-            created_at=entry.created_at,
-            shots=entry.generation.plan.shots if entry.generation else (),
-            records=tuple(entry.records),
-            progress=entry.progress,
-            failure=entry.failure,
-            result=entry.result,
-            stopping=entry.stop.is_set() and not entry.state.ended,
-            ahead=ahead,
-            seconds_left=seconds,
-        )
+        return entry.look(ahead, seconds)
 
     def _to_come(self) -> list[str]:
         """The run of every turn to come, that of the present one first."""
