@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from krea_studio.deadline import Clock
 from krea_studio.direction.moodboards import Moodboard
 from krea_studio.direction.references import attended_pictures, board_words
 from krea_studio.engine.base import Engine, Event, ImageReady, LanguageModel, Loading, Step
-from krea_studio.errors import InvalidRequest, Stopped
+from krea_studio.errors import InvalidRequest, Refused, Stopped
 from krea_studio.expansion.creativity import Expander, expand
 from krea_studio.expansion.writers import Expanders, ForOneRun
 from krea_studio.library.records import Record
+from krea_studio.library.refusals import Refusal
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.plan import GenerationPlan, plan, plan_sweep
@@ -29,6 +31,7 @@ from krea_studio.recipe.recipe import Shot, with_triggers
 from krea_studio.recipe.request import RAW, SEED_LIMIT, Expansion, GenerationRequest, bounds
 from krea_studio.recipe.sweep import Sweep
 from krea_studio.redrawing import differences
+from krea_studio.safety.content_filter import REFUSED, ContentFilter
 from krea_studio.validation import shown
 
 MOST_OF_A_BATCH = int(bounds("batch")[1])
@@ -60,7 +63,15 @@ class Expanding:
     shot: int
 
 
-StudioEvent = Started | Expanding | Loading | Step | Saved
+@dataclass(frozen=True)
+class Withheld:
+    """The picture of shot `shot` was drawn, and the content filter did not let it be kept; `message` is for people."""
+
+    shot: int
+    message: str
+
+
+StudioEvent = Started | Expanding | Loading | Step | Saved | Withheld
 
 
 def go_on() -> None:
@@ -73,7 +84,7 @@ def draw_seed() -> int:
 
 
 class Studio:
-    """One engine, one language model, one library, and who expands prompts.
+    """One engine, one language model, one library, who expands prompts, and the filter that all pictures pass.
 
     `deadline_seconds` is the longest that the pictures of one request may be drawn.
     """
@@ -85,12 +96,14 @@ class Studio:
         library: Library,
         expanders: Expanders,
         deadline_seconds: float,
+        content_filter: ContentFilter,
     ):
         self.engine = engine
         self.language_model = language_model
         self.library = library
         self.expanders = expanders
         self.deadline_seconds = deadline_seconds
+        self.content_filter = content_filter
         self._boards = BoardAnalysis(engine, language_model, library)
 
     def begin(self, asked: GenerationRequest | Sweep, person: Person = LOCAL) -> "Generation":
@@ -126,8 +139,9 @@ class Studio:
     ) -> list[Record]:
         """Draw and keep all pictures of a request; tells Started, then of each picture up to Saved, in their order.
 
-        A sweep's that are in the library already are not drawn again. However it ends, what was finished is on disk and
-        was told. Raises as `begin` does, and what ended the run.
+        A sweep's that are in the library already are not drawn again. One that must not be kept is told as Withheld,
+        and the others are returned. However it ends, what was finished is on disk and was told. Raises as `begin` does,
+        what ended the run, and Refused where no picture may be kept.
         """
         generation = self.begin(asked, person)
         places = range(len(generation.plan.shots))
@@ -136,12 +150,16 @@ class Studio:
         writing: deque[tuple[int, Future[Record]]] = deque()
         records: list[Record] = []
         failures: list[BaseException] = []
+        refusals: list[Refused] = []
 
         def announce() -> None:
             place, written = writing.popleft()
             try:
                 records.append(written.result())
                 tell(Saved(records[-1], place))
+            except Refused as refusal:
+                refusals.append(refusal)
+                tell(Withheld(place, refusal.message))
             except BaseException as error:  # it keeps none of the others back
                 failures.append(error)
 
@@ -166,6 +184,8 @@ class Studio:
                 announce()
         if failures:
             raise failures[0]
+        if refusals and not records:
+            raise refusals[0]
         return records
 
     def expand(self, request: GenerationRequest, seed: int, check: Callable[[], None] = go_on) -> Expansion:
@@ -281,6 +301,7 @@ class Generation:
 
         Raises what stands in the way; Stopped where this and the pictures before it were drawn for too long.
         """
+        self._studio.content_filter.prepare(self._studio.engine.checkpoint_of(self.plan.shots[place].variant).embedded)
         shot = self.write(place, tell, check)
         made: list[ImageReady] = []
 
@@ -316,8 +337,30 @@ class Generation:
         return None
 
     def keep(self, ready: ImageReady, picture_id: str | None = None) -> Record:
-        """Write a picture to disk, under a name of its own or the one given. Raises StorageError."""
-        return self._studio.library.save(ready.recipe, ready.image, ready.seconds, self.person, picture_id)
+        """Write a picture to disk, under a name of its own or the one given.
+
+        Raises Refused where it must not be kept, of which a note is kept instead; Unavailable where nothing can tell
+        that; StorageError.
+        """
+        studio, recipe = self._studio, ready.recipe
+        checkpoint = studio.engine.checkpoint_of(recipe.variant)
+        # Another one may run the variant since.
+        embedded = checkpoint.embedded and checkpoint.name == recipe.checkpoint
+        score = studio.content_filter.refused(ready.image, embedded)
+        if score is not None:
+            studio.library.refusals.add(
+                Refusal(
+                    picture_id or secrets.token_hex(8),
+                    self.person.id,
+                    recipe.seed,
+                    score,
+                    studio.content_filter.classifier.name,
+                    recipe.checkpoint,
+                    datetime.now(UTC),
+                )
+            )
+            raise Refused(REFUSED.format(seed=recipe.seed))
+        return studio.library.save(recipe, ready.image, ready.seconds, self.person, picture_id)
 
     def require_files(self) -> None:
         """Raise InvalidRequest where a file that the shots name is gone, StorageError where a picture is damaged."""

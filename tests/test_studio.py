@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,8 @@ from PIL import Image
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.moodboards import Analysis
 from krea_studio.engine.abilities import Abilities, Ability
-from krea_studio.engine.base import Chat, EngineStatus, Event, Files, LoadedCheckpoint, Loading, Step
-from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
+from krea_studio.engine.base import Chat, EngineStatus, Event, Files, ImageReady, LoadedCheckpoint, Loading, Step
+from krea_studio.errors import InvalidRequest, Refused, Stopped, StorageError, Unavailable
 from krea_studio.expansion.board_words import INSTRUCTION
 from krea_studio.expansion.writers import Expanders, ResidentWriter
 from krea_studio.library.pictures.metadata import read_recipe
@@ -26,10 +27,12 @@ from krea_studio.people import Person
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest, parse_request
+from krea_studio.safety.classifiers import classifier_of
+from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.services import Services
 from krea_studio.settings import Settings
-from krea_studio.studio import Expanding, Saved, Started, Studio, StudioEvent
-from tests.doubles import Script, ScriptedEngine, drawn
+from krea_studio.studio import Expanding, Saved, Started, Studio, StudioEvent, Withheld
+from tests.doubles import REFUSED_SEED, JudgedByColour, Script, ScriptedEngine, drawn
 from tests.library.styles.test_styles import taken_in
 
 
@@ -121,7 +124,10 @@ def double() -> ScriptedEngine:
 
 
 def studio_of(engine: ScriptedEngine, library: Library, deadline_seconds: float = 600.0, **settings: Any) -> Studio:
-    return Studio(engine, engine, library, Expanders(Settings(**settings), engine, engine), deadline_seconds)
+    content_filter = ContentFilter(JudgedByColour())
+    return Studio(
+        engine, engine, library, Expanders(Settings(**settings), engine, engine), deadline_seconds, content_filter
+    )
 
 
 @pytest.fixture
@@ -728,3 +734,50 @@ class TestStyles:
     def test_at_weight_0_it_need_not_even_be_there(self, studio: Studio, double: ScriptedEngine) -> None:
         studio.generate(request_of(styles=[{"name": "gone", "weight": 0.0}]))
         assert double.files[0].styles == {} and double.plans[0].shots[0].conditioning_prompt == "a fox"
+
+
+class TestTheContentFilter:
+    def test_a_refused_picture_is_neither_kept_nor_returned(self, studio: Studio) -> None:
+        told = told_by(studio, request_of(batch=3, seed=REFUSED_SEED - 1))
+        assert told.places == [0, 2] and [event.record.recipe.seed - REFUSED_SEED for event in told.saved] == [-1, 1]
+        (withheld,) = [event for event in told if isinstance(event, Withheld)]
+        assert withheld.shot == 1 and str(REFUSED_SEED) in withheld.message
+        (refusal,) = studio.library.refusals.of()
+        assert (refusal.owner, refusal.seed, refusal.score) == ("local", REFUSED_SEED, 0.9)
+        assert (refusal.classifier, refusal.checkpoint) == ("by colour", "mini-turbo")
+        assert len(list(studio.library.folder.rglob("*.png"))) == 2
+
+    def test_where_all_are_refused_the_run_is(self, studio: Studio) -> None:
+        with pytest.raises(Refused, match=f"did not pass the picture of seed {REFUSED_SEED}, so it is not kept — "):
+            studio.generate(request_of(seed=REFUSED_SEED))
+        assert studio.library.recent(9) == [] and not list(studio.library.folder.rglob("*.png"))
+
+    def test_nothing_is_drawn_where_it_cannot_be_loaded(self, studio: Studio, double: ScriptedEngine) -> None:
+        studio.content_filter = ContentFilter(JudgedByColour(Unavailable("no filter — install it")))
+        with pytest.raises(Unavailable, match="no filter"):
+            studio.generate(request_of())
+        assert double.plans == []
+        assert told_by(studio, request_of()).saved, "and it is tried again"
+
+    def test_where_it_fails_nothing_is_kept(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(studio.content_filter.classifier, "score", lambda image: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            studio.generate(request_of())
+        assert studio.library.recent(9) == []
+
+    def test_switched_off_it_judges_what_was_drawn_by_another_checkpoint_meanwhile(
+        self, studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        studio.content_filter = ContentFilter(JudgedByColour(), on=False)
+        assert len(studio.generate(request_of(seed=REFUSED_SEED))) == 1
+        shot = plan(request_of(seed=REFUSED_SEED), REFUSED_SEED).shots[0]
+        made = next(event for event in drawn(shot) if isinstance(event, ImageReady))
+        double.scripts = [[replace(made, recipe=shot.recipe("another/checkpoint"))]]
+        with pytest.raises(Refused):
+            studio.generate(request_of(seed=REFUSED_SEED))
+
+
+def test_the_embedded_checkpoints_pass_the_filter_that_ships(services: Services) -> None:
+    services.studio.content_filter = ContentFilter(classifier_of(None))
+    records = [services.studio.generate(request_of(variant=variant, steps=8))[0] for variant in ("turbo", "medium")]
+    assert len(services.library.recent(9)) == len(records) == 2 and services.library.refusals.of() == []

@@ -136,6 +136,25 @@ def m004_by_seed(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX picture_by_seed ON picture (seed) WHERE deleted_at IS NULL")
 
 
+@migration
+def m005_refusals(connection: sqlite3.Connection) -> None:
+    """Pictures that the content filter did not pass, by the ids that they would have had."""
+    connection.execute(
+        """
+        CREATE TABLE refusal (
+            id TEXT PRIMARY KEY,
+            owner TEXT NOT NULL,
+            seed INTEGER NOT NULL,
+            score REAL NOT NULL,
+            classifier TEXT NOT NULL,
+            checkpoint TEXT NOT NULL,
+            created_at INTEGER NOT NULL
+        )
+        """
+    )
+    connection.execute("CREATE INDEX refusal_by_time ON refusal (created_at)")
+
+
 def index(connection: sqlite3.Connection, created_at: int, found_by: Indexed) -> None:
     """Let a picture that is not in the index be found."""
     connection.execute(
