@@ -142,6 +142,9 @@ class Settings(BaseSettings):
         description="give OWNER/NAME@COMMIT, a model for image classification on the Hugging Face Hub with the 40 "
         "digits of a commit, or a folder, which begins with / or . or ~",
     )
+    filter_rules: Folder | None = Field(
+        default=None, description="A file of rules for prompts beside the studio's own, written as these are"
+    )
     host: str = Field(default="127.0.0.1", min_length=1, max_length=255, description="Address that the page listens on")
     port: int = Field(default=7860, ge=1, le=65535, description="Port that the page listens on")
     hosts: str = Field(

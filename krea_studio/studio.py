@@ -20,7 +20,7 @@ from krea_studio.direction.moodboards import Moodboard
 from krea_studio.direction.references import attended_pictures, board_words
 from krea_studio.engine.base import Engine, Event, ImageReady, LanguageModel, Loading, Step
 from krea_studio.errors import InvalidRequest, Refused, Stopped
-from krea_studio.expansion.creativity import Expander, expand
+from krea_studio.expansion.creativity import Expander, as_written, expand
 from krea_studio.expansion.writers import Expanders, ForOneRun
 from krea_studio.library.records import Record
 from krea_studio.library.refusals import Refusal
@@ -110,11 +110,15 @@ class Studio:
         """A request or sweep with everything decided and looked up, ready to be drawn; `person` will own the pictures.
 
         Raises InvalidRequest or StorageError where the request or the library cannot be used, or a file that it refers
-        to is gone or damaged; InvalidRequest or Unavailable where the engine's abilities say that it cannot be drawn.
+        to is gone or damaged; InvalidRequest or Unavailable where the engine's abilities say that it cannot be drawn;
+        Refused for words that may not be drawn.
         """
         resolved = self._planned(asked)
         for variant in dict.fromkeys(shot.variant for shot in resolved.shots):
-            self.engine.abilities(variant).require([shot for shot in resolved.shots if shot.variant == variant])
+            shots = [shot for shot in resolved.shots if shot.variant == variant]
+            self.engine.abilities(variant).require(shots)
+            if self.is_judged(variant):
+                self.content_filter.require(shots)
         generation = Generation(self, resolved, person)
         generation.require_files()
         self.library.check_writable()
@@ -129,6 +133,10 @@ class Studio:
     def _known(self, request: GenerationRequest) -> GenerationRequest:
         """The request with what it names by name: its moodboard's content, its styles' weights and words."""
         return self._with_styles(self._with_moodboard(request))
+
+    def is_judged(self, variant: str) -> bool:
+        """Whether the content filter judges what is drawn by the checkpoint of `variant`."""
+        return self.content_filter.applies(self.engine.checkpoint_of(variant).embedded)
 
     def generate(
         self,
@@ -192,11 +200,14 @@ class Studio:
         """The request's prompt written out as it will be for the picture of `seed`, unless it brings its own text.
 
         `check` is called in between and may raise to give up. Raises InvalidRequest for a request at raw, and for what
-        no plan can be made of; Unavailable where a writer is asked for that there is not.
+        no plan can be made of; Refused for words that may not be drawn; Unavailable where a writer is asked for that
+        there is not.
         """
         if request.creativity == RAW:
             raise InvalidRequest("Creativity is raw, which draws the prompt as it is written — choose another one")
         shot = plan(self._known(request), seed, 0).shots[0]
+        if self.is_judged(shot.variant):
+            self.content_filter.require([shot])
         return shot.expansion or self.expansion_of(shot, self.expanders.of(shot.variant), check)
 
     def expansion_of(self, shot: Shot, expander: Expander, check: Callable[[], None]) -> Expansion:
@@ -210,6 +221,8 @@ class Studio:
         # Both are read beside it; a line's end between them is a token.
         most_tokens -= tokens(with_triggers("", shot.styles)) + (tokens(toward) + 1 if toward else 0)
         found = expand(shot.prompt, shot.creativity, shot.seed, expander, tokens, most_tokens, check)
+        if self.is_judged(shot.variant) and self.content_filter.rules.category_of(found.text):
+            found = as_written(shot.prompt, shot.seed, "The content filter refused the expansion")
         return Expansion(
             text=found.text,
             writer=found.writer or "",
@@ -291,6 +304,8 @@ class Generation:
                 self._expanders[shot.variant] = ForOneRun(self._studio.expanders.of(shot.variant))
             expander = self._expanders[shot.variant]
             shot = shot.model_copy(update={"expansion": self._studio.expansion_of(shot, expander, check)})
+            if self._studio.is_judged(shot.variant):
+                self._studio.content_filter.require([shot])
             self._written[place] = shot
         return shot
 
@@ -301,7 +316,8 @@ class Generation:
 
         Raises what stands in the way; Stopped where this and the pictures before it were drawn for too long.
         """
-        self._studio.content_filter.prepare(self._studio.engine.checkpoint_of(self.plan.shots[place].variant).embedded)
+        if self._studio.is_judged(self.plan.shots[place].variant):
+            self._studio.content_filter.classifier.load()
         shot = self.write(place, tell, check)
         made: list[ImageReady] = []
 

@@ -20,15 +20,19 @@ from krea_studio.engine.abilities import Abilities, Ability
 from krea_studio.engine.base import Chat, EngineStatus, Event, Files, ImageReady, LoadedCheckpoint, Loading, Step
 from krea_studio.errors import InvalidRequest, Refused, Stopped, StorageError, Unavailable
 from krea_studio.expansion.board_words import INSTRUCTION
+from krea_studio.expansion.creativity import Expanded
 from krea_studio.expansion.writers import Expanders, ResidentWriter
 from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.library.store import Library
 from krea_studio.people import Person
+from krea_studio.recipe.axes import parse_axis
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest, parse_request
+from krea_studio.recipe.sweep import parse_sweep
 from krea_studio.safety.classifiers import classifier_of
 from krea_studio.safety.content_filter import ContentFilter
+from krea_studio.safety.rules import Rules
 from krea_studio.services import Services
 from krea_studio.settings import Settings
 from krea_studio.studio import Expanding, Saved, Started, Studio, StudioEvent, Withheld
@@ -781,3 +785,46 @@ def test_the_embedded_checkpoints_pass_the_filter_that_ships(services: Services)
     services.studio.content_filter = ContentFilter(classifier_of(None))
     records = [services.studio.generate(request_of(variant=variant, steps=8))[0] for variant in ("turbo", "medium")]
     assert len(services.library.recent(9)) == len(records) == 2 and services.library.refusals.of() == []
+
+
+class TestTheRulesForPrompts:
+    RULES = '[[category]]\nname = "blorbs"\nphrases = ["blorb"]\n'
+
+    @pytest.fixture
+    def ruled(self, studio: Studio, tmp_path: Path) -> Studio:
+        (tmp_path / "rules.toml").write_text(self.RULES)
+        studio.content_filter = ContentFilter(JudgedByColour(), Rules(tmp_path / "rules.toml"))
+        return studio
+
+    def test_what_may_not_be_drawn_is_told_before_anything_runs(self, ruled: Studio, double: ScriptedEngine) -> None:
+        for wishes in ({"prompt": "a blorb"}, {"negative_prompt": "blorb", "variant": "medium"}):
+            with pytest.raises(Refused, match=r"refused by the content filter \(blorbs\)"):
+                ruled.begin(request_of(**wishes))
+        swept = parse_sweep(request_of(), [parse_axis("words=fox → blorb")])
+        with pytest.raises(Refused, match="The prompt is refused"):
+            ruled.begin(swept)
+        with pytest.raises(Refused, match="The prompt is refused"):
+            ruled.expand(request_of(prompt="a blorb", creativity="low"), 7)
+        assert double.plans == [] and told_by(ruled, request_of()).saved
+
+    def test_an_expansion_that_may_not_be_drawn_is_not(self, ruled: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+        told = {"prompt": "a fox", "creativity": "high"}
+        monkeypatch.setattr("krea_studio.studio.expand", lambda *_: Expanded("a fox and a blorb", "endpoint", "m", 7))
+        (record,) = ruled.generate(request_of(**told))
+        assert record.recipe.expansion.text == "a fox"
+        assert record.recipe.expansion.notice.endswith("The content filter refused the expansion.")
+
+    def test_switched_off_it_leaves_embedded_checkpoints_alone(
+        self, ruled: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ruled.content_filter.on = False
+        assert ruled.begin(request_of(prompt="a blorb"))
+        another = replace(double.checkpoint_of("turbo"), embedded=False)
+        monkeypatch.setattr(double, "checkpoint_of", lambda variant: another)
+        with pytest.raises(Refused):
+            ruled.begin(request_of(prompt="a blorb"))
+
+    def test_without_its_rules_nothing_is_drawn(self, ruled: Studio, tmp_path: Path) -> None:
+        (tmp_path / "rules.toml").unlink()
+        with pytest.raises(Unavailable, match="nothing is drawn without them"):
+            ruled.begin(request_of())

@@ -5,12 +5,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from krea_studio.cli import main as cli
 from krea_studio.library.records import Record
+from krea_studio.library.refusals import Refusal
 from krea_studio.library.store import RECORDS_FILE, Library
 from tests.library.test_store import save, shot_of
 
@@ -177,3 +179,13 @@ def test_a_folder_s_pictures_come_in_and_the_rest_is_told(
     again = next(each for each in map(json.loads, out) if each["kind"] == "taken in")
     assert again["id"] != brought.id and shown(capsys, "--search whale") == [again["id"]]
     assert run(capsys, f"import {tmp_path / 'nowhere'}")[0] == 2
+
+
+def test_what_was_refused_is_listed(capsys: pytest.CaptureFixture[str], library: Library) -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+    library.refusals.add(Refusal("0123456789abcdef", "ada\x1b", 7, 0.75, "open_nsfw", "mini-turbo", at))
+    assert done(capsys, "refused") == [
+        "2026-01-02T03:04:05.000006+00:00  seed 7, mini-turbo, of ada, open_nsfw 0.75",
+    ]
+    (line,) = done(capsys, "refused --json")
+    assert json.loads(line)["score"] == 0.75 and json.loads(line)["seed"] == 7
