@@ -32,6 +32,7 @@ from krea_studio.recipe.request import RAW, SEED_LIMIT, Expansion, GenerationReq
 from krea_studio.recipe.sweep import Sweep
 from krea_studio.redrawing import differences
 from krea_studio.safety.content_filter import REFUSED, ContentFilter
+from krea_studio.safety.previews import blurred
 from krea_studio.validation import shown
 
 MOST_OF_A_BATCH = int(bounds("batch")[1])
@@ -136,7 +137,11 @@ class Studio:
 
     def is_judged(self, variant: str) -> bool:
         """Whether the content filter judges what is drawn by the checkpoint of `variant`."""
-        return self.content_filter.applies(self.engine.checkpoint_of(variant).embedded)
+        return self.content_filter.applies(self.is_embedded(variant))
+
+    def is_embedded(self, variant: str) -> bool:
+        """Whether `variant` is run by a checkpoint that ships with the studio."""
+        return self.engine.checkpoint_of(variant).embedded
 
     def generate(
         self,
@@ -320,14 +325,19 @@ class Generation:
             self._studio.content_filter.classifier.load()
         shot = self.write(place, tell, check)
         made: list[ImageReady] = []
+        # Until it was judged, nobody recognises a picture that the filter may refuse; the embedded ones never do such.
+        hidden = not self._studio.is_embedded(shot.variant)
 
         def told(event: Event) -> None:
+            nonlocal hidden
             if isinstance(event, ImageReady):
                 made.append(replace(event, shot=place))
             elif isinstance(event, Step):
                 if event.step == 0:
                     self._clock.start()
-                tell(replace(event, shot=place))
+                    hidden = hidden or not self._studio.is_embedded(shot.variant)  # another one was chosen meanwhile
+                preview = blurred(event.preview) if hidden and event.preview else event.preview
+                tell(replace(event, shot=place, preview=preview))
             else:
                 tell(event)
 

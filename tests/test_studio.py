@@ -1,6 +1,7 @@
 """A run: pictures are announced when they are on disk, in order, and whatever ends it, nothing is lost."""
 
 import errno
+import io
 import json
 import os
 import threading
@@ -32,6 +33,7 @@ from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest, parse_requ
 from krea_studio.recipe.sweep import parse_sweep
 from krea_studio.safety.classifiers import classifier_of
 from krea_studio.safety.content_filter import ContentFilter
+from krea_studio.safety.previews import blurred
 from krea_studio.safety.rules import Rules
 from krea_studio.services import Services
 from krea_studio.settings import Settings
@@ -828,3 +830,27 @@ class TestTheRulesForPrompts:
         (tmp_path / "rules.toml").unlink()
         with pytest.raises(Unavailable, match="nothing is drawn without them"):
             ruled.begin(request_of())
+
+
+def test_previews_of_what_the_filter_may_refuse_are_blurred(
+    studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = io.BytesIO()
+    Image.effect_noise((128, 128), 80).convert("RGB").save(file, "JPEG")
+    preview, request = file.getvalue(), request_of()
+    _, *events, made = drawn(plan(request, 7).shots[0])
+    another = replace(double.checkpoint_of("turbo"), embedded=False)
+
+    def shown(first: object) -> set[bytes]:
+        double.scripts = [[first, Step(0, 0, 2), *(replace(event, preview=preview) for event in events), made]]
+        told = told_by(studio, request)
+        return {event.preview for event in told if isinstance(event, Step) and event.preview}
+
+    assert shown(Step(0, 0, 2)) == {preview}, "the embedded ones draw nothing of the kind"
+    own = double.checkpoint_of
+
+    def choose(embedded: bool) -> None:
+        monkeypatch.setattr(double, "checkpoint_of", own if embedded else lambda variant: another)
+
+    assert shown(lambda: choose(embedded=False)) == {blurred(preview)}, "chosen while it was loaded"
+    assert shown(lambda: choose(embedded=True)) == {blurred(preview)}
