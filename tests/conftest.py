@@ -50,6 +50,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("krea_studio.library.store.EXAMPLES_FOLDER", tmp_path / "no-examples")
     monkeypatch.setattr("krea_studio.library.store.SHIPPED_STYLES_FOLDER", tmp_path / "no-styles")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    monkeypatch.setattr("krea_studio.licence.Licence.accepted", True)
     # The real one takes seconds to load; tests/safety has it.
     monkeypatch.setattr("krea_studio.safety.content_filter.classifier_of", lambda model: JudgedByColour())
 

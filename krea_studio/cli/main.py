@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from krea_studio import __version__
 from krea_studio.cli.flags import FLAGS, MOODBOARD_FLAG, RANDOM_FLAGS, REFERENCE_FLAG, SPEED_FLAG, STYLE_FLAG
 from krea_studio.cli.history import add_history_command
+from krea_studio.cli.licence import add_licence_command
 from krea_studio.cli.models import add_models_commands
 from krea_studio.cli.moodboards import add_moodboard_command
 from krea_studio.cli.parts import as_json, remark, tell
@@ -118,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     add_styles_command(commands)
     add_inspect_style_command(commands)
     add_models_commands(commands)
+    add_licence_command(commands)
 
     serve = commands.add_parser("serve", help="serve the page", allow_abbrev=False)
     for field in ("host", "port"):

@@ -5,6 +5,7 @@ import gradio as gr
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.create.tab import build_create_tab
+from krea_studio.ui.foot import build_foot
 from krea_studio.ui.gradio_api import add_endpoints
 from krea_studio.ui.moodboards.tab import build_moodboards_tab
 from krea_studio.ui.styles.tab import build_styles_tab
@@ -33,6 +34,6 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
                 create = build_create_tab(services, visitors, tabs)
             build_moodboards_tab(services, visitors, tabs, create["moodboard"], create["moodboard_content"])
             build_styles_tab(services, visitors, tabs, create)
-        gr.HTML(fragments.FOOTER, elem_id="notice")
+        build_foot(services, visitors)
         add_endpoints(services, visitors)
     return page
