@@ -23,6 +23,7 @@ from krea_studio.library.check import check_files
 from krea_studio.library.history.bin import Bin
 from krea_studio.library.history.history import History
 from krea_studio.library.moodboards import Moodboards
+from krea_studio.library.pictures.loader import Admit
 from krea_studio.library.pictures.metadata import png_bytes
 from krea_studio.library.pictures.thumbnails import thumbnail_bytes
 from krea_studio.library.records import DAY, PICTURE, THUMBNAIL_FOLDER, Record, Records, thumbnail_of
@@ -185,6 +186,10 @@ class Library:
             if file.is_relative_to(home) and pattern.fullmatch(file.relative_to(home).as_posix()):
                 return file.is_file()
         return False
+
+    def judge_what_comes_in(self, admit: Admit) -> None:
+        """Have references, pictures of moodboards and covers of styles admitted from now on, or refused."""
+        self.references.admit = self.styles.admit = admit
 
     def moodboards_for(self, person: Person) -> Moodboards:
         """The moodboards, for one who changes them; raises InvalidRequest where this person may not."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from PIL import Image
 
+from krea_studio.errors import Refused
 from krea_studio.recipe.recipe import Shot
 from krea_studio.safety.classifiers import Classifier, classifier_of
 from krea_studio.safety.rules import OWN_RULES, Rules, texts_of
@@ -20,6 +21,7 @@ REFUSED = (
     "The content filter did not pass the picture of seed {seed}, so it is not kept — describe it otherwise, or try "
     "another seed"
 )
+NOT_ADMITTED = "The content filter did not pass a picture that was given, so it is not kept — give another one"
 
 
 class ContentFilter:
@@ -40,6 +42,11 @@ class ContentFilter:
     def applies(self, embedded: bool) -> bool:
         """Whether it judges for a checkpoint, which may be an embedded one."""
         return self.on or not embedded
+
+    def admit(self, image: Image.Image) -> None:
+        """Raise Refused for a picture that may not come in, whoever will draw with it; Unavailable."""
+        if not self.classifier.score(image) < LIMIT:
+            raise Refused(NOT_ADMITTED)
 
     def require(self, shots: Iterable[Shot]) -> None:
         """Raise Refused where what one of the shots says may not be drawn, Unavailable where no rules can be read."""

@@ -16,10 +16,13 @@ JPEG_QUALITY = 80
 def blurred(preview: bytes) -> bytes:
     """A JPEG of the same size that shows no more than SIDE_PX pixels along its longer side."""
     with Image.open(io.BytesIO(preview), formats=("JPEG",)) as image:
-        size = image.size
-        small = image.convert("RGB")
-    scale = SIDE_PX / max(size)
-    small = small.resize([max(1, round(side * scale)) for side in size], Image.Resampling.BOX)
+        shown = reduced(image.convert("RGB"), SIDE_PX)
     file = io.BytesIO()
-    small.resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=JPEG_QUALITY)
+    shown.save(file, "JPEG", quality=JPEG_QUALITY)
     return file.getvalue()
+
+
+def reduced(image: Image.Image, side_px: int) -> Image.Image:
+    """An RGB picture at its size with what `side_px` pixels along its longer side show of it."""
+    width, height = (max(1, round(side * side_px / max(image.size))) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BOX).resize(image.size, Image.Resampling.BICUBIC)
