@@ -137,8 +137,8 @@ def m004_by_seed(connection: sqlite3.Connection) -> None:
 
 
 @migration
-def m005_refusals(connection: sqlite3.Connection) -> None:
-    """Pictures that the content filter did not pass, by the ids that they would have had."""
+def m005_safety(connection: sqlite3.Connection) -> None:
+    """Pictures that the content filter did not pass, by the ids that they would have had; and what people report."""
     connection.execute(
         """
         CREATE TABLE refusal (
@@ -153,6 +153,16 @@ def m005_refusals(connection: sqlite3.Connection) -> None:
         """
     )
     connection.execute("CREATE INDEX refusal_by_time ON refusal (created_at)")
+    connection.execute(
+        """
+        CREATE TABLE report (
+            picture TEXT NOT NULL,
+            reporter TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            PRIMARY KEY (picture, reporter)
+        ) WITHOUT ROWID
+        """
+    )
 
 
 def index(connection: sqlite3.Connection, created_at: int, found_by: Indexed) -> None:

@@ -29,6 +29,7 @@ from krea_studio.library.pictures.thumbnails import thumbnail_bytes
 from krea_studio.library.records import DAY, PICTURE, THUMBNAIL_FOLDER, Record, Records, thumbnail_of
 from krea_studio.library.references import References
 from krea_studio.library.refusals import Refusals
+from krea_studio.library.reports import Reports
 from krea_studio.library.styles.styles import Styles
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe, Shot
@@ -51,9 +52,9 @@ logger = logging.getLogger(__name__)
 class Library:
     """Pictures in one folder, by day, with thumbnails and records. Threads and processes may share it.
 
-    `history` finds pictures, `bin` has those that were deleted, `refusals` tell of those that were not kept.
-    `references` are the pictures that a person gave, `moodboards` their collections of them, `styles` the trained
-    styles.
+    `history` finds pictures, `bin` has those that were deleted, `refusals` tell of those that were not kept, `reports`
+    of those that somebody found wrong. `references` are the pictures that a person gave, `moodboards` their collections
+    of them, `styles` the trained styles.
     """
 
     def __init__(self, folder: Path | str, home: Path | str | None = None):
@@ -75,6 +76,7 @@ class Library:
         self.history = History(self.records)
         self.bin = Bin(self.folder, self.records)
         self.refusals = Refusals(self.records)
+        self.reports = Reports(self.records)
         self._shown = [
             (self.folder.resolve(), SHOWN_PICTURE),
             (self.references.folder.resolve(), SHOWN_REFERENCE),

@@ -14,6 +14,7 @@ from krea_studio.cli import main as cli
 from krea_studio.library.records import Record
 from krea_studio.library.refusals import Refusal
 from krea_studio.library.store import RECORDS_FILE, Library
+from krea_studio.people import Person
 from tests.library.test_store import save, shot_of
 
 ROOT = Path(__file__).parents[2]
@@ -189,3 +190,12 @@ def test_what_was_refused_is_listed(capsys: pytest.CaptureFixture[str], library:
     ]
     (line,) = done(capsys, "refused --json")
     assert json.loads(line)["score"] == 0.75 and json.loads(line)["seed"] == 7
+
+
+def test_what_was_reported_is_listed(capsys: pytest.CaptureFixture[str], library: Library, fox: Record) -> None:
+    library.reports.add(fox.id, Person("bob"))
+    library.reports.add("0123456789abcdef", Person("eve\x1b"))
+    gone, here = done(capsys, "reported")
+    assert gone.endswith("by eve: 0123456789abcdef, which is not here any more")
+    assert f"by bob: {fox.path}  «a fox at night»" in here
+    assert [json.loads(line)["path"] for line in done(capsys, "reported --json")] == [None, str(fox.path)]

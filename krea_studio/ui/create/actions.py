@@ -1,4 +1,4 @@
-"""What can be done with the looked-at picture: Reuse, Pin, Around this, Use as style reference, Add to moodboard.
+"""What is done with the looked-at picture: Reuse, Pin, Around this, Use as style reference, Add to moodboard, Report.
 
 A panel that any tab can place which has the parts of LOOKED_AT, where its `picture_actions` show and hide with the
 picture, and those of the controls that an action writes to.
@@ -26,6 +26,7 @@ from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring
 
 NEAR_SPREAD = 25  # how far from a picture's slider values "Around this" draws
+REPORTED = "Reported. Whoever runs this studio finds it among the reports."
 PRESS_GENERATE = "() => document.querySelector('#generate')?.click()"
 
 
@@ -54,6 +55,9 @@ class ActionsPanel:
                 "to_board": "Add to moodboard",
             }.items():
                 parts[name] = gr.Button(label, size="sm", elem_id=name.replace("_", "-"), min_width=0)
+            parts["report"] = gr.Button(
+                "Report", size="sm", elem_id="report", min_width=0, visible=self._visitors.shared
+            )
 
     def wire(self, wiring: Wiring) -> None:
         """Connect the buttons."""
@@ -74,6 +78,7 @@ class ActionsPanel:
             reads=(*LOOKED_AT, *moodboard.CHOSEN),
             writes=("stage", *moodboard.TOLD),
         )
+        at_once(parts["report"].click, self.report, reads=LOOKED_AT, writes=("stage",))
 
     def reuse(self, shown_ids: list[str], selected: int) -> Update:
         """Write the settings of the looked-at picture into the controls."""
@@ -109,6 +114,15 @@ class ActionsPanel:
         """The looked-at picture joins the chosen moodboard."""
         person = self._visitors.person(visitor)
         return guarded(lambda: self._moodboard.add(person, [self._record(shown_ids, selected).path], **chosen))
+
+    def report(self, visitor: gr.Request, shown_ids: list[str], selected: int) -> Update:
+        """The looked-at picture is noted as one that whoever runs the studio should look at."""
+
+        def note() -> Update:
+            self._library.reports.add(self._record(shown_ids, selected).id, self._visitors.person(visitor))
+            return {"stage": shown(fragments.notice(REPORTED, "quiet"))}
+
+        return guarded(note)
 
     def _record(self, shown_ids: list[str], selected: int) -> Record:
         return picture_at(self._library, shown_ids, selected)
