@@ -49,7 +49,10 @@ class Refusals:
         found = self._records.select(
             f"SELECT {_COLUMNS} FROM refusal {whose}ORDER BY created_at DESC LIMIT ?", [*values, limit]
         )
-        return [Refusal(*told, created_at=time_of(moment)) for *told, moment in found]
+        return [
+            Refusal(picture, owner, seed, score, classifier, checkpoint, time_of(moment))
+            for picture, owner, seed, score, classifier, checkpoint, moment in found
+        ]
 
     def has(self, picture_id: str) -> bool:
         """Whether the picture of this id was refused; nobody is to make it again. Raises StorageError."""

@@ -27,7 +27,7 @@ def readings(text: str) -> list[str]:
     """The ways in which a text may be read, each as folded words with a space between them; without doubles."""
     text = text.translate(_BOXED).translate(_STRUCK_OUT).replace("'", "").replace("’", "")
     signed = text.translate(_SIGNS)
-    ways = [text, *(signed.translate(str.maketrans(dict.fromkeys(_EITHER, letter))) for letter in "il")]
+    ways = [text, *(signed.translate({ord(sign): letter for sign in _EITHER}) for letter in "il")]
     return list(dict.fromkeys(folded(way) for way in ways))
 
 
