@@ -167,12 +167,15 @@ class Studio:
 
         def announce() -> None:
             place, written = writing.popleft()
+            event: Saved | Withheld
             try:
-                records.append(written.result())
-                tell(Saved(records[-1], place))
-            except Refused as refusal:
-                refusals.append(refusal)
-                tell(Withheld(place, refusal.message))
+                try:
+                    records.append(written.result())
+                    event = Saved(records[-1], place)
+                except Refused as refusal:
+                    refusals.append(refusal)
+                    event = Withheld(place, refusal.message)
+                tell(event)
             except BaseException as error:  # it keeps none of the others back
                 failures.append(error)
 

@@ -22,7 +22,6 @@ from krea_studio.files import write_error, write_whole
 from krea_studio.library.pictures.loader import (
     Admit,
     Tell,
-    admit_all,
     check_size,
     load_picture,
     load_picture_bytes,
@@ -80,7 +79,7 @@ class References:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.admit: Admit = admit_all
+        self.admit: Admit | None = None
 
     def add(self, path: Path | str, tell: Tell = logged) -> str:
         """Keep the picture in a file and return its id; one that is kept already stays as it is.
@@ -100,7 +99,8 @@ class References:
 
         Raises StorageError, and Refused for one that may not come in.
         """
-        self.admit(reference.picture())
+        if self.admit is not None:
+            self.admit(reference.picture())
         path = self._path(reference.id)
         try:
             if not (path.is_file() and path.read_bytes() == reference.content):

@@ -5,6 +5,7 @@ posters.
 """
 
 from collections.abc import Iterable
+from math import isnan
 
 from PIL import Image
 
@@ -57,4 +58,4 @@ class ContentFilter:
         if not self.applies(embedded):
             return None
         score = self.classifier.score(image)
-        return None if score < LIMIT else score  # what is no number is refused too
+        return None if score < LIMIT else 1.0 if isnan(score) else score

@@ -59,10 +59,6 @@ def logged(message: str) -> None:
     logger.info("%s", message)
 
 
-def admit_all(image: Image.Image) -> None:
-    """Let every picture come in."""
-
-
 def load_picture(path: Path | str, tell: Tell = logged) -> Image.Image:
     """The picture in a file of one of FORMATS: RGB in sRGB, upright, transparency on white, no metadata.
 

@@ -31,7 +31,7 @@ from krea_studio.files import (
     write_whole,
 )
 from krea_studio.library.names import folded, free_name, missing
-from krea_studio.library.pictures.loader import Admit, Tell, admit_all, load_picture, logged
+from krea_studio.library.pictures.loader import Admit, Tell, load_picture, logged
 from krea_studio.library.styles.files import (
     card_bytes,
     changed_card,
@@ -69,7 +69,7 @@ class Styles:
     def __init__(self, folder: Path, shipped: Path | None = None):
         """Styles in `folder`, and those in the safetensors files of `shipped`, each with or without a PNG beside it."""
         self.folder = folder
-        self.admit: Admit = admit_all
+        self.admit: Admit | None = None
         self._shipped = shipped
 
     def cards(self) -> list[StyleCard]:
@@ -233,7 +233,9 @@ class Styles:
         """
         content = None
         if picture is not None:
-            self.admit(image := load_picture(picture, tell))
+            image = load_picture(picture, tell)
+            if self.admit is not None:
+                self.admit(image)
             content = _cover_bytes(image)
         with self._changing():
             card = self.get(name)
