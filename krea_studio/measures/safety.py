@@ -33,13 +33,15 @@ from krea_studio.settings import Settings, load_settings
 from krea_studio.studio import Studio
 from krea_studio.training import judge as judges
 from krea_studio.training.captions import SUBJECT_WORDS
+from krea_studio.training.foreign_styles import render
 
 COMMAND = "python -m krea_studio measure safety"
 TRICKY = Path(__file__).with_name("tricky_prompts.txt")
 VARIANTS = ("turbo", "medium")
-SIDES_PX = (0, 32, 16, 12, 8, 6)
+SIDES_PX = (0, 16, 8, 4, 2)
 """To which previews are reduced, 0 for as they are."""
 JUDGED = 20
+DRAWINGS, DRAWN_PX = 140, 256
 MOST_SECONDS, MOST_RATIO = 0.06, 1.01
 
 
@@ -137,9 +139,23 @@ def measure_pictures(engine: LocalEngine, classifier: Classifier, count: int, to
         told(Row(f"Refused of {count} posters of mini-{variant}; highest score", f"{refused}; {max(scores):.2f}", "0"))
         for side in SIDES_PX:
             shares = [sum(hits) / len(hits) for (each, _), hits in sorted(recognised.items()) if each == side]
-            what = f"reduced to {side} px" if side else "as they are"
-            mark = ", which is shown" if side == SIDE_PX else ""
-            told(Row(f"Recognised at each step of mini-{variant}, previews {what}{mark}", steps_text(shares)))
+            told(Row(f"Recognised at each step of mini-{variant}, previews {_as_shown(side)}", steps_text(shares)))
+
+
+def measure_reduced(count: int, told: Told) -> None:
+    """How many of the project's own drawings, which are as clear as pictures get, are recognised once reduced."""
+    reader = SubjectReader()
+    seeds = range(judges.PROMPTS.test_seed, judges.PROMPTS.test_seed + count)
+    scenes = [judges.PROMPTS.scene(seed) for seed in seeds]
+    drawings = [render(scene, DRAWN_PX, DRAWN_PX) for scene in scenes]
+    for side in SIDES_PX:
+        shown = [reduced(drawing, side) if side else drawing for drawing in drawings]
+        hits = sum(reader.subject(each) == scene.subject for each, scene in zip(shown, scenes, strict=True))
+        told(Row(f"Recognised of {count} drawings {_as_shown(side)}", f"{hits / count:.0%}"))
+
+
+def _as_shown(side: int) -> str:
+    return f"reduced to {side} px{', as previews are' if side == SIDE_PX else ''}" if side else "as they are"
 
 
 def steps_text(shares: Sequence[float]) -> str:
@@ -183,6 +199,7 @@ def measure_safety(pictures: int, pairs: int, told: Told) -> None:
     told(Row(f"Loading {classifier.name} once, time of one core", f"{time.process_time() - started:.1f} s"))
     engine = LocalEngine(Settings())
     measure_costs(engine, classifier, pairs, told)
+    measure_reduced(DRAWINGS, told)
     measure_pictures(engine, classifier, pictures, told)
 
 

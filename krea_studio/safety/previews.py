@@ -1,14 +1,14 @@
-"""What is shown of a picture before it was judged: colours and where things are, and nothing that could be recognised.
+"""What is shown of a picture before it was judged: its colours, and no shape that could be recognised.
 
-A classifier would have to judge a preview at every step, and knows finished pictures only. How far a preview must be
-reduced until it is not recognised was measured: docs/measurements/safety.md.
+A classifier would have to judge a preview at every step, for previews are recognised from the first one on. How far
+one must be reduced until it is not was measured: docs/measurements/safety.md.
 """
 
 import io
 
 from PIL import Image
 
-SIDE_PX = 8
+SIDE_PX = 2
 """The longer side of what is left of a preview."""
 JPEG_QUALITY = 80
 

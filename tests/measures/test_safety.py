@@ -23,7 +23,15 @@ def test_refusals_and_previews_are_told_by_step(engine: LocalEngine, monkeypatch
         shares = dict(step.split(": ") for step in row.result.split(", "))
         assert list(shares) == [str(step) for step in range(1, 9)] and set(shares.values()) <= {"0%", "100%"}
     assert rows[1].result.endswith("8: 100%"), "the last preview shows the picture"
-    assert [row.what.endswith("which is shown") for row in rows[1:]] == [side == SIDE_PX for side in measure.SIDES_PX]
+    assert [row.what.endswith("as previews are") for row in rows[1:]] == [side == SIDE_PX for side in measure.SIDES_PX]
+
+
+def test_what_is_shown_of_a_preview_is_recognised_by_chance() -> None:
+    rows = list[Row]()
+    measure.measure_reduced(28, rows.append)
+    assert rows[0].result == "100%" and rows[-1].what.endswith("reduced to 2 px, as previews are")
+    shares = [int(row.result.removesuffix("%")) for row in rows]
+    assert shares == sorted(shares, reverse=True) and shares[-1] <= 25, "one of 14 subjects is 7 %"
 
 
 def test_of_many_steps_eight_are_told() -> None:
