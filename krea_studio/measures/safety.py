@@ -183,7 +183,8 @@ def measure_costs(engine: LocalEngine, classifier: Classifier, pairs: int, told:
         on, off = CountedFilter(classifier), ContentFilter(classifier, on=False)
         judged, plain = (Studio(engine, engine, library, expanders, 600.0, each) for each in (on, off))
         found = ratios(lambda: judged.generate(request), lambda: plain.generate(request), pairs)
-        on.seconds, whole = 0.0, cpu_seconds(lambda: judged.generate(request))
+        on.seconds = 0.0
+        whole = cpu_seconds(lambda: judged.generate(request))
     told(
         Row("A run of one picture at 1K on mini-turbo, with / without, by the clock", spread(found), f"≤ {MOST_RATIO}")
     )

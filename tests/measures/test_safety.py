@@ -1,6 +1,9 @@
 """What is measured of the content filter, on few pictures."""
 
+import time
+
 import pytest
+from PIL import Image
 
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.measures import safety as measure
@@ -50,8 +53,17 @@ def test_its_cost_is_told(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) 
         measure, "parse_request", lambda wishes: parse_request({**wishes, "resolution": "512", "steps": 1})
     )
     classifier = JudgedByColour()
+    judge = classifier.score
+
+    def slow(image: Image.Image) -> float:
+        end = time.thread_time() + 0.05
+        while time.thread_time() < end:
+            pass
+        return judge(image)
+
+    monkeypatch.setattr(classifier, "score", slow)
     measure.measure_costs(engine, classifier, 1, rows.append)
-    assert classifier.judged == measure.JUDGED + 1 and 1 <= float(rows[-1].result) < 1.5
+    assert classifier.judged == measure.JUDGED + 1 and 1 < float(rows[-1].result) < 1.5
     assert rows[1] == Row("Harmless prompts that pass", "200 of 200", "200 of 200")
 
 
