@@ -138,8 +138,7 @@ class Studio:
         was told. Raises as `begin` does, and what ended the run.
         """
         generation = self.begin(asked, person)
-        places = range(len(generation.plan.shots))
-        here = {place: before for place in places if (before := generation.drawn_before(place))}
+        places, here = range(len(generation.plan.shots)), generation.here()
         tell(Started(generation.plan, frozenset(here)))
         writing: deque[tuple[int, Future[Record]]] = deque()
         records: list[Record] = []
@@ -384,6 +383,11 @@ class Generation:
             if here and record.recipe.weights == here and not differences(record.recipe, studio.engine):
                 return record
         return None
+
+    def here(self) -> dict[int, Record]:
+        """By place, what `drawn_before` finds of all shots."""
+        places = range(len(self.plan.shots))
+        return {place: before for place in places if (before := self.drawn_before(place))}
 
     def keep(self, ready: ImageReady, picture_id: str | None = None) -> Record:
         """Write a picture to disk, under a name of its own or the one given. Raises StorageError."""

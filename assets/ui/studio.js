@@ -35,8 +35,9 @@
       rememberTheme(theme);
       applyTheme(theme);
     }
-    if (event.target.closest("#generate, #recent button")) {
-      const results = document.getElementById("results");
+    const begins = event.target.closest("#generate, #recent button, #sweep-begin");
+    if (begins) {
+      const results = document.getElementById(begins.id === "sweep-begin" ? "sweep-results" : "results");
       if (results && window.matchMedia("(max-width: 900px)").matches) {
         results.scrollIntoView({ behavior: "smooth", block: "start" });
       }
@@ -124,32 +125,35 @@
   const RETRY_MS = 2000; // where the server did not answer, and for news that did not come
   const HIDDEN_MS = 5000; // in a tab that nobody sees
 
-  async function watchRun() {
-    const stage = document.querySelector("#stage [data-run]");
+  // The stage of Create and the table of a sweep, each with the button by which there is more of it.
+  const WATCHED = { "#stage": "#news", "#sweep-stage": "#sweep-news" };
+
+  async function watchRun(place) {
+    const stage = document.querySelector(`${place} [data-run]`);
     let pause = LOOK_MS;
     if (stage) {
       try {
         const { run, version } = stage.dataset;
         const answer = await fetch(`${appRoot()}runs/${run}?since=${version}`, { cache: "no-store" });
-        if (answer.ok) drawRun(stage, await answer.json());
-        else if (answer.status === 404) askForNews(stage);
+        if (answer.ok) drawRun(stage, await answer.json(), WATCHED[place]);
+        else if (answer.status === 404) askForNews(stage, WATCHED[place]);
         else pause = RETRY_MS;
       } catch {
         pause = RETRY_MS;
       }
     }
-    setTimeout(watchRun, document.hidden ? HIDDEN_MS : pause);
+    setTimeout(watchRun, document.hidden ? HIDDEN_MS : pause, place);
   }
 
   function appRoot() {
     return new URL(`${(window.gradio_config?.root ?? "").replace(/\/$/, "")}/`, location.href).href;
   }
 
-  function drawRun(stage, run) {
+  function drawRun(stage, run, news) {
     stage.dataset.version = run.version;
-    if (run.news !== stage.dataset.news) askForNews(stage);
+    if (run.news !== stage.dataset.news) askForNews(stage, news);
     if (run.ended) return;
-    stage.querySelector("p").textContent = run.label;
+    stage.querySelector(".running p").textContent = run.label;
     const bar = stage.querySelector(".bar");
     const filled = bar.firstElementChild;
     filled.classList.toggle("bar-unknown", run.share === null);
@@ -157,6 +161,7 @@
     if (run.share === null) bar.removeAttribute("aria-valuenow");
     else bar.setAttribute("aria-valuenow", Math.round(100 * run.share));
     const canvas = stage.querySelector(".canvas");
+    if (!canvas) return;
     if (!run.preview) {
       canvas.replaceChildren();
     } else {
@@ -166,20 +171,41 @@
     }
   }
 
-  function askForNews(stage) {
+  function askForNews(stage, news) {
     const now = Date.now();
     if (now - (stage.askedAt ?? 0) < RETRY_MS) return;
     stage.askedAt = now;
-    document.querySelector("#news")?.click();
+    document.querySelector(news)?.click();
   }
 
-  function watchTheme() {
+  // Pictures in what the studio writes name their file, whose address depends on where the page is served. One that was
+  // there before takes its place again when a table is drawn anew, so that it does not flicker.
+  const drawnImages = new Map();
+  const IMAGES_KEPT = 500;
+
+  function showFiles() {
+    for (const image of document.querySelectorAll("img[data-file]:not([src])")) {
+      const { file } = image.dataset;
+      const before = drawnImages.get(file);
+      if (before && !before.isConnected && before.className === image.className && before.alt === image.alt) {
+        image.replaceWith(before);
+        continue;
+      }
+      image.src = `${appRoot()}gradio_api/file=${file.split("/").map(encodeURIComponent).join("/")}`;
+      drawnImages.set(file, image);
+    }
+    if (drawnImages.size <= IMAGES_KEPT) return;
+    for (const [file, image] of drawnImages) if (!image.isConnected) drawnImages.delete(file);
+  }
+
+  function startWatching() {
     keepTheme();
     new MutationObserver(keepTheme).observe(document.body, { attributeFilter: ["class"] });
+    new MutationObserver(showFiles).observe(document.body, { childList: true, subtree: true });
   }
 
   // Gradio may add this script before or after the page is read.
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", watchTheme);
-  else watchTheme();
-  watchRun();
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", startWatching);
+  else startWatching();
+  for (const place of Object.keys(WATCHED)) watchRun(place);
 })();

@@ -10,12 +10,11 @@ from krea_studio.cli.progress import Progress
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import write_whole
 from krea_studio.library.pictures.sheets import read_sweep, sheet, sheet_bytes
-from krea_studio.library.records import Record, seconds_text
+from krea_studio.library.records import Record
 from krea_studio.recipe.axes import parse_axis
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.sweep import Sweep, parse_sweep
-from krea_studio.runs.pace import Pace
-from krea_studio.services import Services
+from krea_studio.runs.pace import Pace, expected
 from krea_studio.studio import Saved, Started, StudioEvent
 from krea_studio.validation import shown
 
@@ -39,7 +38,7 @@ def sweep(options: argparse.Namespace) -> int:
         def show(event: StudioEvent) -> None:
             if isinstance(event, Started):
                 plans.append(event.plan)
-                remark(_expected(event, services))
+                remark(expected(event.plan.shots, event.here, Pace.of(services.library)))
             if isinstance(event, Saved):
                 progress.pause()
                 at = plans[0].cells[event.shot]
@@ -56,19 +55,6 @@ def sweep(options: argparse.Namespace) -> int:
         write_whole(path, sheet_bytes(sheet(drawn, files), drawn))
         tell(as_json({"sheet": str(path)}) if options.json else str(path))
     return 0
-
-
-def _expected(started: Started, services: Services) -> str:
-    """How many pictures there will be, how many are here, and about how long the others take where that is known."""
-    pace = Pace.of(services.library)
-    told = [f"{len(started.plan.shots)} pictures"]
-    if started.here:
-        told.append(f"{len(started.here)} of them here already")
-    seconds = [pace.seconds(shot) for place, shot in enumerate(started.plan.shots) if place not in started.here]
-    known = [each for each in seconds if each is not None]
-    if known and len(known) == len(seconds):
-        told.append(f"about {seconds_text(sum(known))}")
-    return ", ".join(told)
 
 
 def _sheet_path(library: Path, last: Record) -> Path:

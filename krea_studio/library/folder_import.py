@@ -1,4 +1,5 @@
-"""Pictures come into the library from a folder: those that carry a recipe, as they are, with their time and id.
+"""Pictures come into the library from a folder, or as files: those that carry a recipe, as they are, with their time
+and id.
 
 The folder is a person's, and anything may lie in it. Nothing in it is changed, no link is followed, and each file is
 told for what it is. What another tool made is told and stays where it is: the library has only what can be drawn again.
@@ -8,7 +9,7 @@ import hashlib
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from krea_studio.files import is_clutter, read_given
 from krea_studio.library.check import pictures_in
 from krea_studio.library.foreign.tools import ForeignPicture, read_picture
 from krea_studio.library.pictures.loader import MAX_FILE_BYTES, load_picture_bytes
-from krea_studio.library.records import DAY, PICTURE, Record
+from krea_studio.library.records import DAY, PICTURE, Record, id_of
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe
@@ -39,7 +40,7 @@ Kind = Literal["taken in", "here already", "of another tool", "left out"]
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file or link in the folder, by its path in there: what it is, the reason in one line, and its record if any."""
+    """A file or link, by its path in the folder: what it is, the reason in one line, and its record if any."""
 
     path: str
     kind: Kind
@@ -61,19 +62,28 @@ def import_folder(library: Library, folder: Path | str, person: Person = LOCAL) 
         is_folder = False
     if not is_folder:
         raise InvalidRequest(f"{shown(str(folder))} is no folder — give a folder of pictures")
-    return _Import(library, folder, person).files()
+    importing = _Import(library, person)
+    return importing.files(importing.walk(folder))
+
+
+def import_files(library: Library, files: Iterable[Path | str], person: Person = LOCAL) -> Iterator[FoundFile]:
+    """Take these files into the library as `import_folder` does; each is told by its name alone.
+
+    Raises StorageError where the library cannot be written.
+    """
+    return _Import(library, person).files((path, path.name, "") for path in map(Path, files))
 
 
 class _Import:
-    def __init__(self, library: Library, folder: Path, person: Person) -> None:
-        self.library, self.folder, self.person = library, folder, person
+    def __init__(self, library: Library, person: Person) -> None:
+        self.library, self.person = library, person
         self.by_size: dict[int, list[Path]] = defaultdict(list)
         for path in pictures_in(library.folder):
             self._know(path)
 
-    def files(self) -> Iterator[FoundFile]:
-        for path, problem in self._walk():
-            name = path.relative_to(self.folder).as_posix()
+    def files(self, found: Iterable[tuple[Path, str, str]]) -> Iterator[FoundFile]:
+        """Each file, by what it is called and what is wrong with it, when it is done."""
+        for path, name, problem in found:
             if problem:
                 yield FoundFile(name, "left out", f"{shown(name)} {problem}")
                 continue
@@ -85,9 +95,13 @@ class _Import:
                 continue
             yield picture if isinstance(picture, FoundFile) else self._taken_in(path, name, *picture)
 
-    def _walk(self) -> Iterator[tuple[Path, str]]:
-        """Every file in its order, and what is no file with the reason why it is left out."""
-        waiting = [self.folder]
+    def walk(self, root: Path) -> Iterator[tuple[Path, str, str]]:
+        """Every file of a folder in its order with its path in there, and why what is no file is left out."""
+        for path, problem in self._walk(root):
+            yield path, path.relative_to(root).as_posix(), problem
+
+    def _walk(self, root: Path) -> Iterator[tuple[Path, str]]:
+        waiting = [root]
         home = self.library.folder.resolve()
         while waiting:
             folder = waiting.pop()
@@ -142,12 +156,15 @@ class _Import:
             self.by_size[path.stat().st_size].append(path)
 
     def _same(self, content: bytes) -> Path | None:
-        """The picture of the library that is the same to the last byte."""
+        """The picture of the library that this person sees and that is the same to the last byte."""
         for path in self.by_size[len(content)]:
             with suppress(OSError):
-                if path.read_bytes() == content:
+                if path.read_bytes() == content and self._sees(path):
                     return path
         return None
+
+    def _sees(self, path: Path) -> bool:
+        return self.person.sees_all or self.library.get(id_of(path), self.person) is not None
 
     def _free_id(self, path: Path, content: bytes) -> str:
         """The id that a library gave the picture, or else one by its content; a new one where that is taken."""

@@ -1,7 +1,7 @@
 """Axes of a sweep: one setting of a request over several values, as data and as people write it.
 
 `KINDS` says what may vary and how a value gets into a request. `parse_axis` reads `intensity=-100:100:50` or
-`words=fox,cat,owl`.
+`words=fox,cat,owl`, `read_axis` the same in two parts.
 """
 
 import csv
@@ -177,6 +177,8 @@ class Axis(Frozen):
         return f"{value:g}".replace("-", "−") if isinstance(value, int | float) else value
 
 
+OF_WHICH = ("reference", "style-weight")
+"""What may say of which one it is."""
 _RANGE = re.compile(r"(?P<start>[^:]+):(?P<stop>[^:]+)(:(?P<step>[^:]+))?")
 
 
@@ -186,15 +188,25 @@ def parse_axis(text: str) -> Axis:
     Values are a list with commas, quoted where they have commas themselves, or of numbers a range, `START:STOP:STEP`,
     whose stop is one of them where a step ends there. Raises InvalidRequest with what is wrong.
     """
-    name, equals, rest = text.partition("=")
+    name, equals, values = text.partition("=")
+    if not equals:
+        raise _no_axis(text)
+    return read_axis(name, values)
+
+
+def read_axis(name: str, text: str) -> Axis:
+    """An axis of what varies, `NAME` or `NAME.WHICH`, and its values as people write them.
+
+    Raises InvalidRequest as `parse_axis` does.
+    """
     what, _, which = name.strip().partition(".")
     what = what.strip().lower().replace("_", "-").replace(" ", "-")
-    if what not in KINDS or not equals:
-        raise InvalidRequest(f"{shown(text)} is no axis — write NAME=VALUES, with one of {', '.join(KINDS)}")
+    if what not in KINDS:
+        raise _no_axis(f"{name}={text}")
     kind, which = KINDS[what], which.strip()
-    if which and what not in ("reference", "style-weight"):
+    if which and what not in OF_WHICH:
         raise InvalidRequest(f"{shown(name.strip())} is no axis — write {what}=VALUES")
-    values: list[Value] = [value for part in _parts(rest) for value in _values(kind, what, part)]
+    values: list[Value] = [value for part in _parts(text) for value in _values(kind, what, part)]
     if not values:
         raise InvalidRequest(f"{kind.label} has no values — write {what}=VALUES, with commas between them")
     if len(values) > MOST_VALUES:
@@ -202,6 +214,24 @@ def parse_axis(text: str) -> Axis:
     if what == "words":
         which = str(values[0])
     return Axis(what=what, which=which, values=tuple(values))
+
+
+def values_text(axis: Axis) -> str:
+    """The values of an axis as `read_axis` takes them."""
+
+    def written(value: Value) -> str:
+        if isinstance(value, StyleChoice):
+            return value.name if value.weight == 1 else f"{value.name}:{value.weight!r}"
+        return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+    texts = [written(value) for value in axis.values]
+    quoted = ['"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text for text in texts]
+    first, rest = quoted[0], ", ".join(quoted[1:])
+    return f"{first} → {rest}" if axis.what == "words" and rest else ", ".join(quoted)
+
+
+def _no_axis(text: str) -> InvalidRequest:
+    return InvalidRequest(f"{shown(text)} is no axis — write NAME=VALUES, with one of {', '.join(KINDS)}")
 
 
 def _parts(text: str) -> list[str]:

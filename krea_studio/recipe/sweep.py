@@ -77,14 +77,7 @@ class Sweep(Frozen):
     def require(self, most: int = MOST_CELLS) -> None:
         """Raise InvalidRequest where it cannot be drawn as asked: two axes vary the same, there are more than `most`
         pictures, the request wants several itself, or a combination is no request."""
-        for first, second in itertools.combinations(self.axes, 2):
-            if (first.what, first.which) == (second.what, second.which):
-                raise InvalidRequest(f"{second.name} is on two axes — let each vary something else")
-        for axis in self.axes:
-            twice = [value for place, value in enumerate(axis.values) if value in axis.values[:place]]
-            if twice:
-                said = shown(twice[0].name if isinstance(twice[0], StyleChoice) else twice[0])
-                raise InvalidRequest(f"{axis.name} has {said} twice — give each value once")
+        self._require_apart()
         if self.size > min(most, MOST_CELLS_EVER):
             told = " × ".join(f"{len(axis.values):,}" for axis in self.axes)
             told = f"{told} = {self.size:,}" if len(self.axes) > 1 else told
@@ -93,15 +86,19 @@ class Sweep(Frozen):
                 f"The sweep has {told} pictures, of at most {MOST_CELLS_EVER if ever else most:,} — "
                 f"take fewer values{'' if ever else ', or allow as many'}"
             )
-        if self.request.batch > 1:
-            raise InvalidRequest(
-                f"The batch is {self.request.batch}, and a sweep draws one picture of each combination — let the seed "
-                "vary instead"
-            )
-        if self.request.random_mode:
-            raise InvalidRequest("Random mode is on, and a sweep varies what its axes say — switch it off")
+        require_sweepable(self.request)
         for _ in self.cells():
             pass
+
+    def _require_apart(self) -> None:
+        for first, second in itertools.combinations(self.axes, 2):
+            if (first.what, first.which) == (second.what, second.which):
+                raise InvalidRequest(f"{second.name} is on two axes — let each vary something else")
+        for axis in self.axes:
+            twice = [value for place, value in enumerate(axis.values) if value in axis.values[:place]]
+            if twice:
+                said = shown(twice[0].name if isinstance(twice[0], StyleChoice) else twice[0])
+                raise InvalidRequest(f"{axis.name} has {said} twice — give each value once")
 
     def cells(self) -> Iterator[Cell]:
         """Its pictures, in the order in which a device has least to load.
@@ -139,6 +136,17 @@ def _plain(wishes: Wishes) -> dict[str, Any]:
         return [plain(each) for each in value] if isinstance(value, tuple) else value
 
     return {field: plain(value) for field, value in wishes.items()}
+
+
+def require_sweepable(request: GenerationRequest) -> None:
+    """Raise InvalidRequest for a request that no sweep can start from, whatever varies."""
+    if request.batch > 1:
+        raise InvalidRequest(
+            f"The batch is {request.batch}, and a sweep draws one picture of each combination — let the seed vary "
+            "instead"
+        )
+    if request.random_mode:
+        raise InvalidRequest("Random mode is on, and a sweep varies what its axes say — switch it off")
 
 
 def parse_sweep(request: GenerationRequest, axes: Sequence[Axis], most: int = MOST_CELLS) -> Sweep:

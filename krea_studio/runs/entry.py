@@ -8,10 +8,11 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from krea_studio.errors import Stopped
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.runs.rows import Row, picture_id
-from krea_studio.runs.run import Kind, Progress, State
+from krea_studio.runs.run import Kind, Progress, Run, State
 from krea_studio.studio import Generation
 
 TITLE_CHARACTERS = 200
@@ -39,7 +40,7 @@ class Entry:
         self.created_at = created_at or now()
         self.records: list[Record | None] = [None] * (len(generation.plan.shots) if generation else 0)
         self.drawn: set[int] = set()  # places whose pictures are drawn, and on disk or on their way there
-        self.deleted: set[int] = set()  # places whose pictures a person deleted, before this server began
+        self.deleted: set[int] = set()  # places whose pictures a person deleted
         self.unwritten: set[int] = set()  # places whose prompts are still being written out beside the device
         self.state = State.WAITING
         self.version = 0
@@ -57,6 +58,29 @@ class Entry:
     def stopped(self) -> str:
         """What is said of it where its end was asked for."""
         return STOPPED if self.generation else "Stopped."
+
+    def look(self, ahead: int, seconds_left: float | None) -> Run:
+        """It as it is now."""
+        plan = self.generation.plan if self.generation else None
+        return Run(
+            id=self.id,
+            kind=self.kind,
+            owner=self.owner,
+            title=self.title,
+            state=self.state,
+            version=self.version,
+            created_at=self.created_at,
+            asked=self.generation.asked if self.generation else None,
+            cells=plan.cells if plan else (),
+            shots=plan.shots if plan else (),
+            records=tuple(self.records),
+            progress=self.progress,
+            failure=self.failure,
+            result=self.result,
+            stopping=self.stop.is_set() and not self.state.ended,
+            ahead=ahead,
+            seconds_left=seconds_left,
+        )
 
     def row(self) -> Row:
         """What is kept of it."""
@@ -79,6 +103,15 @@ class Entry:
                 self.records[place] = before
                 self.drawn.add(place)
 
+    def forget(self, picture_id: str) -> bool:
+        """Have a picture no more that was deleted; whether it was among its own."""
+        places = [place for place, record in enumerate(self.records) if record and record.id == picture_id]
+        for place in places:
+            self.records[place] = None
+            self.drawn.discard(place)
+            self.deleted.add(place)
+        return bool(places)
+
     def open_places(self) -> list[int]:
         """The places that are not drawn yet."""
         return [place for place in range(len(self.records)) if place not in self.drawn | self.deleted]
@@ -100,6 +133,16 @@ class Entry:
     def is_writing(self) -> bool:
         """Whether a picture of it is on its way to the disk."""
         return any(self.records[place] is None for place in self.drawn)
+
+    def require_wanted(self, unwatched_seconds: float | None) -> None:
+        """Raise Stopped where its end was asked for, or nobody has looked at it for so long."""
+        if self.stop.is_set():
+            raise Stopped(self.stopped)
+        if unwatched_seconds is not None and self.unwatched_for() > unwatched_seconds:
+            raise Stopped(
+                f"Nobody looked at the run for {unwatched_seconds:g} seconds, so it was ended. Finished pictures are "
+                "kept."
+            )
 
     def unwatched_for(self) -> float:
         """For how many seconds nobody has looked at it."""

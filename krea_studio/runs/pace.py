@@ -1,8 +1,8 @@
 """How long a picture takes here, told from those that were drawn: seconds a step, for the size and the variant."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-from krea_studio.library.records import Record
+from krea_studio.library.records import Record, seconds_text
 from krea_studio.library.store import Library
 from krea_studio.recipe.recipe import Shot
 
@@ -35,6 +35,21 @@ class Pace:
         """About how many seconds a picture will take; None where its variant drew none yet."""
         known = self._seconds.get(shot.variant)
         return None if known is None else known * _work(shot)
+
+
+def expected(shots: Sequence[Shot], here: Collection[int], pace: Pace) -> str:
+    """How many pictures there will be, how many are here, and about how long the others take where that is known.
+
+    `here` are the places of the shots that need not be drawn: `9 pictures, 3 of them here already, about 12 s`.
+    """
+    told = [f"{len(shots)} picture{'s' * (len(shots) != 1)}"]
+    if here:
+        told.append("all of them here already" if len(here) == len(shots) else f"{len(here)} of them here already")
+    seconds = [pace.seconds(shot) for place, shot in enumerate(shots) if place not in here]
+    known = [each for each in seconds if each is not None]
+    if known and len(known) == len(seconds):
+        told.append(f"about {seconds_text(sum(known))}")
+    return ", ".join(told)
 
 
 def _work(shot: Shot) -> float:

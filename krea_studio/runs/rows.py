@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import threading
 from contextlib import suppress
@@ -24,6 +25,8 @@ from krea_studio.recipe.sweep import Sweep, sweep_from_json
 from krea_studio.runs.run import Kind, State
 
 LOCK_FILE = "runs.lock"
+ID = re.compile(r"[0-9a-f]{32}")
+"""What names a run."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,20 @@ class Rows:
 
     def find(self, run: str) -> Row | None:
         """The row of a run, None where none is kept. Raises StorageError."""
+        if not ID.fullmatch(run):
+            return None
         with self._records.transaction() as connection:
             found = connection.execute(f"SELECT {_COLUMNS} FROM run WHERE id = ?", (run,)).fetchone()
+        return _row(*found) if found else None
+
+    def last_sweep(self, owner: str) -> Row | None:
+        """The latest sweep of an owner, None where none is kept. Raises StorageError."""
+        with self._records.transaction() as connection:
+            found = connection.execute(
+                f"SELECT {_COLUMNS} FROM run WHERE owner = ? AND json_valid(request) "
+                "AND request -> '$.axes' IS NOT NULL ORDER BY created_at DESC LIMIT 1",
+                (owner,),
+            ).fetchone()
         return _row(*found) if found else None
 
     def reopen(self, run: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from krea_studio.library.records import Record
 from krea_studio.recipe.recipe import Shot
+from krea_studio.recipe.request import GenerationRequest
+from krea_studio.recipe.sweep import Sweep
 
 
 class State(StrEnum):
@@ -54,6 +56,7 @@ class Progress:
 class Run:
     """A run now. `version` grows with every change of it.
 
+    `asked` is what a run draws, with everything decided; `cells` are where the pictures of a sweep stand on its axes.
     `stopping` tells that its end was asked for and is to come.
     `ahead` counts the runs whose turn comes before its next one. `seconds_left` is about how long it will take until it
     has ended, None where nothing like it was drawn yet. `records` has the pictures that are on disk, by their place.
@@ -66,6 +69,8 @@ class Run:
     state: State
     version: int
     created_at: datetime
+    asked: GenerationRequest | Sweep | None = None
+    cells: tuple[tuple[int, ...], ...] = ()
     shots: tuple[Shot, ...] = ()
     records: tuple[Record | None, ...] = ()
     progress: Progress | None = None

@@ -123,6 +123,22 @@ class Runs:
             to_come = self._to_come()
             return [self._look(entry, to_come) for entry in seen]
 
+    def last_sweep(self, person: Person = LOCAL) -> Run | None:
+        """The latest sweep of a person, also one that ended before this server began; None where there is none.
+
+        Raises what is in the way of a look at it, such as a style that is gone.
+        """
+        row = self._rows.last_sweep(person.id)
+        with self._changed:
+            is_known = row is None or row.id in self._entries
+        if row and not is_known and row.state.ended:  # one that goes on is another server's
+            entry = self._left(row)
+            entry.ending = entry.state, entry.failure = row.state, row.failure
+            with self._changed:
+                self._add(entry)
+        sweeps = [run for run in self.of(person) if isinstance(run.asked, Sweep) and run.owner == person.id]
+        return max(sweeps, key=lambda run: run.created_at, default=None)
+
     def stop(self, run_id: str, person: Person = LOCAL) -> None:
         """End a run: at once where it waits, at its next step where it goes on. Finished pictures are kept.
 
@@ -134,6 +150,13 @@ class Runs:
             self._tell(entry)
             if entry.state is State.WAITING or (entry.generation and not entry.busy):
                 self._end(entry, State.STOPPED, entry.stopped)
+
+    def forget(self, picture_id: str) -> None:
+        """Let no run have a picture any more that was deleted."""
+        with self._changed:
+            for entry in self._entries.values():
+                if entry.forget(picture_id):
+                    self._tell(entry)
 
     def go_on(self, run_id: str, person: Person = LOCAL) -> None:
         """Draw what a run lacks that was stopped or failed; it has the pictures that it had.
@@ -237,23 +260,7 @@ class Runs:
 
     def _look(self, entry: Entry, to_come: list[str]) -> Run:
         ahead, seconds = forecast(entry, to_come, self._entries, self._known_pace)
-        return Run(
-            id=entry.id,
-            kind=entry.kind,
-            owner=entry.owner,
-            title=entry.title,
-            state=entry.state,
-            version=entry.version,
-            created_at=entry.created_at,
-            shots=entry.generation.plan.shots if entry.generation else (),
-            records=tuple(entry.records),
-            progress=entry.progress,
-            failure=entry.failure,
-            result=entry.result,
-            stopping=entry.stop.is_set() and not entry.state.ended,
-            ahead=ahead,
-            seconds_left=seconds,
-        )
+        return entry.look(ahead, seconds)
 
     def _to_come(self) -> list[str]:
         """The run of every turn to come, that of the present one first."""
@@ -416,7 +423,7 @@ class Runs:
         for entry in list(self._entries.values()):
             if entry.generation and not entry.ending and not entry.busy:
                 try:
-                    self._require_wanted(entry)
+                    entry.require_wanted(self.unwatched_seconds)
                 except Stopped as error:
                     self._end(entry, State.STOPPED, error.message)
 
@@ -428,18 +435,9 @@ class Runs:
                 raise Stopped(STOPPED)
             if entry.ending:  # a picture of it could not be written
                 raise Stopped(entry.ending[1])
-            self._require_wanted(entry)
+            entry.require_wanted(self.unwatched_seconds)
 
         return check
-
-    def _require_wanted(self, entry: Entry) -> None:
-        if entry.stop.is_set():
-            raise Stopped(entry.stopped)
-        limit = self.unwatched_seconds
-        if limit is not None and entry.unwatched_for() > limit:
-            raise Stopped(
-                f"Nobody looked at the run for {limit:g} seconds, so it was ended. Finished pictures are kept."
-            )
 
     def _tell(self, entry: Entry | None = None) -> None:
         if entry is not None:

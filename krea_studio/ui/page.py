@@ -4,10 +4,13 @@ import gradio as gr
 
 from krea_studio.services import Services
 from krea_studio.ui import fragments
+from krea_studio.ui.compare.tab import build_compare_tab
 from krea_studio.ui.create.tab import build_create_tab
 from krea_studio.ui.gradio_api import add_endpoints
+from krea_studio.ui.history.tab import build_address, build_history_tab, wire_tabs
 from krea_studio.ui.moodboards.tab import build_moodboards_tab
 from krea_studio.ui.styles.tab import build_styles_tab
+from krea_studio.ui.sweep.tab import build_sweep_tab
 from krea_studio.ui.visitors import Visitors
 
 CACHE_CHECK_SECONDS = 3600
@@ -28,11 +31,16 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
         delete_cache=(CACHE_CHECK_SECONDS, CACHE_LIFETIME_SECONDS),
     ) as page:
         gr.HTML(fragments.HEADER, elem_id="header")
+        address = build_address()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Create", id="create"):
                 create = build_create_tab(services, visitors, tabs)
-            build_moodboards_tab(services, visitors, tabs, create["moodboard"], create["moodboard_content"])
-            build_styles_tab(services, visitors, tabs, create)
+            history = build_history_tab(services, visitors, create, address)
+            sweep = build_sweep_tab(services, visitors, create)
+            build_compare_tab(services, visitors, create.parts, history, sweep)
+            build_moodboards_tab(services, visitors, tabs, create.parts["moodboard"], create.parts["moodboard_content"])
+            build_styles_tab(services, visitors, tabs, create.parts)
+        wire_tabs(tabs)
         gr.HTML(fragments.FOOTER, elem_id="notice")
         add_endpoints(services, visitors)
     return page

@@ -13,7 +13,7 @@ from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 STYLESHEET = ASSETS / "css" / "studio.css"
-SCRIPT = ASSETS / "ui" / "studio.js"
+SCRIPTS = tuple(ASSETS / "ui" / f"{name}.js" for name in ("studio", "history", "compare"))
 FAVICON = ASSETS / "ui" / "favicon.png"
 GLYPH_SIDE_PX = 18
 WEIGHTS = (400, 700)  # the semi-bold files that Gradio ships lack most letters
@@ -141,5 +141,5 @@ def aspect_ratio_glyphs() -> str:
 
 
 def head() -> str:
-    """What goes into the page's <head>: the small script for keys, theme and scrolling."""
-    return f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
+    """What goes into the page's <head>: its small scripts."""
+    return "".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS)

@@ -29,18 +29,31 @@ class Wiring:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
 
-    def on(self, event: Any, handler: Callable[..., Any], reads: Reads, writes: Iterable[str], **options: Any) -> Any:
+    def on(
+        self,
+        event: Any,
+        handler: Callable[..., Any],
+        reads: Reads,
+        writes: Iterable[str],
+        in_browser: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Any:
         """At `event` call `handler` with the parts that it reads; `options` go to Gradio.
 
-        A mapping as `reads` gives a parameter the part of another name.
+        A mapping as `reads` gives a parameter the part of another name. `in_browser` gives parameters the value of
+        a script's expression, which the browser knows at that moment, in the place of the part's.
         """
         named = reads if isinstance(reads, Mapping) else {name: name for name in reads}
         inputs = {parameter: self.parts[part] for parameter, part in named.items()}
         outputs = [self.parts[name] for name in writes]
         sessions = {f"{parameter}{KNOWN}": session_of(part) for parameter, part in inputs.items()}
+        sent = inputs | {parameter: session for parameter, session in sessions.items() if session}
+        if in_browser:
+            known = "; ".join(f"values[{list(sent).index(name)}] = {value}" for name, value in in_browser.items())
+            options["js"] = f"(...values) => {{ {known}; return values.slice(0, {len(sent)}); }}"
         return event(
             _addressed(self.parts, handler, inputs),
-            inputs_kwargs=inputs | {parameter: session for parameter, session in sessions.items() if session},
+            inputs_kwargs=sent,
             outputs=[*outputs, *(session for part in outputs if (session := session_of(part)))],
             show_progress="hidden",
             api_visibility="private",

@@ -11,7 +11,7 @@ from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.files import CLUTTER
-from krea_studio.library.folder_import import FoundFile, import_folder
+from krea_studio.library.folder_import import FoundFile, import_files, import_folder
 from krea_studio.library.pictures.metadata import png_bytes
 from krea_studio.library.records import PICTURE
 from krea_studio.library.store import Library
@@ -213,3 +213,31 @@ def test_what_is_no_folder_is_told_at_once(library: Library, folder: Path, name:
     (folder / "file.png").touch()
     with pytest.raises(InvalidRequest, match="is no folder — give a folder of pictures"):
         import_folder(library, folder / name)
+
+
+def test_files_come_in_as_those_of_a_folder_do(library: Library, folder: Path) -> None:
+    """Each by its name alone: where a page keeps what was uploaded to it is nobody's business."""
+    mine, foreign, broken = own(folder / "one" / "a.png"), folder / "two" / "b.png", folder / "three" / "c.png"
+    for path in (foreign, broken):
+        path.parent.mkdir()
+    comfyui(foreign, graph())
+    broken.write_bytes(b"no picture")
+    found = list(import_files(library, [str(mine), foreign, broken, folder / "gone.png"], Person("ada")))
+    assert [(each.path, each.kind) for each in found] == [
+        ("a.png", "taken in"),
+        ("b.png", "of another tool"),
+        ("c.png", "left out"),
+        ("gone.png", "left out"),
+    ]
+    assert all(str(folder) not in each.reason for each in found)
+    assert [record.id for record in library.recent(9, Person("ada"))] == [found[0].record.id]
+    assert [each.kind for each in import_files(library, [mine], Person("ada"))] == ["here already"]
+
+
+def test_a_picture_that_only_others_see_is_not_here_already(library: Library, folder: Path) -> None:
+    path = own(folder / "a.png")
+    ada, bob = Person("ada"), Person("bob")
+    for person in (ada, bob):
+        assert [each.kind for each in import_files(library, [path], person)] == ["taken in"]
+        assert len(library.recent(9, person)) == 1
+    assert [each.kind for each in import_files(library, [path], bob)] == ["here already"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from krea_studio.errors import InvalidRequest
-from krea_studio.recipe.axes import KINDS, MOST_VALUES, Axis, parse_axis
+from krea_studio.recipe.axes import KINDS, MOST_VALUES, Axis, parse_axis, read_axis, values_text
 from krea_studio.recipe.request import StyleChoice
 
 
@@ -38,6 +38,22 @@ def test_an_axis_is_read(text: str, values: tuple) -> None:
     assert axis.values == values
     assert [type(value) for value in axis.values] == [type(value) for value in values]
     assert Axis.model_validate_json(axis.model_dump_json()) == axis
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "written"),
+    [
+        ("intensity", "-100:100:100", "-100, 0, 100"),
+        ("guidance", "0:1:.5", "0, 0.5, 1"),
+        ("words", "fox,cat,owl", "fox → cat, owl"),
+        ("words", '"red, green" → "so-called ""blue""",x', '"red, green" → "so-called ""blue""", x'),
+        ("style", "none,Neon:-.5,A:B", "none, Neon:-0.5, A:B"),
+        ("style-weight.A=B", "0,1", "0, 1"),
+    ],
+)
+def test_values_are_written_as_they_are_read(name: str, text: str, written: str) -> None:
+    axis = read_axis(name, text)
+    assert values_text(axis) == written and read_axis(name, written) == axis
 
 
 def test_which_one_is_meant_is_part_of_its_name() -> None:

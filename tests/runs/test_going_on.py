@@ -76,6 +76,24 @@ def test_so_does_another_server(stage: Stage, runs: Runs) -> None:
     assert len(stage.engine.plans) == 3
 
 
+def test_the_last_sweep_of_a_person_is_found_again(stage: Stage, runs: Runs) -> None:
+    assert runs.last_sweep(ADA) is None
+    ended(runs, runs.submit(sweep_of("seed=1"), ADA), ADA)
+    run_id = stopped_in_its_third(stage, runs, sweep_of("seed=2:6"))
+    before = runs.last_sweep(ADA)
+    assert before and before.id == run_id and before.cells == tuple((place,) for place in range(5))
+    ended(runs, runs.submit(request_of(), ADA), ADA)
+    runs.close()
+    again = stage.serve()
+    again.resume()
+    found = again.last_sweep(ADA)
+    assert found and (found.state, found.failure) == (State.STOPPED, before.failure)
+    assert (found.asked, found.cells, found.records) == (before.asked, before.cells, before.records)
+    assert again.last_sweep(BOB) is None and again.last_sweep() is None
+    again.go_on(run_id, ADA)
+    assert len(ended(again, run_id, ADA).finished) == 5 and len(stage.engine.plans) == 3
+
+
 def test_one_that_was_killed_goes_on_by_itself(stage: Stage, runs: Runs) -> None:
     run_id, _ = stands_still(stage, runs, sweep_of("seed=1:3"), 1)
     runs.close()
@@ -99,7 +117,7 @@ def test_only_one_s_own_that_has_ended(stage: Stage, runs: Runs) -> None:
     gate.reached()
     with pytest.raises(InvalidRequest, match="goes on already — stop it first"):
         runs.go_on(run_id, ADA)
-    for stranger, wanted in ((BOB, run_id), (ADA, "f" * 32), (ADA, "")):
+    for stranger, wanted in ((BOB, run_id), (ADA, "f" * 32), (ADA, ""), (ADA, "\ud800")):
         with pytest.raises(InvalidRequest, match="There is no run"):
             runs.go_on(wanted, stranger)
 

@@ -49,6 +49,30 @@ def written_by(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Expanders, "of", lambda expanders, variant: server)
 
 
+class TestForgetting:
+    def test_a_deleted_picture_is_in_no_run_any_more_and_is_not_drawn_again(self, stage: Stage, runs: Runs) -> None:
+        gate, script = stage.gated(request_of())
+        stage.engine.scripts = [drawn(shot_of()), script]
+        run_id = runs.submit(request_of(batch=2), ADA)
+        gate.reached()
+        first = until(runs, run_id, lambda run: run.finished, ADA).finished[0]
+        before = runs.watch(run_id, ADA).version
+        stage.library.bin.delete(first.id, ADA)
+        runs.forget(first.id)
+        assert runs.watch(run_id, ADA).finished == []
+        assert runs.watch(run_id, ADA).version > before
+        gate.open()
+        run = ended(runs, run_id, ADA)
+        assert (run.state, len(run.finished), run.records[0]) == (State.DONE, 1, None)
+        assert len(stage.engine.plans) == 2
+
+    def test_other_pictures_stay(self, stage: Stage, runs: Runs) -> None:
+        run_id = runs.submit(request_of(batch=2))
+        kept = ended(runs, run_id).finished
+        runs.forget("0123456789abcdef")
+        assert runs.watch(run_id).finished == kept
+
+
 class TestGoingOn:
     def test_a_run_is_taken_on_at_once_and_drawn_unwatched(self, stage: Stage, runs: Runs) -> None:
         gate, script = stage.gated(request_of())

@@ -56,5 +56,5 @@ def services(engine: PageEngine, library: Library) -> Iterator[Services]:
 
 @pytest.fixture
 def visitor() -> SimpleNamespace:
-    """Stands for gr.Request where only the signed-in name is read."""
-    return SimpleNamespace(username=None)
+    """Stands for gr.Request where only the signed-in name and the page's address are read."""
+    return SimpleNamespace(username=None, query_params={})

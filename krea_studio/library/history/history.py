@@ -58,6 +58,12 @@ class History:
         records = found[:limit]
         return Page(records[::-1] if upward else records, len(found) > limit)
 
+    def count(self, search: Search = EVERYTHING, person: Person = LOCAL) -> int:
+        """How many pictures there are in all, counted as by `counts` and faster. Raises StorageError."""
+        source = _source(search, person)
+        statement = f"SELECT count(*) FROM {source.keys} WHERE {source.between}"
+        return int(self._records.select(statement, (*source.values, *search.moments))[0][0])
+
     def counts(
         self, search: Search = EVERYTHING, person: Person = LOCAL, since: date | None = None, until: date | None = None
     ) -> dict[date, int]:

@@ -63,9 +63,9 @@ def sheet(sweep: Sweep, files: Mapping[Place, Path]) -> Image.Image:
     further bands. What is not drawn yet stays empty.
     """
     above, beside = _labels(sweep, 0), _labels(sweep, 1)
-    bands = _bands(sweep)
-    columns, rows = len(bands[0].columns), max(1, len(beside))
-    cell = _cell_px(columns * rows * len(bands))
+    below = bands(sweep)
+    columns, rows = len(below[0].columns), max(1, len(beside))
+    cell = _cell_px(columns * rows * len(below))
     # Small at once: there may be more of them than files that may be open.
     pictures = {place: _small(file, cell) for place, file in files.items()}
     shapes = [picture.size for picture in pictures.values()] or [(cell, cell)]
@@ -74,11 +74,11 @@ def sheet(sweep: Sweep, files: Mapping[Place, Path]) -> Image.Image:
     gap, text = max(4, cell // 40), _Text(max(13, cell // 13, min(cell // 4, columns * width // 72)))
     head = text.height(above, width)
     side = text.width(beside, cell) + 2 * gap if beside else gap
-    title = text.line + 2 * gap if bands[0].title else 0
+    title = text.line + 2 * gap if below[0].title else 0
     tall = title + head + 2 * gap + rows * (height + gap)
-    canvas = Image.new("RGB", (side + columns * (width + gap), len(bands) * tall), PAPER)
+    canvas = Image.new("RGB", (side + columns * (width + gap), len(below) * tall), PAPER)
     pen = ImageDraw.Draw(canvas)
-    for number, band in enumerate(bands):
+    for number, band in enumerate(below):
         top = number * tall
         text.write(pen, band.title, (gap, top + gap), canvas.width - 2 * gap)
         top += title + gap
@@ -109,7 +109,8 @@ def sheet_bytes(image: Image.Image, sweep: Sweep) -> bytes:
     return file.getvalue()
 
 
-def _bands(sweep: Sweep) -> list[Band]:
+def bands(sweep: Sweep) -> list[Band]:
+    """The bands of a sweep, from above: one for each place on the third axis; a single axis goes on in further ones."""
     count = len(sweep.axes[0].values)
     if len(sweep.axes) == 1:
         across = max(MOST_ACROSS, round(sqrt(count)))

@@ -1,7 +1,8 @@
 """What can be done with the looked-at picture: Reuse, Pin, Around this, Use as style reference, Add to moodboard.
 
-A panel that any tab can place which has the parts of LOOKED_AT, where its `picture_actions` show and hide with the
-picture, and those of the controls that an action writes to.
+Compare, beside them, is connected by the tab of that name. A panel that any tab can place which has the parts of
+LOOKED_AT and those of the controls that an action writes to. Its `picture_actions` show and hide with the picture. A
+tab with a way of its own to a moodboard places those alone that fill controls.
 """
 
 from typing import Any
@@ -26,6 +27,12 @@ from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring
 
 NEAR_SPREAD = 25  # how far from a picture's slider values "Around this" draws
+FILLING = {
+    "reuse": "Reuse settings",
+    "pin": "Pin",
+    "around": "Around this",
+    "as_reference": "Use as style reference",
+}
 PRESS_GENERATE = "() => document.querySelector('#generate')?.click()"
 
 
@@ -46,34 +53,39 @@ class ActionsPanel:
     def build(self, parts: Parts) -> None:
         """Lay out the row of buttons, which shows where a picture is looked at."""
         with gr.Row(visible=False, elem_id="picture-actions") as parts["picture_actions"]:
-            for name, label in {
-                "reuse": "Reuse settings",
-                "pin": "Pin",
-                "around": "Around this",
-                "as_reference": "Use as style reference",
-                "to_board": "Add to moodboard",
-            }.items():
-                parts[name] = gr.Button(label, size="sm", elem_id=name.replace("_", "-"), min_width=0)
+            self.build_filling(parts)
+            parts["to_board"] = _button("to_board", "Add to moodboard")
+            parts["compare"] = _button("compare", "Compare")
+
+    def build_filling(self, parts: Parts, place: str = "") -> None:
+        """Lay out the buttons that fill controls; `place` is before the names of their elements."""
+        for name, label in FILLING.items():
+            parts[name] = _button(name, label, place)
 
     def wire(self, wiring: Wiring) -> None:
         """Connect the buttons."""
+        self.wire_filling(wiring)
+        wiring.at_once(
+            wiring.parts["to_board"].click,
+            self.add_to_board,
+            reads=(*LOOKED_AT, *moodboard.CHOSEN),
+            writes=("stage", *moodboard.TOLD),
+        )
+
+    def wire_filling(self, wiring: Wiring) -> dict[str, Any]:
+        """Connect the buttons that fill controls; returns the event of each, for what is to follow it."""
         parts, at_once = wiring.parts, wiring.at_once
-        at_once(parts["reuse"].click, self.reuse, reads=LOOKED_AT, writes=self._recall.writes)
-        at_once(parts["pin"].click, self.pin, reads=LOOKED_AT, writes=(*RANDOM, *SEED, "stage"))
+        reuse = at_once(parts["reuse"].click, self.reuse, reads=LOOKED_AT, writes=self._recall.writes)
+        pin = at_once(parts["pin"].click, self.pin, reads=LOOKED_AT, writes=(*RANDOM, *SEED, "stage"))
         around = at_once(parts["around"].click, self.draw_around, reads=LOOKED_AT, writes=(*RANDOM, "spread"))
         around.success(None, js=PRESS_GENERATE, api_visibility="private")
-        at_once(
+        as_reference = at_once(
             parts["as_reference"].click,
             self.use_as_reference,
             reads=(*LOOKED_AT, *references.PLACED),
             writes=(*references.REFERENCES, "stage"),
         )
-        at_once(
-            parts["to_board"].click,
-            self.add_to_board,
-            reads=(*LOOKED_AT, *moodboard.CHOSEN),
-            writes=("stage", *moodboard.TOLD),
-        )
+        return {"reuse": reuse, "pin": pin, "around": around, "as_reference": as_reference}
 
     def reuse(self, shown_ids: list[str], selected: int) -> Update:
         """Write the settings of the looked-at picture into the controls."""
@@ -112,3 +124,7 @@ class ActionsPanel:
 
     def _record(self, shown_ids: list[str], selected: int) -> Record:
         return picture_at(self._library, shown_ids, selected)
+
+
+def _button(name: str, label: str, place: str = "") -> gr.Button:
+    return gr.Button(label, size="sm", elem_id=place + name.replace("_", "-"), min_width=0)

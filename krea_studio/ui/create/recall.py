@@ -1,18 +1,21 @@
 """Settings come back: from a record of the library or a dropped picture to the values of the page's controls.
 
-A picture of another tool brings what fits. What draws otherwise here than it did there or then, such as another
-checkpoint, and what has no counterpart, is said in the remark that comes with the values. Recipes and what other tools
-write are read and checked by the library and the request.
+The sheet of a sweep leads to the tab that has its axes. A picture of another tool brings what fits. What draws
+otherwise here than it did there or then, such as another checkpoint, and what has no counterpart, is said in the remark
+that comes with the values. Recipes and what other tools write are read and checked by the library and the request.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from krea_studio.engine.base import Engine
+from krea_studio.errors import InvalidRequest
 from krea_studio.library.foreign.texts import ENDINGS
 from krea_studio.library.foreign.tools import ForeignPicture, read_picture
+from krea_studio.library.pictures.sheets import read_sweep
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.redrawing import differences
@@ -20,11 +23,19 @@ from krea_studio.ui import fragments
 from krea_studio.ui.create.panel import ControlPanel, writes_of
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.remembered import remembered
 from krea_studio.ui.wiring import Parts, Wiring
+
+PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
 
 
 class RecallPanel:
-    """A recipe written into panels, and the place where a picture with one is dropped."""
+    """A recipe written into panels, and the place where a picture with one is dropped.
+
+    `dropped` is the event after which the part `sheet` has the sweep of a dropped sheet, or nothing.
+    """
+
+    dropped: Any
 
     def __init__(self, panels: Sequence[ControlPanel], engine: Engine) -> None:
         self._panels, self._engine = panels, engine
@@ -32,6 +43,7 @@ class RecallPanel:
 
     def build(self, parts: Parts) -> None:
         """Lay out the place for a picture."""
+        parts["sheet"] = remembered(None, dict[str, Any] | None, session=False)
         parts["settings_file"] = gr.File(
             label="Load settings from a picture",
             file_types=list(ENDINGS),
@@ -42,11 +54,11 @@ class RecallPanel:
 
     def wire(self, wiring: Wiring) -> None:
         """Let a dropped picture fill the controls."""
-        wiring.at_once(
+        self.dropped = wiring.at_once(
             wiring.parts["settings_file"].upload,
             self.drop,
             reads={"picture": "settings_file", "prompt": "prompt"},
-            writes=(*self.writes, "settings_file"),
+            writes=(*self.writes, "settings_file", "sheet"),
         )
 
     def drop(self, picture: str | None, prompt: str | None = None) -> Update:
@@ -56,17 +68,26 @@ class RecallPanel:
         """
         if picture is None:
             return {"settings_file": None}
-        return {**guarded(lambda: self._take(picture, prompt or "")), "settings_file": None}
+        return {"sheet": None, **guarded(lambda: self._take(picture, prompt or "")), "settings_file": None}
 
     def _take(self, picture: str, prompt: str) -> Update:
-        found = read_picture(picture, Path(picture).name)
+        name = Path(picture).name
+        try:
+            found = read_picture(picture, name)
+        except InvalidRequest:
+            with open(picture, "rb") as file:
+                is_png = file.read(len(PNG_BEGINS)) == PNG_BEGINS
+            sweep = read_sweep(picture, name) if is_png else None
+            if sweep is None:
+                raise
+            return {"sheet": sweep.model_dump(mode="json")}
         return self.adopt(found, prompt) if isinstance(found, ForeignPicture) else self.recall(found)
 
     def recall(self, recipe: Recipe) -> Update:
         """All controls as a recipe has them, and what to know before drawing again: the seed alone where all is as it
         was."""
         told = [f"Settings of seed {recipe.seed} are in the controls."]
-        return self._written(recipe.request(), told, differences(recipe, self._engine))
+        return self.write(recipe.request(), told, differences(recipe, self._engine))
 
     def adopt(self, picture: ForeignPicture, prompt: str) -> Update:
         """All controls as comes nearest to another tool's picture, and what is otherwise.
@@ -79,9 +100,10 @@ class RecallPanel:
         told += [f"{remark}." for remark in translation.remarks]
         if translation.left:
             told.append(f"No counterpart here: {'; '.join(translation.left)}.")
-        return self._written(translation.request(prompt), told)
+        return self.write(translation.request(prompt), told)
 
-    def _written(self, request: GenerationRequest, told: list[str], behind: Sequence[str] = ()) -> Update:
+    def write(self, request: GenerationRequest, told: list[str], behind: Sequence[str] = ()) -> Update:
+        """All controls as a request has them; what is told, and what is not here as it was, is said on the stage."""
         update: Update = {}
         for panel in self._panels:
             values, remarks = panel.recall(request)

@@ -7,7 +7,7 @@ from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.ui import fragments
 from krea_studio.ui.notices import guarded
-from krea_studio.ui.presenter import Update
+from krea_studio.ui.presenter import Update, pictures_of
 from krea_studio.ui.remembered import remembered
 from krea_studio.ui.wiring import Parts, Wiring
 
@@ -58,6 +58,11 @@ class ResultsPanel:
                 "selected": choice.index,
             }
         )
+
+    def without_gone(self, shown_ids: list[str]) -> Update:
+        """The results without those that are not in the library any more; nothing where all are."""
+        records = [record for each in shown_ids if (record := self._library.get(each))]
+        return {} if len(records) == len(shown_ids) else pictures_of(records)
 
 
 def picture_at(library: Library, ids: list[str], index: int) -> Record:

@@ -243,13 +243,13 @@ class ShownRuns:
         return False
 
     def _own(self, person: Person) -> list[Run]:
-        """The runs of a person that have not ended, in the order in which they were made.
+        """The runs of a person that have not ended, in the order in which they were made; sweeps have their own tab.
 
         None for a browser that is not known: what such ones began may be anybody's.
         """
         if person.id == UNKNOWN.id:
             return []
-        return unfinished_of(person.id, self._runs)
+        return [run for run in unfinished_of(person.id, self._runs) if not run.cells]
 
 
 def _queue(markup: str) -> Update:

@@ -24,6 +24,7 @@ from krea_studio.ui.create.recall import RecallPanel
 from krea_studio.ui.create.recent import RecentPanel
 from krea_studio.ui.create.results import ResultsPanel
 from krea_studio.ui.create.runs import RunsPanel
+from krea_studio.ui.presenter import Update
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring
 
@@ -34,6 +35,7 @@ class CreateTab:
     def __init__(self, services: Services, visitors: Visitors) -> None:
         library, engine = services.library, services.engine
         self.services = services
+        self.parts: Parts = {}
         self.prompt, self.shape = PromptPanel(), ShapePanel(engine)
         self.seed, self.advanced, self.models = SeedPanel(), AdvancedPanel(), ModelsPanel(engine, visitors)
         self.references = ReferencesPanel(library.references)
@@ -78,6 +80,10 @@ class CreateTab:
         self.abilities.wire(wiring)
         self._wire_model(wiring)
 
+    def refreshed(self, visitor: gr.Request, browser: str, shown_ids: list[str]) -> Update:
+        """Pictures were deleted or came back elsewhere on the page: the recent ones, and no result that is gone."""
+        return {**self.recent.strip(visitor, browser), **self.results.without_gone(shown_ids)}
+
     def _wire_model(self, wiring: Wiring) -> None:
         """Let everything that is told of a variant follow the checkpoint that was chosen for it."""
         chosen = self.models.chosen
@@ -98,13 +104,13 @@ class CreateTab:
         self.recall.build(parts)
 
 
-def build_create_tab(services: Services, visitors: Visitors, tabs: gr.Tabs) -> Parts:
-    """Lay out and wire the tab inside the current Blocks context and return its parts.
+def build_create_tab(services: Services, visitors: Visitors, tabs: gr.Tabs) -> CreateTab:
+    """Lay out and wire the tab inside the current Blocks context and return it, with its parts.
 
     `visitors` are the page's; `tabs` are the page's, one of which this is.
     """
-    parts: Parts = {"tabs": tabs}
     tab = CreateTab(services, visitors)
-    tab.build(parts)
-    tab.wire(parts)
-    return parts
+    tab.parts["tabs"] = tabs
+    tab.build(tab.parts)
+    tab.wire(tab.parts)
+    return tab

@@ -293,8 +293,11 @@ def test_a_day_is_counted_by_the_machine_s_own_time(berlin: None, records: Recor
         assert history.counts(search, since=second, until=second) == {second: 2}
         assert history.counts(search, until=date(1970, 1, 1)) == {date(1970, 1, 1): 1}
         assert history.counts(search, EVE) == {}
+        assert (history.count(search, ADA), history.count(search), history.count(search, EVE)) == (5, 5, 0)
         for day, numbers in ((first, [0]), (second, [2, 1]), (third, [3])):
-            assert found(history, **search.model_dump() | {"since": day, "until": day}) == numbers
+            of_day = search.model_dump() | {"since": day, "until": day}
+            assert found(history, **of_day) == numbers
+            assert history.count(parse_search(of_day)) == len(numbers)
     assert found(history, since="2026-07-01T23:59", until="2026-07-02T00:00") == [1, 0]
     assert found(history, since="2026-07-03", until="2026-07-02") == []
 

@@ -147,7 +147,7 @@ def test_every_control_that_an_engine_may_lack_has_its_parts_and_a_line(
     create: CreateTab, services: Services, engine: PageEngine
 ) -> None:
     with gr.Blocks(), gr.Tabs() as tabs, gr.Tab():
-        parts = build_create_tab(services, Visitors(shared=False), tabs)
+        parts = build_create_tab(services, Visitors(shared=False), tabs).parts
     fields = {field for control in create.controls for field in control.parts_by_field}
     assert fields <= set(create.abilities.fields(values()))
     engine.controls = dict.fromkeys(fields, DAMAGED)

@@ -29,7 +29,7 @@ WISHES: dict[str, Any] = {
 @pytest.fixture
 def parts(services: Services) -> Parts:
     with gr.Blocks(), gr.Tabs() as tabs, gr.Tab():
-        return build_create_tab(services, Visitors(shared=False), tabs)
+        return build_create_tab(services, Visitors(shared=False), tabs).parts
 
 
 def test_every_field_of_a_request_is_given_by_one_control(create: CreateTab) -> None:

@@ -183,10 +183,16 @@ class MoodboardPanel:
         """Pictures join the chosen moodboard. Raises InvalidRequest where none is chosen."""
         if not moodboard:
             raise InvalidRequest("No moodboard is chosen — choose one under Direction, or make one under Moodboards")
+        return {**remarks(self.added(person, paths, moodboard), "stage"), **self.describe(moodboard, **described)}
+
+    def added(self, person: Person, paths: Sequence[Path], name: str) -> list[str]:
+        """Put pictures on the board of this name, and return sentences on what became of it.
+
+        Raises InvalidRequest where there is none, the person may not change it, or a picture cannot be used.
+        """
         unused: list[str] = []
-        board = self._library.moodboards_for(person).add(moodboard, paths, unused.append)
-        done = f"«{board.name}» has {pictures(len(board.images))} now; analyze it again to let them steer"
-        return {**remarks([done, *unused], "stage"), **self.describe(moodboard, **described)}
+        board = self._library.moodboards_for(person).add(name, paths, unused.append)
+        return [f"«{board.name}» has {pictures(len(board.images))} now; analyze it again to let them steer", *unused]
 
     def _text(self, name: str, variant: str, guided: bool) -> str:
         try:
