@@ -17,6 +17,10 @@ class InvalidRequest(StudioError):
     """What was asked for is refused before anything ran; the message names the value and what is allowed."""
 
 
+class Refused(InvalidRequest):
+    """The content filter says no, to what was asked for or to what was drawn; nothing of it is kept."""
+
+
 class Unavailable(StudioError):
     """It cannot be done here and now: weights missing, gated, offline or corrupt, or a part that is not installed."""
 

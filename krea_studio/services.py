@@ -14,6 +14,7 @@ from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.expansion.writers import Expanders
 from krea_studio.library.store import Library
 from krea_studio.runs.runs import Runs
+from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.settings import Settings
 from krea_studio.studio import Studio
 from krea_studio.style_intake import StyleIntake
@@ -76,7 +77,8 @@ def services_over(
 ) -> Services:
     """A studio over a library, an engine and a language model that are there, and the engine's choices."""
     expanders = Expanders(settings, engine, language_model)
-    studio = Studio(engine, language_model, library, expanders, settings.deadline_seconds)
+    content_filter = ContentFilter.of(settings)
+    studio = Studio(engine, language_model, library, expanders, settings.deadline_seconds, content_filter)
     runs = Runs(studio, settings.queue_size)
     intake = StyleIntake(library.styles, settings.styles, StyleDoctor(choices or Choices(settings), engine))
     return Services(settings, library, engine, studio, intake, runs)

@@ -132,6 +132,19 @@ class Settings(BaseSettings):
         description="Steps that torch compiles: on, off, or auto, which makes them on CUDA after a first picture",
     )
     previews: bool = Field(default=True, description="Show the picture as it forms, at every step")
+    filter: Literal["on", "off"] = Field(
+        default="on",
+        description="The content filter; off leaves the embedded checkpoints' pictures alone, others are always judged",
+    )
+    filter_model: str | None = Field(
+        default=None,
+        pattern=r"^(([\w.-]+/)[\w.-]+@[0-9a-f]{40}|[/.~].*)$",
+        description="give OWNER/NAME@COMMIT, a model for image classification on the Hugging Face Hub with the 40 "
+        "digits of a commit, or a folder, which begins with / or . or ~",
+    )
+    filter_rules: Folder | None = Field(
+        default=None, description="A file of rules for prompts beside the studio's own, written as these are"
+    )
     host: str = Field(default="127.0.0.1", min_length=1, max_length=255, description="Address that the page listens on")
     port: int = Field(default=7860, ge=1, le=65535, description="Port that the page listens on")
     hosts: str = Field(

@@ -5,40 +5,35 @@ only when it is on disk with its recipe; while it is being written the engine go
 done in the caller's thread, which is told of it by `tell`; `check` is called in between and may raise to give up.
 """
 
-import io
-import itertools
-import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
 
-from PIL import Image
-
+from krea_studio.board_analysis import BoardAnalysis
 from krea_studio.deadline import Clock
-from krea_studio.direction.analysis import measured_analysis
-from krea_studio.direction.moodboards import MEASURED, Analysis, Moodboard
+from krea_studio.direction.moodboards import Moodboard
 from krea_studio.direction.references import attended_pictures, board_words
-from krea_studio.engine.base import Chat, Engine, Event, ImageReady, LanguageModel, Loading, Step
-from krea_studio.errors import InvalidRequest, Stopped, Unavailable
-from krea_studio.expansion.board_words import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
-from krea_studio.expansion.creativity import Expander, expand
+from krea_studio.engine.base import Engine, Event, ImageReady, LanguageModel, Loading, Step
+from krea_studio.errors import InvalidRequest, Refused, Stopped
+from krea_studio.expansion.creativity import Expander, as_written, expand
 from krea_studio.expansion.writers import Expanders, ForOneRun
 from krea_studio.library.records import Record
+from krea_studio.library.refusals import Refusal
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.plan import GenerationPlan, plan, plan_sweep
 from krea_studio.recipe.recipe import Shot, with_triggers
 from krea_studio.recipe.request import RAW, SEED_LIMIT, Expansion, GenerationRequest, bounds
 from krea_studio.recipe.sweep import Sweep
-from krea_studio.recipe.variants import VARIANTS
 from krea_studio.redrawing import differences
+from krea_studio.safety.content_filter import REFUSED, ContentFilter
+from krea_studio.safety.previews import blurred
 from krea_studio.validation import shown
-
-log = logging.getLogger(__name__)
 
 MOST_OF_A_BATCH = int(bounds("batch")[1])
 
@@ -69,7 +64,15 @@ class Expanding:
     shot: int
 
 
-StudioEvent = Started | Expanding | Loading | Step | Saved
+@dataclass(frozen=True)
+class Withheld:
+    """The picture of shot `shot` was drawn, and the content filter did not let it be kept; `message` is for people."""
+
+    shot: int
+    message: str
+
+
+StudioEvent = Started | Expanding | Loading | Step | Saved | Withheld
 
 
 def go_on() -> None:
@@ -82,7 +85,7 @@ def draw_seed() -> int:
 
 
 class Studio:
-    """One engine, one language model, one library, and who expands prompts.
+    """One engine, one language model, one library, who expands prompts, and the filter that all pictures pass.
 
     `deadline_seconds` is the longest that the pictures of one request may be drawn.
     """
@@ -94,22 +97,29 @@ class Studio:
         library: Library,
         expanders: Expanders,
         deadline_seconds: float,
+        content_filter: ContentFilter,
     ):
         self.engine = engine
         self.language_model = language_model
         self.library = library
         self.expanders = expanders
         self.deadline_seconds = deadline_seconds
+        self.content_filter = content_filter
+        self._boards = BoardAnalysis(engine, language_model, library)
 
     def begin(self, asked: GenerationRequest | Sweep, person: Person = LOCAL) -> "Generation":
         """A request or sweep with everything decided and looked up, ready to be drawn; `person` will own the pictures.
 
         Raises InvalidRequest or StorageError where the request or the library cannot be used, or a file that it refers
-        to is gone or damaged; InvalidRequest or Unavailable where the engine's abilities say that it cannot be drawn.
+        to is gone or damaged; InvalidRequest or Unavailable where the engine's abilities say that it cannot be drawn;
+        Refused for words that may not be drawn.
         """
         resolved = self._planned(asked)
         for variant in dict.fromkeys(shot.variant for shot in resolved.shots):
-            self.engine.abilities(variant).require([shot for shot in resolved.shots if shot.variant == variant])
+            shots = [shot for shot in resolved.shots if shot.variant == variant]
+            self.engine.abilities(variant).require(shots)
+            if self.is_judged(variant):
+                self.content_filter.require(shots)
         generation = Generation(self, resolved, person)
         generation.require_files()
         self.library.check_writable()
@@ -125,6 +135,14 @@ class Studio:
         """The request with what it names by name: its moodboard's content, its styles' weights and words."""
         return self._with_styles(self._with_moodboard(request))
 
+    def is_judged(self, variant: str) -> bool:
+        """Whether the content filter judges what is drawn by the checkpoint of `variant`."""
+        return self.content_filter.applies(self.is_embedded(variant))
+
+    def is_embedded(self, variant: str) -> bool:
+        """Whether `variant` is run by a checkpoint that ships with the studio."""
+        return self.engine.checkpoint_of(variant).embedded
+
     def generate(
         self,
         asked: GenerationRequest | Sweep,
@@ -134,8 +152,9 @@ class Studio:
     ) -> list[Record]:
         """Draw and keep all pictures of a request; tells Started, then of each picture up to Saved, in their order.
 
-        A sweep's that are in the library already are not drawn again. However it ends, what was finished is on disk and
-        was told. Raises as `begin` does, and what ended the run.
+        A sweep's that are in the library already are not drawn again. One that must not be kept is told as Withheld,
+        and the others are returned. However it ends, what was finished is on disk and was told. Raises as `begin` does,
+        what ended the run, and Refused where no picture may be kept.
         """
         generation = self.begin(asked, person)
         places, here = range(len(generation.plan.shots)), generation.here()
@@ -143,12 +162,19 @@ class Studio:
         writing: deque[tuple[int, Future[Record]]] = deque()
         records: list[Record] = []
         failures: list[BaseException] = []
+        refusals: list[Refused] = []
 
         def announce() -> None:
             place, written = writing.popleft()
+            event: Saved | Withheld
             try:
-                records.append(written.result())
-                tell(Saved(records[-1], place))
+                try:
+                    records.append(written.result())
+                    event = Saved(records[-1], place)
+                except Refused as refusal:
+                    refusals.append(refusal)
+                    event = Withheld(place, refusal.message)
+                tell(event)
             except BaseException as error:  # it keeps none of the others back
                 failures.append(error)
 
@@ -173,17 +199,22 @@ class Studio:
                 announce()
         if failures:
             raise failures[0]
+        if refusals and not records:
+            raise refusals[0]
         return records
 
     def expand(self, request: GenerationRequest, seed: int, check: Callable[[], None] = go_on) -> Expansion:
         """The request's prompt written out as it will be for the picture of `seed`, unless it brings its own text.
 
         `check` is called in between and may raise to give up. Raises InvalidRequest for a request at raw, and for what
-        no plan can be made of; Unavailable where a writer is asked for that there is not.
+        no plan can be made of; Refused for words that may not be drawn; Unavailable where a writer is asked for that
+        there is not.
         """
         if request.creativity == RAW:
             raise InvalidRequest("Creativity is raw, which draws the prompt as it is written — choose another one")
         shot = plan(self._known(request), seed, 0).shots[0]
+        if self.is_judged(shot.variant):
+            self.content_filter.require([shot])
         return shot.expansion or self.expansion_of(shot, self.expanders.of(shot.variant), check)
 
     def expansion_of(self, shot: Shot, expander: Expander, check: Callable[[], None]) -> Expansion:
@@ -197,6 +228,8 @@ class Studio:
         # Both are read beside it; a line's end between them is a token.
         most_tokens -= tokens(with_triggers("", shot.styles)) + (tokens(toward) + 1 if toward else 0)
         found = expand(shot.prompt, shot.creativity, shot.seed, expander, tokens, most_tokens, check)
+        if self.is_judged(shot.variant) and self.content_filter.rules.category_of(found.text):
+            found = as_written(shot.prompt, shot.seed, "The content filter refused the expansion")
         return Expansion(
             text=found.text,
             writer=found.writer or "",
@@ -211,74 +244,12 @@ class Studio:
         report: Callable[[float], None] = lambda fraction: None,
         check: Callable[[], None] = go_on,
     ) -> Moodboard:
-        """Analyze a moodboard and keep what was found; one in which there is nothing new to find is not done again.
-
-        Everything is measured; where the engine has a language model, that writes the words. `report` is told the
-        share that is done; `check` is called in between and may raise to give up, which keeps the board as it was.
-        Raises InvalidRequest for a board that does not exist or has no pictures.
-        """
-        boards = self.library.moodboards
-        board = boards.get(name)
-        if not self.analysis_due(board):
-            return board
-        if not board.images:
-            raise InvalidRequest(f"Moodboard {shown(name)} has no pictures — add some and analyze it then")
-        pictures = {image: _opened(content) for image, content in boards.read(board).items()}
-        variant, writer = self._writer()
-        if not writer:
-            return boards.keep_analysis(name, measured_analysis(pictures, report, check), board.analysis)
-        measured = measured_analysis(pictures, lambda share: report(share / 2), check)
-        written = self._written(board.model_copy(update={"analysis": measured}), variant, writer, report, check)
-        report(1.0)
-        return boards.keep_analysis(name, written or measured, board.analysis)
+        """See BoardAnalysis.analyze."""
+        return self._boards.analyze(name, report, check)
 
     def analysis_due(self, board: Moodboard) -> bool:
-        """Whether analyzing a board finds more: other pictures, or a language model that was not there before."""
-        if board.analysis is None or board.changed:
-            return True
-        return board.analysis.written_by == MEASURED and any(
-            self.language_model.writer(variant, seeing=True) for variant in VARIANTS
-        )
-
-    def _writer(self) -> tuple[str, str]:
-        """A variant that can write, one that is loaded before others, and its writer's name; both empty without any."""
-        loaded = {checkpoint.name for checkpoint in self.engine.status().loaded}
-        writers = [
-            (variant, name) for variant in VARIANTS if (name := self.language_model.writer(variant, seeing=True))
-        ]
-        return min(writers, key=lambda each: self.engine.checkpoint_of(each[0]).name not in loaded, default=("", ""))
-
-    def _written(
-        self,
-        measured: Moodboard,
-        variant: str,
-        writer: str,
-        report: Callable[[float], None],
-        check: Callable[[], None],
-    ) -> Analysis | None:
-        """The analysis of a measured board in its writer's words; None where none of them are usable.
-
-        The writer sees the pictures that stand for the board.
-        """
-        steps = itertools.count(1)
-        pictures = tuple(self.library.references.read(each.image) for each in measured.content().representatives)
-
-        def going_on() -> None:
-            check()
-            report(1 - 0.5 * 0.99 ** next(steps))  # nobody knows how many words there will be
-
-        for instruction in (INSTRUCTION, INSTRUCTION_AGAIN):
-            try:
-                found = parse_written(self.language_model.write(variant, Chat(instruction, pictures), going_on))
-            except Unavailable as error:
-                log.warning("%s", error.message)
-                break
-            except InvalidRequest as error:
-                log.warning("%s: %s", writer, error.message)
-            else:
-                words = {"taste_profile": found.taste_profile, "keywords": found.keywords, "avoids": found.avoids}
-                return Analysis.model_validate(dict(measured.analysis or ()) | words | {"written_by": writer})
-        return None
+        """See BoardAnalysis.due."""
+        return self._boards.due(board)
 
     def _with_moodboard(self, request: GenerationRequest) -> GenerationRequest:
         """The request with its moodboard's present content, unless it brings its own or the strength is 0."""
@@ -340,6 +311,8 @@ class Generation:
                 self._expanders[shot.variant] = ForOneRun(self._studio.expanders.of(shot.variant))
             expander = self._expanders[shot.variant]
             shot = shot.model_copy(update={"expansion": self._studio.expansion_of(shot, expander, check)})
+            if self._studio.is_judged(shot.variant):
+                self._studio.content_filter.require([shot])
             self._written[place] = shot
         return shot
 
@@ -350,16 +323,23 @@ class Generation:
 
         Raises what stands in the way; Stopped where this and the pictures before it were drawn for too long.
         """
+        if self._studio.is_judged(self.plan.shots[place].variant):
+            self._studio.content_filter.classifier.load()
         shot = self.write(place, tell, check)
         made: list[ImageReady] = []
+        # Until it was judged, nobody recognises a picture that the filter may refuse; the embedded ones never do such.
+        hidden = not self._studio.is_embedded(shot.variant)
 
         def told(event: Event) -> None:
+            nonlocal hidden
             if isinstance(event, ImageReady):
                 made.append(replace(event, shot=place))
             elif isinstance(event, Step):
                 if event.step == 0:
                     self._clock.start()
-                tell(replace(event, shot=place))
+                    hidden = hidden or not self._studio.is_embedded(shot.variant)  # another one was chosen meanwhile
+                preview = blurred(event.preview) if hidden and event.preview else event.preview
+                tell(replace(event, shot=place, preview=preview))
             else:
                 tell(event)
 
@@ -390,8 +370,30 @@ class Generation:
         return {place: before for place in places if (before := self.drawn_before(place))}
 
     def keep(self, ready: ImageReady, picture_id: str | None = None) -> Record:
-        """Write a picture to disk, under a name of its own or the one given. Raises StorageError."""
-        return self._studio.library.save(ready.recipe, ready.image, ready.seconds, self.person, picture_id)
+        """Write a picture to disk, under a name of its own or the one given.
+
+        Raises Refused where it must not be kept, of which a note is kept instead; Unavailable where nothing can tell
+        that; StorageError.
+        """
+        studio, recipe = self._studio, ready.recipe
+        checkpoint = studio.engine.checkpoint_of(recipe.variant)
+        # Another one may run the variant since.
+        embedded = checkpoint.embedded and checkpoint.name == recipe.checkpoint
+        score = studio.content_filter.refused(ready.image, embedded)
+        if score is not None:
+            studio.library.refusals.add(
+                Refusal(
+                    picture_id or secrets.token_hex(8),
+                    self.person.id,
+                    recipe.seed,
+                    score,
+                    studio.content_filter.classifier.name,
+                    recipe.checkpoint,
+                    datetime.now(UTC),
+                )
+            )
+            raise Refused(REFUSED.format(seed=recipe.seed))
+        return studio.library.save(recipe, ready.image, ready.seconds, self.person, picture_id)
 
     def require_files(self) -> None:
         """Raise InvalidRequest where a file that the shots name is gone, StorageError where a picture is damaged."""
@@ -428,8 +430,3 @@ def _finished(record: Record) -> Future[Record]:
     done: Future[Record] = Future()
     done.set_result(record)
     return done
-
-
-def _opened(png: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
-        return picture.convert("RGB")

@@ -16,6 +16,7 @@ from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.library.store import Library
 from krea_studio.services import Services, services_over
 from krea_studio.settings import PREFIX, Settings
+from tests.doubles import JudgedByColour
 
 # Before anything imports these libraries: they read the environment once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -49,6 +50,9 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("krea_studio.library.store.EXAMPLES_FOLDER", tmp_path / "no-examples")
     monkeypatch.setattr("krea_studio.library.store.SHIPPED_STYLES_FOLDER", tmp_path / "no-styles")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    monkeypatch.setattr("krea_studio.licence.Licence.accepted", True)
+    # The real one takes seconds to load; tests/safety has it.
+    monkeypatch.setattr("krea_studio.safety.content_filter.classifier_of", lambda model: JudgedByColour())
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,31 @@ from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.recipe import Shot
 
+REFUSED_SEED = 25_800
+"""Of which `picture` makes one that `JudgedByColour` refuses."""
+
 Script = list[Event | BaseException | Callable[[], None]]
+
+
+class JudgedByColour:
+    """A classifier for which `picture` of REFUSED_SEED is one that must not be shown.
+
+    `judged` counts the pictures; an exception in `trouble` is raised by the next loading.
+    """
+
+    name = "by colour"
+
+    def __init__(self, *trouble: Exception) -> None:
+        self.trouble = list(trouble)
+        self.judged = 0
+
+    def load(self) -> None:
+        if self.trouble:
+            raise self.trouble.pop()
+
+    def score(self, image: Image.Image) -> float:
+        self.judged += 1
+        return 0.9 if image.getpixel((0, 0)) == colour_of(REFUSED_SEED) else 0.1
 
 
 @dataclass(frozen=True)
@@ -106,7 +130,12 @@ class ScriptedEngine:
 
 def picture(shot: Shot) -> Image.Image:
     """A picture of the shot's size in a colour that depends on its seed alone."""
-    return Image.new("RGB", (shot.width, shot.height), (shot.seed % 256, shot.seed // 256 % 256, 90))
+    return Image.new("RGB", (shot.width, shot.height), colour_of(shot.seed))
+
+
+def colour_of(seed: int) -> tuple[int, int, int]:
+    """The colour of the picture of a seed."""
+    return seed % 256, seed // 256 % 256, 90
 
 
 def drawn(shot: Shot, place: int = 0) -> list[Event]:

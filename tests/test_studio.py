@@ -1,11 +1,13 @@
 """A run: pictures are announced when they are on disk, in order, and whatever ends it, nothing is lost."""
 
 import errno
+import io
 import json
 import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,20 +18,27 @@ from PIL import Image
 from krea_studio.direction.analysis import measured_analysis
 from krea_studio.direction.moodboards import Analysis
 from krea_studio.engine.abilities import Abilities, Ability
-from krea_studio.engine.base import Chat, EngineStatus, Event, Files, LoadedCheckpoint, Loading, Step
-from krea_studio.errors import InvalidRequest, Stopped, StorageError, Unavailable
+from krea_studio.engine.base import Chat, EngineStatus, Event, Files, ImageReady, LoadedCheckpoint, Loading, Step
+from krea_studio.errors import InvalidRequest, Refused, Stopped, StorageError, Unavailable
 from krea_studio.expansion.board_words import INSTRUCTION
+from krea_studio.expansion.creativity import Expanded
 from krea_studio.expansion.writers import Expanders, ResidentWriter
 from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.library.store import Library
 from krea_studio.people import Person
+from krea_studio.recipe.axes import parse_axis
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import SEED_LIMIT, GenerationRequest, parse_request
+from krea_studio.recipe.sweep import parse_sweep
+from krea_studio.safety.classifiers import classifier_of
+from krea_studio.safety.content_filter import ContentFilter
+from krea_studio.safety.previews import blurred
+from krea_studio.safety.rules import Rules
 from krea_studio.services import Services
 from krea_studio.settings import Settings
-from krea_studio.studio import Expanding, Saved, Started, Studio, StudioEvent
-from tests.doubles import Script, ScriptedEngine, drawn
+from krea_studio.studio import Expanding, Saved, Started, Studio, StudioEvent, Withheld
+from tests.doubles import REFUSED_SEED, JudgedByColour, Script, ScriptedEngine, drawn
 from tests.library.styles.test_styles import taken_in
 
 
@@ -121,7 +130,10 @@ def double() -> ScriptedEngine:
 
 
 def studio_of(engine: ScriptedEngine, library: Library, deadline_seconds: float = 600.0, **settings: Any) -> Studio:
-    return Studio(engine, engine, library, Expanders(Settings(**settings), engine, engine), deadline_seconds)
+    content_filter = ContentFilter(JudgedByColour())
+    return Studio(
+        engine, engine, library, Expanders(Settings(**settings), engine, engine), deadline_seconds, content_filter
+    )
 
 
 @pytest.fixture
@@ -728,3 +740,117 @@ class TestStyles:
     def test_at_weight_0_it_need_not_even_be_there(self, studio: Studio, double: ScriptedEngine) -> None:
         studio.generate(request_of(styles=[{"name": "gone", "weight": 0.0}]))
         assert double.files[0].styles == {} and double.plans[0].shots[0].conditioning_prompt == "a fox"
+
+
+class TestTheContentFilter:
+    def test_a_refused_picture_is_neither_kept_nor_returned(self, studio: Studio) -> None:
+        told = told_by(studio, request_of(batch=3, seed=REFUSED_SEED - 1))
+        assert told.places == [0, 2] and [event.record.recipe.seed - REFUSED_SEED for event in told.saved] == [-1, 1]
+        (withheld,) = [event for event in told if isinstance(event, Withheld)]
+        assert withheld.shot == 1 and str(REFUSED_SEED) in withheld.message
+        (refusal,) = studio.library.refusals.of()
+        assert (refusal.owner, refusal.seed, refusal.score) == ("local", REFUSED_SEED, 0.9)
+        assert (refusal.classifier, refusal.checkpoint) == ("by colour", "mini-turbo")
+        assert len(list(studio.library.folder.rglob("*.png"))) == 2
+
+    def test_where_all_are_refused_the_run_is(self, studio: Studio) -> None:
+        with pytest.raises(Refused, match=f"did not pass the picture of seed {REFUSED_SEED}, so it is not kept — "):
+            studio.generate(request_of(seed=REFUSED_SEED))
+        assert studio.library.recent(9) == [] and not list(studio.library.folder.rglob("*.png"))
+
+    def test_nothing_is_drawn_where_it_cannot_be_loaded(self, studio: Studio, double: ScriptedEngine) -> None:
+        studio.content_filter = ContentFilter(JudgedByColour(Unavailable("no filter — install it")))
+        with pytest.raises(Unavailable, match="no filter"):
+            studio.generate(request_of())
+        assert double.plans == []
+        assert told_by(studio, request_of()).saved, "and it is tried again"
+
+    def test_where_it_fails_nothing_is_kept(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(studio.content_filter.classifier, "score", lambda image: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            studio.generate(request_of())
+        assert studio.library.recent(9) == []
+
+    def test_switched_off_it_judges_what_was_drawn_by_another_checkpoint_meanwhile(
+        self, studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        studio.content_filter = ContentFilter(JudgedByColour(), on=False)
+        assert len(studio.generate(request_of(seed=REFUSED_SEED))) == 1
+        shot = plan(request_of(seed=REFUSED_SEED), REFUSED_SEED).shots[0]
+        made = next(event for event in drawn(shot) if isinstance(event, ImageReady))
+        double.scripts = [[replace(made, recipe=shot.recipe("another/checkpoint"))]]
+        with pytest.raises(Refused):
+            studio.generate(request_of(seed=REFUSED_SEED))
+
+
+def test_the_embedded_checkpoints_pass_the_filter_that_ships(services: Services) -> None:
+    services.studio.content_filter = ContentFilter(classifier_of(None))
+    records = [services.studio.generate(request_of(variant=variant, steps=8))[0] for variant in ("turbo", "medium")]
+    assert len(services.library.recent(9)) == len(records) == 2 and services.library.refusals.of() == []
+
+
+class TestTheRulesForPrompts:
+    RULES = '[[category]]\nname = "blorbs"\nphrases = ["blorb"]\n'
+
+    @pytest.fixture
+    def ruled(self, studio: Studio, tmp_path: Path) -> Studio:
+        (tmp_path / "rules.toml").write_text(self.RULES)
+        studio.content_filter = ContentFilter(JudgedByColour(), Rules(tmp_path / "rules.toml"))
+        return studio
+
+    def test_what_may_not_be_drawn_is_told_before_anything_runs(self, ruled: Studio, double: ScriptedEngine) -> None:
+        for wishes in ({"prompt": "a blorb"}, {"negative_prompt": "blorb", "variant": "medium"}):
+            with pytest.raises(Refused, match=r"refused by the content filter \(blorbs\)"):
+                ruled.begin(request_of(**wishes))
+        swept = parse_sweep(request_of(), [parse_axis("words=fox → blorb")])
+        with pytest.raises(Refused, match="The prompt is refused"):
+            ruled.begin(swept)
+        with pytest.raises(Refused, match="The prompt is refused"):
+            ruled.expand(request_of(prompt="a blorb", creativity="low"), 7)
+        assert double.plans == [] and told_by(ruled, request_of()).saved
+
+    def test_an_expansion_that_may_not_be_drawn_is_not(self, ruled: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+        told = {"prompt": "a fox", "creativity": "high"}
+        monkeypatch.setattr("krea_studio.studio.expand", lambda *_: Expanded("a fox and a blorb", "endpoint", "m", 7))
+        (record,) = ruled.generate(request_of(**told))
+        assert record.recipe.expansion.text == "a fox"
+        assert record.recipe.expansion.notice.endswith("The content filter refused the expansion.")
+
+    def test_switched_off_it_leaves_embedded_checkpoints_alone(
+        self, ruled: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ruled.content_filter.on = False
+        assert ruled.begin(request_of(prompt="a blorb"))
+        another = replace(double.checkpoint_of("turbo"), embedded=False)
+        monkeypatch.setattr(double, "checkpoint_of", lambda variant: another)
+        with pytest.raises(Refused):
+            ruled.begin(request_of(prompt="a blorb"))
+
+    def test_without_its_rules_nothing_is_drawn(self, ruled: Studio, tmp_path: Path) -> None:
+        (tmp_path / "rules.toml").unlink()
+        with pytest.raises(Unavailable, match="nothing is drawn without them"):
+            ruled.begin(request_of())
+
+
+def test_previews_of_what_the_filter_may_refuse_are_blurred(
+    studio: Studio, double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = io.BytesIO()
+    Image.effect_noise((128, 128), 80).convert("RGB").save(file, "JPEG")
+    preview, request = file.getvalue(), request_of()
+    _, *events, made = drawn(plan(request, 7).shots[0])
+    another = replace(double.checkpoint_of("turbo"), embedded=False)
+
+    def shown(first: object) -> set[bytes]:
+        double.scripts = [[first, Step(0, 0, 2), *(replace(event, preview=preview) for event in events), made]]
+        told = told_by(studio, request)
+        return {event.preview for event in told if isinstance(event, Step) and event.preview}
+
+    assert shown(Step(0, 0, 2)) == {preview}, "the embedded ones draw nothing of the kind"
+    own = double.checkpoint_of
+
+    def choose(embedded: bool) -> None:
+        monkeypatch.setattr(double, "checkpoint_of", own if embedded else lambda variant: another)
+
+    assert shown(lambda: choose(embedded=False)) == {blurred(preview)}, "chosen while it was loaded"
+    assert shown(lambda: choose(embedded=True)) == {blurred(preview)}

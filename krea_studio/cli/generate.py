@@ -29,7 +29,7 @@ from krea_studio.recipe.sigmas import read_sigmas
 from krea_studio.redrawing import differences
 from krea_studio.services import Services, build_services
 from krea_studio.settings import load_settings
-from krea_studio.studio import Saved, StudioEvent
+from krea_studio.studio import Saved, StudioEvent, Withheld
 from krea_studio.validation import field_schema, shown
 
 
@@ -41,6 +41,9 @@ def generate(options: argparse.Namespace) -> int:
             if isinstance(event, Saved):
                 progress.pause()
                 print_saved(event.record, options.json)
+            elif isinstance(event, Withheld):
+                progress.pause()
+                remark(event.message)
             else:
                 progress.show(event)
 

@@ -72,6 +72,8 @@ def add_history_command(commands: Any) -> None:
     action.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of pictures, with all folders in it")
     _add_json(action)
     _add_json(_action(actions, "bin", _list_bin, "list what is in the bin, deleted last first"))
+    _add_json(_action(actions, "refused", _list_refused, "list what the content filter refused, newest first"))
+    _add_json(_action(actions, "reported", _list_reported, "list what people reported on a shared page, newest first"))
     _action(actions, "empty-bin", _empty_bin, "remove for good what is in the bin")
 
 
@@ -122,6 +124,27 @@ def _list_bin(options: argparse.Namespace) -> int:
     with _library(options) as library:
         for record in library.bin.records():
             tell(_json(record) if options.json else _line(record))
+    return 0
+
+
+def _list_refused(options: argparse.Namespace) -> int:
+    with _library(options) as library:
+        for each in library.refusals.of():
+            at = each.created_at.isoformat()
+            told = f"{at}  seed {each.seed}, {plain(each.checkpoint)}, of {plain(each.owner)}, {plain(each.classifier)}"
+            tell(as_json({**vars(each), "created_at": at}) if options.json else f"{told} {each.score:.2f}")
+    return 0
+
+
+def _list_reported(options: argparse.Namespace) -> int:
+    with _library(options) as library:
+        for each in library.reports.all():
+            record, at = library.get(each.picture), each.created_at.isoformat()
+            if options.json:
+                tell(as_json({**vars(each), "created_at": at, "path": str(record.path) if record else None}))
+            else:
+                picture = _line(record) if record else f"{plain(each.picture)}, which is not here any more"
+                tell(f"{at}  by {plain(each.reporter)}: {picture}")
     return 0
 
 

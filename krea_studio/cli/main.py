@@ -2,8 +2,9 @@
 
 Flags, choices and help come from the fields of GenerationRequest. Every refusal is one line on stderr that names the
 value and what is allowed, and nothing is written then. Exit codes: 0 done, 1 failed, 2 bad input, 3 not available
-here, 4 storage, 130 stopped. Standard output holds results only; torch is loaded when a valid request is about to run.
-Help answers at once: this module imports what the parsers need, and what a command needs is imported when it runs.
+here, 4 storage, 5 refused by the content filter, 130 stopped. Standard output holds results only; torch is loaded when
+a valid request is about to run. Help answers at once: this module imports what the parsers need, and what a command
+needs is imported when it runs.
 """
 
 import argparse
@@ -20,12 +21,13 @@ from pydantic import BaseModel
 from krea_studio import __version__
 from krea_studio.cli.flags import FLAGS, MOODBOARD_FLAG, RANDOM_FLAGS, REFERENCE_FLAG, SPEED_FLAG, STYLE_FLAG
 from krea_studio.cli.history import add_history_command
+from krea_studio.cli.licence import add_licence_command
 from krea_studio.cli.models import add_models_commands
 from krea_studio.cli.moodboards import add_moodboard_command
 from krea_studio.cli.parts import as_json, remark, tell
 from krea_studio.cli.style_doctor import add_inspect_style_command
 from krea_studio.cli.styles import add_styles_command
-from krea_studio.errors import InvalidRequest, Stopped, StorageError, StudioError, Unavailable
+from krea_studio.errors import InvalidRequest, Refused, Stopped, StorageError, StudioError, Unavailable
 from krea_studio.recipe.axes import KINDS
 from krea_studio.recipe.request import (
     SLIDERS,
@@ -42,12 +44,18 @@ from krea_studio.settings import Settings, environment_variable, load_settings
 from krea_studio.startup import uncollected, without_proxies
 from krea_studio.validation import allowed, field_schema, shown
 
-EXIT_CODES: dict[type[StudioError], int] = {InvalidRequest: 2, Unavailable: 3, StorageError: 4, Stopped: 130}
+EXIT_CODES: dict[type[StudioError], int] = {
+    InvalidRequest: 2,
+    Unavailable: 3,
+    StorageError: 4,
+    Refused: 5,
+    Stopped: 130,
+}
 
 # Commands with options of their own, which their module's `main` takes as they are; it returns an exit code.
 MEASURES = (
     "speed", "startup", "sliders", "references", "moodboards", "creativity", "styles", "adapters", "durability",
-    "expansion", "weights", "gpu", "library",
+    "expansion", "weights", "gpu", "library", "safety",
 )  # fmt: skip
 TRAINING = {
     "train-slider": "train a slider LoRA on a checkpoint",
@@ -111,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     add_styles_command(commands)
     add_inspect_style_command(commands)
     add_models_commands(commands)
+    add_licence_command(commands)
 
     serve = commands.add_parser("serve", help="serve the page", allow_abbrev=False)
     for field in ("host", "port"):

@@ -9,13 +9,13 @@ from krea_studio.cli.parts import as_json, remark, tell
 from krea_studio.cli.progress import Progress
 from krea_studio.errors import InvalidRequest
 from krea_studio.files import write_whole
-from krea_studio.library.pictures.sheets import read_sweep, sheet, sheet_bytes
+from krea_studio.library.pictures.sheets import Place, read_sweep, sheet, sheet_bytes
 from krea_studio.library.records import Record
 from krea_studio.recipe.axes import parse_axis
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.sweep import Sweep, parse_sweep
 from krea_studio.runs.pace import Pace, expected
-from krea_studio.studio import Saved, Started, StudioEvent
+from krea_studio.studio import Saved, Started, StudioEvent, Withheld
 from krea_studio.validation import shown
 
 SHEET_FOLDER = "sheets"
@@ -34,6 +34,7 @@ def sweep(options: argparse.Namespace) -> int:
     with prepared(options, before.request if before else None) as (services, request), Progress() as progress:
         asked = parse_sweep(request, axes, options.most)
         plans: list[GenerationPlan] = []
+        kept: dict[Place, Record] = {}
 
         def show(event: StudioEvent) -> None:
             if isinstance(event, Started):
@@ -44,11 +45,15 @@ def sweep(options: argparse.Namespace) -> int:
                 at = plans[0].cells[event.shot]
                 values = {axis.name: axis.text(place) for axis, place in zip(asked.axes, at, strict=True)}
                 print_saved(event.record, options.json, cell=list(at), values=values)
+                kept[at] = event.record
+            elif isinstance(event, Withheld):
+                progress.pause()
+                remark(event.message)
             else:
                 progress.show(event)
 
         records = services.studio.generate(asked, tell=show)
-        files = {at: record.path for at, record in zip(plans[0].cells, records, strict=True)}
+        files = {at: record.path for at, record in kept.items()}
         path = options.sheet or _sheet_path(services.library.folder, records[-1])
         drawn = plans[0].asked
         assert isinstance(drawn, Sweep)

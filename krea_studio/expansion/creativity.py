@@ -203,7 +203,7 @@ def expand(
     if level == RAW:
         return Expanded(prompt, None, None, seed)
     if reason := _unfit(prompt, count_tokens, most_tokens):
-        return _as_written(prompt, seed, reason)
+        return as_written(prompt, seed, reason)
     level = level_in_force(prompt, level)
 
     def fits(text: str) -> bool:
@@ -219,13 +219,13 @@ def expand(
         except Unfinished as unfinished:
             answer, whole = unfinished.text, False
         except (InvalidRequest, Unavailable) as error:
-            return _as_written(prompt, seed, error.message)
+            return as_written(prompt, seed, error.message)
         if expander.writer == PHRASEBOOK:
             # It says the prompt as it is; only what a language model says needs to be looked through.
             return Expanded(prompt if answer == prompt else answer, expander.writer, expander.model, seed)
         text = cleaned(answer, prompt)
         if refused(text or answer[:MOST_CHARACTERS], prompt):
-            return _as_written(prompt, seed, f"The {expander.writer} refused to expand it")
+            return as_written(prompt, seed, f"The {expander.writer} refused to expand it")
         text = text if whole else finished(text)
         own, added = without_additions(restored(text, prompt), prompt)
         short = cut(own, fits)
@@ -243,7 +243,7 @@ def expand(
             reason = f"brought in {_listed(added)}"
         else:
             reason = f"lost {_listed(missing)}" if short else "was too long"
-    return _as_written(prompt, seed, f"The {expander.writer}'s expansion {reason}")
+    return as_written(prompt, seed, f"The {expander.writer}'s expansion {reason}")
 
 
 def level_in_force(prompt: str, level: str) -> str:
@@ -310,5 +310,6 @@ def _listed(things: list[str]) -> str:
     return ", ".join(things[:_SHOWN_THINGS]) + more
 
 
-def _as_written(prompt: str, seed: int, reason: str) -> Expanded:
+def as_written(prompt: str, seed: int, reason: str) -> Expanded:
+    """The prompt as it is, with a notice that says why."""
     return Expanded(prompt, None, None, seed, f"The prompt is drawn as it is written. {reason.rstrip('.')}.")

@@ -142,6 +142,8 @@ class _Import:
             raise InvalidRequest(f"{label} has {sizes} — it was changed; use the original")
         if not recipe.checkpoint:
             raise InvalidRequest(f"{label} names no checkpoint — it was changed; use the original")
+        if self.library.admit is not None:
+            self.library.admit(image)
         return recipe, content, image
 
     def _taken_in(self, path: Path, name: str, recipe: Recipe, content: bytes, image: Image) -> FoundFile:

@@ -19,7 +19,15 @@ from PIL import Image
 
 from krea_studio.errors import InvalidRequest, StorageError
 from krea_studio.files import write_error, write_whole
-from krea_studio.library.pictures.loader import Tell, check_size, load_picture, load_picture_bytes, logged, plain_rgb
+from krea_studio.library.pictures.loader import (
+    Admit,
+    Tell,
+    check_size,
+    load_picture,
+    load_picture_bytes,
+    logged,
+    plain_rgb,
+)
 from krea_studio.validation import shown
 
 WORKING_PIXELS = 512 * 512
@@ -60,17 +68,24 @@ class Reference:
         image.save(file, format="PNG")
         return cls(picture_id(image), file.getvalue())
 
+    def picture(self) -> Image.Image:
+        """Its pixels."""
+        with Image.open(io.BytesIO(self.content), formats=("PNG",)) as image:
+            return image.convert("RGB")
+
 
 class References:
     """Reference pictures in one folder, which is made with the first of them. Threads and processes may share it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.admit: Admit | None = None
 
     def add(self, path: Path | str, tell: Tell = logged) -> str:
         """Keep the picture in a file and return its id; one that is kept already stays as it is.
 
-        Raises what `load_picture` raises, and StorageError where it cannot be written.
+        Raises what `load_picture` raises, Refused for one that may not come in, and StorageError where it cannot be
+        written.
         """
         return self.keep(Reference.read(path, tell))
 
@@ -80,7 +95,12 @@ class References:
         return self.keep(Reference.of(plain_rgb(image)))
 
     def keep(self, reference: Reference) -> str:
-        """Write a picture that is ready, also over a damaged file of the same id. Raises StorageError."""
+        """Write a picture that is ready, also over a damaged file of the same id.
+
+        Raises StorageError, and Refused for one that may not come in.
+        """
+        if self.admit is not None:
+            self.admit(reference.picture())
         path = self._path(reference.id)
         try:
             if not (path.is_file() and path.read_bytes() == reference.content):

@@ -136,6 +136,35 @@ def m004_by_seed(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX picture_by_seed ON picture (seed) WHERE deleted_at IS NULL")
 
 
+@migration
+def m005_safety(connection: sqlite3.Connection) -> None:
+    """Pictures that the content filter did not pass, by the ids that they would have had; and what people report."""
+    connection.execute(
+        """
+        CREATE TABLE refusal (
+            id TEXT PRIMARY KEY,
+            owner TEXT NOT NULL,
+            seed INTEGER NOT NULL,
+            score REAL NOT NULL,
+            classifier TEXT NOT NULL,
+            checkpoint TEXT NOT NULL,
+            created_at INTEGER NOT NULL
+        )
+        """
+    )
+    connection.execute("CREATE INDEX refusal_by_time ON refusal (created_at)")
+    connection.execute(
+        """
+        CREATE TABLE report (
+            picture TEXT NOT NULL,
+            reporter TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            PRIMARY KEY (picture, reporter)
+        ) WITHOUT ROWID
+        """
+    )
+
+
 def index(connection: sqlite3.Connection, created_at: int, found_by: Indexed) -> None:
     """Let a picture that is not in the index be found."""
     connection.execute(

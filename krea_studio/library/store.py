@@ -23,10 +23,13 @@ from krea_studio.library.check import check_files
 from krea_studio.library.history.bin import Bin
 from krea_studio.library.history.history import History
 from krea_studio.library.moodboards import Moodboards
+from krea_studio.library.pictures.loader import Admit
 from krea_studio.library.pictures.metadata import png_bytes
 from krea_studio.library.pictures.thumbnails import thumbnail_bytes
 from krea_studio.library.records import DAY, PICTURE, THUMBNAIL_FOLDER, Record, Records, thumbnail_of
 from krea_studio.library.references import References
+from krea_studio.library.refusals import Refusals
+from krea_studio.library.reports import Reports
 from krea_studio.library.styles.styles import Styles
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe, Shot
@@ -49,8 +52,9 @@ logger = logging.getLogger(__name__)
 class Library:
     """Pictures in one folder, by day, with thumbnails and records. Threads and processes may share it.
 
-    `history` finds pictures, `bin` has those that were deleted. `references` are the pictures that a person gave,
-    `moodboards` their collections of them, `styles` the trained styles.
+    `history` finds pictures, `bin` has those that were deleted, `refusals` tell of those that were not kept, `reports`
+    of those that somebody found wrong. `references` are the pictures that a person gave, `moodboards` their collections
+    of them, `styles` the trained styles.
     """
 
     def __init__(self, folder: Path | str, home: Path | str | None = None):
@@ -65,12 +69,15 @@ class Library:
         except OSError as error:
             raise write_error(error, self.folder) from None
         home = self.folder if home is None else Path(home).absolute()
+        self.admit: Admit | None = None
         self.references = References(home / REFERENCE_FOLDER)
         self.moodboards = Moodboards(home / MOODBOARD_FOLDER, self.references, EXAMPLES_FOLDER)
         self.styles = library_styles(home)
         self.records = Records(self.folder / RECORDS_FILE)
         self.history = History(self.records)
         self.bin = Bin(self.folder, self.records)
+        self.refusals = Refusals(self.records)
+        self.reports = Reports(self.records)
         self._shown = [
             (self.folder.resolve(), SHOWN_PICTURE),
             (self.references.folder.resolve(), SHOWN_REFERENCE),
@@ -182,6 +189,10 @@ class Library:
             if file.is_relative_to(home) and pattern.fullmatch(file.relative_to(home).as_posix()):
                 return file.is_file()
         return False
+
+    def judge_what_comes_in(self, admit: Admit) -> None:
+        """Have imports, references, pictures of moodboards and covers of styles admitted from now on, or refused."""
+        self.admit = self.references.admit = self.styles.admit = admit
 
     def moodboards_for(self, person: Person) -> Moodboards:
         """The moodboards, for one who changes them; raises InvalidRequest where this person may not."""

@@ -39,6 +39,7 @@ from krea_studio.measures.options import parsed
 from krea_studio.people import Person
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import parse_request
+from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.settings import Settings
 from krea_studio.studio import Studio
 from krea_studio.training import adapter
@@ -174,7 +175,9 @@ def costs(pairs: int) -> tuple[list[tuple[float, float]], list[tuple[float, floa
     request = parse_request({"prompt": "a fox", "resolution": "512", "batch": PICTURES, "seed": 1})
     engine = LocalEngine(Settings())
     with tempfile.TemporaryDirectory() as folder, closing(Library(folder)) as library:
-        studio = Studio(engine, engine, library, Expanders(Settings(), engine, engine), 600.0)
+        studio = Studio(
+            engine, engine, library, Expanders(Settings(), engine, engine), 600.0, ContentFilter.of(Settings())
+        )
         record = studio.generate(request)[0]
         with Image.open(record.path) as image:
             picture = image.convert("RGB")

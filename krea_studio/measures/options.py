@@ -47,6 +47,7 @@ PAIRED = {
     "weights": Paired("What files of weights cost, on random ones of the published shapes", 5),
     "gpu": Paired("What a GPU makes of the published model, on random weights", 3),
     "library": Paired("What a large library costs: opening it, its first page, and searching it", 15),
+    "safety": Paired("What the content filter costs and refuses, and when a preview is recognised", 7),
     "durability": Paired("What a power cut takes of what was kept, and what keeping costs", 15),
 }
 WHOLE = {
@@ -61,6 +62,7 @@ BLOCKS = 2
 PUBLISHED_BLOCKS = 28
 LIBRARIES = (1_000, 100_000)
 LEAST_PICTURES = 100
+POSTERS = 14
 
 
 def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
@@ -86,6 +88,8 @@ def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
     for number in ("pairs", "cuts", "blocks", "seeds", "prompts", "side"):
         if getattr(chosen, number, 1) < 1:
             raise InvalidRequest(f"--{number} is {getattr(chosen, number)} — give a whole number above 0")
+    if name == "safety" and chosen.pictures < 1:
+        raise InvalidRequest(f"--pictures is {chosen.pictures} — give a whole number above 0")
     if name == "library" and (len(chosen.pictures) < 2 or min(chosen.pictures) < LEAST_PICTURES):
         raise InvalidRequest(
             f"--pictures is {' '.join(map(str, chosen.pictures))} — give two sizes or more, of {LEAST_PICTURES} at least"
@@ -122,6 +126,8 @@ def _add_pairs(parser: argparse.ArgumentParser, name: str) -> None:
             metavar="N",
             help="how many pictures libraries have; each is compared with the first (%(default)s)",
         )
+    if name == "safety":
+        parser.add_argument("--pictures", type=int, default=POSTERS, help="posters of a variant (%(default)s)")
     if name == "durability":
         parser.add_argument("--cuts", type=int, default=CUTS, help="power cuts, each way (%(default)s)")
 

@@ -13,6 +13,7 @@ from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.runs.rows import Row, picture_id
 from krea_studio.runs.run import Kind, Progress, Run, State
+from krea_studio.safety.content_filter import REFUSED
 from krea_studio.studio import Generation
 
 TITLE_CHARACTERS = 200
@@ -41,6 +42,7 @@ class Entry:
         self.records: list[Record | None] = [None] * (len(generation.plan.shots) if generation else 0)
         self.drawn: set[int] = set()  # places whose pictures are drawn, and on disk or on their way there
         self.deleted: set[int] = set()  # places whose pictures a person deleted
+        self.withheld: dict[int, str] = {}  # places whose pictures the content filter did not pass, and what is said
         self.unwritten: set[int] = set()  # places whose prompts are still being written out beside the device
         self.state = State.WAITING
         self.version = 0
@@ -60,7 +62,7 @@ class Entry:
         return STOPPED if self.generation else "Stopped."
 
     def look(self, ahead: int, seconds_left: float | None) -> Run:
-        """It as it is now."""
+        """It as it is now; `ahead` and `seconds_left` are those of `forecast`."""
         plan = self.generation.plan if self.generation else None
         return Run(
             id=self.id,
@@ -88,12 +90,14 @@ class Entry:
         return Row(self.id, self.kind, self.owner, self.title, self.state, self.created_at, asked)
 
     def take_up(self, library: Library) -> None:
-        """Have the pictures of it that are in the library, and leave out what was deleted."""
+        """Have the pictures of it that are in the library, and leave out what was deleted or refused."""
         for place in range(len(self.records)):
             picture = picture_id(self.id, place)
             self.records[place] = library.get(picture)
             if library.is_deleted(picture):
                 self.deleted.add(place)
+            if library.refusals.has(picture) and self.generation:
+                self.withheld[place] = REFUSED.format(seed=self.generation.plan.shots[place].seed)
         self.drawn = {place for place, record in enumerate(self.records) if record}
 
     def take_over(self) -> None:
@@ -114,7 +118,8 @@ class Entry:
 
     def open_places(self) -> list[int]:
         """The places that are not drawn yet."""
-        return [place for place in range(len(self.records)) if place not in self.drawn | self.deleted]
+        left_out = self.drawn | self.deleted | self.withheld.keys()
+        return [place for place in range(len(self.records)) if place not in left_out]
 
     def pictures_to_draw(self) -> int:
         """How many pictures may be drawn now, one of which may be in the making."""
@@ -127,8 +132,20 @@ class Entry:
             self.progress = None
 
     def is_complete(self) -> bool:
-        """Whether all its pictures are on disk, but for those that were deleted."""
-        return all(record or place in self.deleted for place, record in enumerate(self.records))
+        """Whether all its pictures are on disk, but for those that were deleted or refused."""
+        return not self.open_places() and not self.is_writing()
+
+    def withhold(self, place: int, message: str) -> None:
+        """The picture of this place is not kept."""
+        self.drawn.discard(place)
+        self.withheld[place] = message
+
+    def outcome(self) -> tuple[State, str]:
+        """How it ends, when it is complete."""
+        if self.stop.is_set():  # too late to leave anything out, but who pressed it is answered
+            return State.STOPPED, self.stopped
+        told = next(iter(self.withheld.values()), "")
+        return (State.DONE if not told or any(self.records) else State.FAILED), told
 
     def is_writing(self) -> bool:
         """Whether a picture of it is on its way to the disk."""

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from krea_studio.engine.base import ImageReady, Loading, Step
-from krea_studio.errors import DEFECT, InvalidRequest, Stopped, StorageError, StudioError, Unavailable
+from krea_studio.errors import DEFECT, InvalidRequest, Refused, Stopped, StorageError, StudioError, Unavailable
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.recipe.sweep import Sweep
@@ -236,7 +236,7 @@ class Runs:
                 entry.unwritten = set(entry.open_places())
                 self._desks[Kind.EXPAND].submit(self._write, entry, entry.generation)
             if not entry.open_places():
-                self._end(entry, State.DONE)
+                self._end(entry, *entry.outcome())
             elif self._driver is None:
                 self._driver = threading.Thread(target=self._drive, name="krea-studio-device", daemon=True)
                 self._driver.start()
@@ -341,6 +341,10 @@ class Runs:
         assert entry.generation
         try:
             record = entry.generation.keep(ready, picture_id(entry.id, ready.shot))
+        except Refused as refusal:
+            with self._changed:
+                entry.withhold(ready.shot, refusal.message)
+                self._tell(entry)
         except Exception as error:
             with self._changed:
                 entry.drawn.discard(ready.shot)
@@ -349,10 +353,9 @@ class Runs:
             with self._changed:
                 entry.records[ready.shot] = record
                 self._tell(entry)
-                if entry.is_complete():
-                    stopped = entry.stop.is_set()  # too late to leave anything out, but who pressed it is answered
-                    self._end(entry, *((State.STOPPED, entry.stopped) if stopped else (State.DONE, "")))
         with self._changed:
+            if entry.is_complete():
+                self._end(entry, *entry.outcome())
             self._settle(entry)
 
     def _work(self, entry: Entry, work: Callable[[Report, Check], Any]) -> None:

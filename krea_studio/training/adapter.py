@@ -22,16 +22,22 @@ from torch import nn
 
 from krea_studio.engine.checkpoints.device import choose_device, choose_precision, room
 from krea_studio.engine.checkpoints.manager import LoadedPipeline, PipelineManager
-from krea_studio.engine.checkpoints.table import Checkpoint
+from krea_studio.engine.checkpoints.table import Checkpoint, is_licensed
 from krea_studio.engine.controls.adapters import PREFIX
 from krea_studio.engine.pipeline.prompts import count_tokens
 from krea_studio.errors import StorageError, Unavailable
 from krea_studio.files import make_folder, whole, write_error
+from krea_studio.licence import Licence
 from krea_studio.settings import Settings
 
 
 def load(checkpoint: Checkpoint, settings: Settings) -> LoadedPipeline:
-    """The checkpoint on the settings' device, whole. Raises Unavailable where it does not fit."""
+    """The checkpoint on the settings' device, whole.
+
+    Raises Unavailable where it does not fit, or is under a licence that was not accepted.
+    """
+    if is_licensed(checkpoint):
+        Licence(settings.library).require(checkpoint.label)
     device = choose_device(settings.device)
     manager = PipelineManager(room(settings.memory_budget_gb, device))
     precision = choose_precision(settings.precision, device)

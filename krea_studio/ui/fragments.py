@@ -9,6 +9,7 @@ import base64
 from collections.abc import Iterable
 from html import escape
 
+from krea_studio import licence
 from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import styles_text
@@ -23,7 +24,10 @@ from krea_studio.recipe.variants import VARIANTS, Variant
 from krea_studio.runs.run import Run, State
 
 UNOFFICIAL = "Unofficial project, not affiliated with Krea."
-LICENCE = "Krea 2 weights are used under the Krea 2 Community License; see NOTICE and LICENSE in the project's folder."
+LICENCE = (
+    "Krea 2 is licensed under the Krea 2 Community License Agreement. For more information, visit "
+    "https://krea.ai/krea-2-licensing. See NOTICE and LICENSE in the project's folder."
+)
 PREVIEW = "Preview of the picture in the making"
 KEPT = "What is set here is kept, and not used."
 EXAMPLES = "examples"  # the key of a vocabulary that holds prompts instead of words
@@ -33,6 +37,10 @@ HEADER = """
 <button id="theme-toggle" type="button" aria-label="Switch between light and dark">Light / dark</button>
 """
 FOOTER = f"<p>{escape(UNOFFICIAL)} {escape(LICENCE)}</p>"
+LICENCE_TERMS = (
+    f"<p>{escape(licence.SUMMARY[0])}</p><ul>{''.join(f'<li>{escape(term)}</li>' for term in licence.SUMMARY[1:])}</ul>"
+    f"<p>{escape(licence.NAME)}. Its whole text is in the project's folder, assets/safety/{licence.TEXT.name}.</p>"
+)
 EMPTY_STAGE = """
 <div class="stage stage-empty"><p class="stage-title">Your pictures appear here</p>
 <p>Describe one, or start from an example, then press Generate.</p></div>

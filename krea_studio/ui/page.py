@@ -6,6 +6,7 @@ from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.compare.tab import build_compare_tab
 from krea_studio.ui.create.tab import build_create_tab
+from krea_studio.ui.foot import build_foot
 from krea_studio.ui.gradio_api import add_endpoints
 from krea_studio.ui.history.tab import build_address, build_history_tab, wire_tabs
 from krea_studio.ui.moodboards.tab import build_moodboards_tab
@@ -41,6 +42,6 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
             build_moodboards_tab(services, visitors, tabs, create.parts["moodboard"], create.parts["moodboard_content"])
             build_styles_tab(services, visitors, tabs, create.parts)
         wire_tabs(tabs)
-        gr.HTML(fragments.FOOTER, elem_id="notice")
+        build_foot(services, visitors)
         add_endpoints(services, visitors)
     return page

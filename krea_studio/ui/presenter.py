@@ -23,7 +23,7 @@ def stage_of(run: Run, news: str) -> Update:
 
     `news` is that of `news_of`, by which the browser finds out that there is more.
     """
-    if run.state is State.DONE:
+    if run.state is State.DONE and not run.failure:
         return {"stage": gr.update(value="", visible=False)}
     if run.state.ended:
         return {"stage": shown(fragments.notice(run.failure, "quiet" if run.state is State.STOPPED else "problem"))}

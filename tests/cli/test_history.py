@@ -5,13 +5,16 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from krea_studio.cli import main as cli
 from krea_studio.library.records import Record
+from krea_studio.library.refusals import Refusal
 from krea_studio.library.store import RECORDS_FILE, Library
+from krea_studio.people import Person
 from tests.library.test_store import save, shot_of
 
 ROOT = Path(__file__).parents[2]
@@ -177,3 +180,22 @@ def test_a_folder_s_pictures_come_in_and_the_rest_is_told(
     again = next(each for each in map(json.loads, out) if each["kind"] == "taken in")
     assert again["id"] != brought.id and shown(capsys, "--search whale") == [again["id"]]
     assert run(capsys, f"import {tmp_path / 'nowhere'}")[0] == 2
+
+
+def test_what_was_refused_is_listed(capsys: pytest.CaptureFixture[str], library: Library) -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+    library.refusals.add(Refusal("0123456789abcdef", "ada\x1b", 7, 0.75, "open_nsfw", "mini-turbo", at))
+    assert done(capsys, "refused") == [
+        "2026-01-02T03:04:05.000006+00:00  seed 7, mini-turbo, of ada, open_nsfw 0.75",
+    ]
+    (line,) = done(capsys, "refused --json")
+    assert json.loads(line)["score"] == 0.75 and json.loads(line)["seed"] == 7
+
+
+def test_what_was_reported_is_listed(capsys: pytest.CaptureFixture[str], library: Library, fox: Record) -> None:
+    library.reports.add(fox.id, Person("bob"))
+    library.reports.add("0123456789abcdef", Person("eve\x1b"))
+    gone, here = done(capsys, "reported")
+    assert gone.endswith("by eve: 0123456789abcdef, which is not here any more")
+    assert f"by bob: {fox.path}  «a fox at night»" in here
+    assert [json.loads(line)["path"] for line in done(capsys, "reported --json")] == [None, str(fox.path)]

@@ -23,7 +23,7 @@ from krea_studio.library.store import Library
 from krea_studio.recipe.request import GenerationRequest, help_text
 from krea_studio.services import Services, services_over
 from krea_studio.settings import Settings
-from tests.doubles import ScriptedEngine, drawn
+from tests.doubles import REFUSED_SEED, ScriptedEngine, drawn
 from tests.library.pictures.test_metadata import recipe_of
 from tests.library.test_store import save, shot_of
 
@@ -493,3 +493,13 @@ def test_the_module_runs(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: --variant is 'huge'") and done.stderr.count("\n") == 1
+
+
+def test_a_refused_picture_is_told_and_where_there_is_no_other_it_is_the_end(
+    capsys: pytest.CaptureFixture[str], double: ScriptedEngine
+) -> None:
+    code, out, errors = run(capsys, f"generate fox --count 2 --seed {REFUSED_SEED - 1}")
+    assert code == 0 and len(out.splitlines()) == 1
+    assert [line for line in errors if "content filter" in line] == errors and errors[0].startswith("note: ")
+    code, out, errors = run(capsys, f"generate fox --seed {REFUSED_SEED}")
+    assert (code, out) == (5, "") and errors[-1].startswith("error: The content filter did not pass")

@@ -14,9 +14,10 @@ from krea_studio.recipe.recipe import Shot
 from krea_studio.recipe.request import GenerationRequest, parse_request
 from krea_studio.runs.run import Run
 from krea_studio.runs.runs import Runs
+from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.settings import Settings
 from krea_studio.studio import Studio
-from tests.doubles import Script, ScriptedEngine, drawn
+from tests.doubles import JudgedByColour, Script, ScriptedEngine, drawn
 
 LIMIT_SECONDS = 60.0  # of what is waited for, on a machine that does other things too
 
@@ -53,6 +54,7 @@ class Stage:
     def __init__(self, library: Library) -> None:
         self.library = library
         self.engine = ScriptedEngine()
+        self.content_filter = ContentFilter(JudgedByColour())
         self._gates: list[Gate] = []
         self._servers: list[Runs] = []
 
@@ -70,7 +72,7 @@ class Stage:
         if self._servers:
             self.engine = ScriptedEngine()
         expanders = Expanders(Settings(), self.engine, self.engine)
-        studio = Studio(self.engine, self.engine, self.library, expanders, 600.0)
+        studio = Studio(self.engine, self.engine, self.library, expanders, 600.0, self.content_filter)
         self._servers.append(Runs(studio, most_waiting, unwatched_seconds))
         return self._servers[-1]
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from krea_studio.errors import DEFECT, InvalidRequest, StorageError
 from krea_studio.library.records import Records
+from krea_studio.library.refusals import Refusal
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.plan import GenerationPlan, plan
@@ -105,6 +106,16 @@ def test_a_run_whose_pictures_were_all_deleted_has_ended(stage: Stage, runs: Run
     again = stage.serve()
     again.resume()
     assert ended(again, run, ADA).state is State.DONE and stage.seeds() == []
+
+
+def test_what_was_refused_is_not_drawn_again(stage: Stage, runs: Runs) -> None:
+    (run,) = left_waiting(stage, runs, (request_of(batch=2), ADA))
+    stage.library.refusals.add(Refusal(picture_id(run, 0), ADA.id, 7, 0.9, "by colour", "mini-turbo", now()))
+    again = stage.serve()
+    again.resume()
+    resumed = ended(again, run, ADA)
+    assert stage.seeds() == [8] and [record.recipe.seed for record in resumed.finished] == [8]
+    assert resumed.state is State.DONE and "the picture of seed 7" in resumed.failure
 
 
 def test_a_run_goes_on_from_its_first_picture_that_is_not_there(stage: Stage, runs: Runs) -> None:
@@ -347,9 +358,10 @@ from krea_studio.library.store import Library
 from krea_studio.people import Person
 from krea_studio.recipe.request import parse_request
 from krea_studio.runs.runs import Runs
+from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.settings import Settings
 from krea_studio.studio import Studio
-from tests.doubles import ScriptedEngine, drawn
+from tests.doubles import JudgedByColour, ScriptedEngine, drawn
 
 class DyingEngine(ScriptedEngine):
     def run(self, plan, tell, check, files):
@@ -360,7 +372,8 @@ class DyingEngine(ScriptedEngine):
         super().run(plan, tell, check, files)
 
 library, engine = Library(sys.argv[1]), DyingEngine()
-runs = Runs(Studio(engine, engine, library, Expanders(Settings(), engine, engine), 600.0), 32)
+expanders, content_filter = Expanders(Settings(), engine, engine), ContentFilter(JudgedByColour())
+runs = Runs(Studio(engine, engine, library, expanders, 600.0, content_filter), 32)
 request = parse_request({"prompt": "a fox", "resolution": "512", "steps": 2, "batch": 3})
 print(runs.submit(request, Person("ada")), flush=True)
 time.sleep(60)

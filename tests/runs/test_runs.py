@@ -20,7 +20,7 @@ from krea_studio.runs.entry import STOPPED
 from krea_studio.runs.priority import NICENESS
 from krea_studio.runs.run import Kind, Progress, State
 from krea_studio.runs.runs import Runs
-from tests.doubles import drawn
+from tests.doubles import REFUSED_SEED, drawn
 from tests.runs.conftest import LIMIT_SECONDS, Stage, ended, request_of, shot_of, until
 
 ADA, BOB = Person("ada"), Person("bob")
@@ -551,3 +551,14 @@ class TestUnwatched:
         now[0] += 10**6
         gate.open()
         assert ended(runs, run_id).state is State.DONE
+
+
+class TestTheContentFilter:
+    def test_a_run_goes_on_without_a_refused_picture_and_says_so(self, runs: Runs) -> None:
+        run = ended(runs, runs.submit(request_of(batch=3, seed=REFUSED_SEED - 1)))
+        assert run.state is State.DONE and f"the picture of seed {REFUSED_SEED}" in run.failure
+        assert [record and record.recipe.seed - REFUSED_SEED for record in run.records] == [-1, None, 1]
+
+    def test_a_run_of_which_nothing_is_kept_has_failed(self, runs: Runs) -> None:
+        run = ended(runs, runs.submit(request_of(seed=REFUSED_SEED)))
+        assert run.state is State.FAILED and "content filter" in run.failure and run.finished == []

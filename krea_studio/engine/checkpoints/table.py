@@ -164,6 +164,19 @@ def _single_file(path: Path, base: str | None, models: Path | None, distilled: b
     )
 
 
+def is_licensed(checkpoint: Checkpoint) -> bool:
+    """Whether its weights are under the published ones' licence, as far as a look at files tells.
+
+    So is all that the Hub has, and what has the shape of the published transformer: nobody else trained such.
+    """
+    if checkpoint.embedded:
+        return False
+    if checkpoint.places:
+        base = resolve(checkpoint.base) if checkpoint.base else None
+        return base is None or not _config_of_base(Path(checkpoint.source), base)
+    return checkpoint.folder is None or _shapes(checkpoint) in (None, published_shapes())
+
+
 def config_folder(checkpoint: Checkpoint, part: str) -> Path:
     """The folder whose config.json describes a part of a single file: the base's, where it fits, else what ships."""
     if checkpoint.base is not None:

@@ -19,10 +19,11 @@ from krea_studio.engine.allocator import keep_freed
 from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, Loading, MemoryPlan
 from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.checkpoints.identity import weights_of
-from krea_studio.engine.checkpoints.table import Checkpoint, missing, resolve, writer
+from krea_studio.engine.checkpoints.table import Checkpoint, is_licensed, missing, resolve, writer
 from krea_studio.engine.controls.slider_files import described
 from krea_studio.engine.local.line import Line, turn
 from krea_studio.errors import StudioError, Unavailable
+from krea_studio.licence import Licence, unaccepted
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.settings import Settings
 from krea_studio.startup import uncollected
@@ -40,6 +41,7 @@ class LocalEngine:
         """`choices` say which checkpoint runs a variant; without them the settings alone do."""
         self._settings = settings
         self._choices = choices or Choices(settings)
+        self._licence = Licence(settings.library)
         self._line = Line()
         self._building = threading.Lock()
         self._drawing: Drawing | None = None
@@ -98,7 +100,10 @@ class LocalEngine:
         except Unavailable as error:
             return Abilities(error.message)
         attended = dict.fromkeys(("style_references", "moodboard"), Ability(by=MECHANISM))
-        return Abilities(missing(checkpoint) or "", described(checkpoint, self._settings.sliders) | attended)
+        return Abilities(
+            missing(checkpoint) or self._unlicensed(checkpoint),
+            described(checkpoint, self._settings.sliders) | attended,
+        )
 
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         """See Engine.checkpoint_of; for a setting that names no checkpoint the note says so."""
@@ -151,6 +156,7 @@ class LocalEngine:
     def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
         """See LanguageModel.write."""
         checkpoint = self._choices.of(variant)
+        self._require_licence(checkpoint)
         with turn(self._line, check):
             return self._models().write(checkpoint, chat, check)
 
@@ -162,9 +168,18 @@ class LocalEngine:
         self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None], files: Files
     ) -> None:
         checkpoint = self._choices.of(plan.shots[0].variant)
+        self._require_licence(checkpoint)
         if self._drawing is None:
             tell(Loading("PyTorch and diffusers"))
         self._models().draw(checkpoint, plan, tell, check, files)
+
+    def _unlicensed(self, checkpoint: Checkpoint) -> str:
+        """Why its licence is in the way; empty where it is not."""
+        return unaccepted(checkpoint.label) if is_licensed(checkpoint) and not self._licence.accepted else ""
+
+    def _require_licence(self, checkpoint: Checkpoint) -> None:
+        if reason := self._unlicensed(checkpoint):
+            raise Unavailable(reason)
 
     def _models(self) -> Drawing:
         """The torch side, imported and built on first use."""

@@ -46,6 +46,9 @@ DECODED_AT_ONCE = 2
 Tell = Callable[[str], object]
 """Takes one line on what of a picture is not used."""
 
+Admit = Callable[[Image.Image], None]
+"""Raises Refused for a decoded picture that may not come in."""
+
 logger = logging.getLogger(__name__)
 
 _decoding = threading.Semaphore(DECODED_AT_ONCE)

@@ -31,7 +31,7 @@ from krea_studio.files import (
     write_whole,
 )
 from krea_studio.library.names import folded, free_name, missing
-from krea_studio.library.pictures.loader import Tell, load_picture, logged
+from krea_studio.library.pictures.loader import Admit, Tell, load_picture, logged
 from krea_studio.library.styles.files import (
     card_bytes,
     changed_card,
@@ -69,6 +69,7 @@ class Styles:
     def __init__(self, folder: Path, shipped: Path | None = None):
         """Styles in `folder`, and those in the safetensors files of `shipped`, each with or without a PNG beside it."""
         self.folder = folder
+        self.admit: Admit | None = None
         self._shipped = shipped
 
     def cards(self) -> list[StyleCard]:
@@ -228,9 +229,14 @@ class Styles:
     def set_cover(self, name: str, picture: Path | str | None, tell: Tell = logged) -> StyleCard:
         """Show a style by the picture in a file; None takes its own cover away; `tell` hears what is not used.
 
-        Raises what `load_picture` raises; then the old cover stays.
+        Raises what `load_picture` raises, and Refused for one that may not come in; then the old cover stays.
         """
-        content = None if picture is None else _cover_bytes(load_picture(picture, tell))
+        content = None
+        if picture is not None:
+            image = load_picture(picture, tell)
+            if self.admit is not None:
+                self.admit(image)
+            content = _cover_bytes(image)
         with self._changing():
             card = self.get(name)
             file = self._file(card.identity, ".png")

@@ -16,7 +16,7 @@ from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.people import Person
 from krea_studio.recipe.request import SEED_LIMIT, SLIDERS, GenerationRequest
-from krea_studio.runs.run import Run, State
+from krea_studio.runs.run import Run
 from krea_studio.services import Services
 from krea_studio.studio import draw_seed
 from krea_studio.ui.compare import fragments
@@ -169,7 +169,7 @@ class CompareHandlers:
             return note(f"{len(drawn)} of {len(rolls)} drawn · {label_of(going_on)}", NOTICE)
 
         def shown() -> Update:
-            told = next((run.failure for run in runs if run.state is not State.DONE), "")
+            told = next((run.failure for run in runs if run.failure), "")
             update = self.put(person, drawn or compared)
             kept = {"before": compared, "compare_back": visible(True)} if drawn else {}
             return {**self._recent(person), **update, **kept, **(problem(told, NOTICE) if told else {})}

@@ -1,4 +1,4 @@
-"""What can be done with the looked-at picture: Reuse, Pin, Around this, Use as style reference, Add to moodboard.
+"""What is done with the looked-at picture: Reuse, Pin, Around this, Use as style reference, Add to moodboard, Report.
 
 Compare, beside them, is connected by the tab of that name. A panel that any tab can place which has the parts of
 LOOKED_AT and those of the controls that an action writes to. Its `picture_actions` show and hide with the picture. A
@@ -33,6 +33,7 @@ FILLING = {
     "around": "Around this",
     "as_reference": "Use as style reference",
 }
+REPORTED = "Reported. Whoever runs this studio finds it among the reports."
 PRESS_GENERATE = "() => document.querySelector('#generate')?.click()"
 
 
@@ -56,6 +57,7 @@ class ActionsPanel:
             self.build_filling(parts)
             parts["to_board"] = _button("to_board", "Add to moodboard")
             parts["compare"] = _button("compare", "Compare")
+            parts["report"] = _button("report", "Report", visible=self._visitors.shared)
 
     def build_filling(self, parts: Parts, place: str = "") -> None:
         """Lay out the buttons that fill controls; `place` is before the names of their elements."""
@@ -71,6 +73,7 @@ class ActionsPanel:
             reads=(*LOOKED_AT, *moodboard.CHOSEN),
             writes=("stage", *moodboard.TOLD),
         )
+        wiring.at_once(wiring.parts["report"].click, self.report, reads=LOOKED_AT, writes=("stage",))
 
     def wire_filling(self, wiring: Wiring) -> dict[str, Any]:
         """Connect the buttons that fill controls; returns the event of each, for what is to follow it."""
@@ -122,9 +125,18 @@ class ActionsPanel:
         person = self._visitors.person(visitor)
         return guarded(lambda: self._moodboard.add(person, [self._record(shown_ids, selected).path], **chosen))
 
+    def report(self, visitor: gr.Request, shown_ids: list[str], selected: int) -> Update:
+        """The looked-at picture is noted as one that whoever runs the studio should look at."""
+
+        def note() -> Update:
+            self._library.reports.add(self._record(shown_ids, selected).id, self._visitors.person(visitor))
+            return {"stage": shown(fragments.notice(REPORTED, "quiet"))}
+
+        return guarded(note)
+
     def _record(self, shown_ids: list[str], selected: int) -> Record:
         return picture_at(self._library, shown_ids, selected)
 
 
-def _button(name: str, label: str, place: str = "") -> gr.Button:
-    return gr.Button(label, size="sm", elem_id=place + name.replace("_", "-"), min_width=0)
+def _button(name: str, label: str, place: str = "", visible: bool = True) -> gr.Button:
+    return gr.Button(label, size="sm", elem_id=place + name.replace("_", "-"), min_width=0, visible=visible)

@@ -18,6 +18,7 @@ from krea_studio.files import whole, write_error
 from krea_studio.library.records import Record
 from krea_studio.people import Person
 from krea_studio.services import Services
+from krea_studio.ui.create.actions import REPORTED
 from krea_studio.ui.create.panels.moodboard import MoodboardPanel
 from krea_studio.ui.history import filters
 from krea_studio.ui.history import fragments as history_fragments
@@ -147,6 +148,17 @@ class HistoryHandlers:
             return note(" ".join(f"{told}." for told in self._boards.added(person, paths, board)))
 
         return self._guarded(added)
+
+    def report(self, visitor: gr.Request, browser: str, picked: list[str]) -> Update:
+        """The pictures are noted as ones that whoever runs the studio should look at."""
+        person = self._visitors.person(visitor, browser)
+
+        def reported() -> Update:
+            for record in self._records(person, picked):
+                self._library.reports.add(record.id, person)
+            return note(REPORTED)
+
+        return self._guarded(reported)
 
     def zip(self, visitor: gr.Request, browser: str, picked: list[str]) -> Update:
         """Write the pictures into a zip that the browser can take; Gradio removes it a day later."""

@@ -63,7 +63,7 @@ def build_history_tab(services: Services, visitors: Visitors, create: CreateTab,
             _act_on_many(parts)
             _bring_in(parts)
         with gr.Column(visible=False, elem_id="history-picture", min_width=0) as parts["picture_screen"]:
-            _look(parts, create)
+            _look(parts, create, visitors.shared)
         with gr.Column(visible=False, elem_id="history-bin", min_width=0) as parts["bin_screen"]:
             _bin(parts)
     wiring, handlers = Wiring(parts), HistoryHandlers(services, visitors, create.moodboard)
@@ -131,7 +131,7 @@ def _bring_in(parts: Parts) -> None:
     parts["report"] = gr.HTML(visible=False, elem_id="history-report")
 
 
-def _look(parts: Parts, create: CreateTab) -> None:
+def _look(parts: Parts, create: CreateTab, shared: bool) -> None:
     with gr.Row(elem_id="history-looked-at"):
         parts["picture"] = gr.HTML(elem_id="history-shown")
         with gr.Column(elem_id="history-beside", min_width=0):
@@ -142,6 +142,7 @@ def _look(parts: Parts, create: CreateTab) -> None:
                 parts["download"] = gr.HTML(elem_id="history-download")
                 parts["compare_looked_at"] = _button("Compare", "compare")
                 parts["delete"] = _button("Delete", "delete")
+                parts["report"] = _button("Report", "report", visible=shared)
             with gr.Row(elem_classes="history-actions"):
                 _choose_board(parts, "board", "board")
                 parts["to_board"] = _button("Add to moodboard", "to-board")
@@ -251,6 +252,9 @@ def _wire_taking(wiring: Wiring, handlers: HistoryHandlers) -> None:
             in_browser=PICKED,
             trigger_mode="once",
         )
+    wiring.at_once(
+        parts["report"].click, handlers.report, reads=("browser", "picked"), writes=NOTICE, in_browser=PICKED
+    )
     zipped = wiring.on(
         parts["zip_picked"].click,
         handlers.zip,

@@ -62,6 +62,8 @@ def build_demo(services: Services) -> gr.Blocks:
     _require_upload_folder()
     shared = not is_loopback(host)  # else whoever opens the page owns the library
     services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
+    if shared:
+        services.library.judge_what_comes_in(services.studio.content_filter.admit)
     with uncollected():
         page = build_page(services, shared)
     show_in_place(page, services.library.shows)

@@ -118,7 +118,7 @@ def _standing(cells: Cells) -> str:
         return ""
     if run.state.ended:
         left = f" Go on draws the other {cells.lacking}." if cells.lacking else ""
-        kind = "problem" if run.state is State.FAILED else "quiet"
+        kind = "problem" if run.failure and run.state is not State.STOPPED else "quiet"
         return fragments.notice(f"{run.failure or 'Some pictures are not there any more.'}{left}", kind)
     share = fragments.share_of(run)
     filled, now = '<span class="bar-unknown"></span>', ""

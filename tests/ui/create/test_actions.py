@@ -9,8 +9,9 @@ from PIL import Image
 
 from krea_studio.recipe.request import SLIDERS
 from krea_studio.services import Services
-from krea_studio.ui.create.actions import NEAR_SPREAD
-from krea_studio.ui.create.tab import CreateTab
+from krea_studio.ui.create.actions import NEAR_SPREAD, REPORTED
+from krea_studio.ui.create.tab import CreateTab, build_create_tab
+from krea_studio.ui.visitors import Visitors
 from tests.ui.conftest import PageEngine
 from tests.ui.create.driving import board, kept, of_controls, run
 
@@ -67,3 +68,19 @@ def test_results_join_the_chosen_board_by_button_and_by_drop(
         create.moodboard.drop(visitor, str(other), **{**chosen, "moodboard": ""}),
     ):
         assert "No moodboard is chosen" in update["stage"]["value"]
+
+
+def test_a_report_is_noted_for_who_runs_the_studio(
+    create: CreateTab, visitor: SimpleNamespace, services: Services
+) -> None:
+    record = kept(services.library)
+    assert REPORTED in create.actions.report(visitor, [record.id], 0)["stage"]["value"]
+    assert [each.picture for each in services.library.reports.all()] == [record.id]
+    assert "not in the library any more" in create.actions.report(visitor, ["gone"], 0)["stage"]["value"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_report_is_under_pictures_of_shared_pages(services: Services, shared: bool) -> None:
+    with gr.Blocks(), gr.Tabs() as tabs, gr.Tab("Create"):
+        parts = build_create_tab(services, Visitors(shared), tabs).parts
+    assert parts["report"].visible == shared

@@ -13,6 +13,7 @@ from krea_studio.library.history.search import Search
 from krea_studio.library.store import Library
 from krea_studio.people import Person
 from krea_studio.services import Services
+from krea_studio.ui.create.actions import REPORTED
 from krea_studio.ui.history.address import Address
 from krea_studio.ui.history.handlers import NO_BOARD, NOTHING_PICKED
 from krea_studio.ui.history.view import GONE
@@ -71,6 +72,13 @@ def test_stars_are_given_and_taken(tab: Tab, library: Library) -> None:
     assert not any(record.starred for record in library.recent(9))
     tab.go(f"?tab=history&picture={first.id}").do("star", first)
     assert tab["star"] == "★ Starred"
+
+
+def test_a_report_is_noted_for_who_runs_the_studio(tab: Tab, library: Library) -> None:
+    record = made(library, 1)
+    tab.go(f"?tab=history&picture={record.id}").do("report", record)
+    assert REPORTED in tab.notice and [each.picture for each in library.reports.all()] == [record.id]
+    assert GONE in tab.do("report", "gone").notice
 
 
 def test_a_deleted_picture_can_be_had_back_at_once(tab: Tab, library: Library) -> None:

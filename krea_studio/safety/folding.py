@@ -1,0 +1,36 @@
+"""Texts as they are compared with rules: through case, accents, look-alike letters and signs that stand for letters.
+
+What looks like a Latin letter becomes it, in texts and in rules alike, so a rule in any script finds itself.
+"""
+
+from krea_studio.library.history.words import words_of
+
+_LOOK_ALIKES = str.maketrans(
+    {
+        **dict(zip("авгеикмнопрстухьѕіјһԁԛԝѵ", "abreukmhonpctyxbsijhdqwv", strict=True)),
+        **dict(zip("αβγδεζηικμνορστυχωϳ", "abydeznikmvopstuxwj", strict=True)),
+        **dict(zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprstuvwyz", strict=True)),
+        **dict(zip("ıłøđħŧƅɑɡɩɐəɔɛʃօսհց", "ilodhtbagiaecesouhg", strict=True)),
+        "æ": "ae",
+        "œ": "oe",
+    }
+)
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_BOXED = str.maketrans({chr(first + at): letter for first in (0x1F170, 0x1F1E6) for at, letter in enumerate(_LETTERS)})
+_STRUCK_OUT = dict.fromkeys(range(0x334, 0x339))  # lines through letters
+# What signs stand for; the last ones for i or l.
+_SIGNS = str.maketrans("034578@$€", "oeastbase")
+_EITHER = "1!|"
+
+
+def readings(text: str) -> list[str]:
+    """The ways in which a text may be read, each as folded words with a space between them; without doubles."""
+    text = text.translate(_BOXED).translate(_STRUCK_OUT).replace("'", "").replace("’", "")
+    signed = text.translate(_SIGNS)
+    ways = [text, *(signed.translate({ord(sign): letter for sign in _EITHER}) for letter in "il")]
+    return list(dict.fromkeys(folded(way) for way in ways))
+
+
+def folded(text: str) -> str:
+    """The words of a text, folded, with a space between them."""
+    return " ".join(words_of(" ".join(words_of(text)).translate(_LOOK_ALIKES)))
