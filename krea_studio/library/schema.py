@@ -165,6 +165,21 @@ def m005_safety(connection: sqlite3.Connection) -> None:
     )
 
 
+@migration
+def m006_longer_beginnings(connection: sqlite3.Connection) -> None:
+    """Beginnings of up to five letters by index; of longer ones all pictures that have them are gathered first."""
+    columns = "prompt, expansion, triggers, marks"
+    connection.execute("ALTER TABLE picture_index RENAME TO earlier_index")
+    connection.execute(
+        f"CREATE VIRTUAL TABLE picture_index USING fts5({columns}, "
+        f'tokenize = "{TOKENIZER}", prefix = "2 3 4 5", columnsize = 0)'
+    )
+    connection.execute(
+        f"INSERT INTO picture_index (rowid, {columns}) SELECT rowid, {columns} FROM earlier_index ORDER BY rowid"
+    )
+    connection.execute("DROP TABLE earlier_index")
+
+
 def index(connection: sqlite3.Connection, created_at: int, found_by: Indexed) -> None:
     """Let a picture that is not in the index be found."""
     connection.execute(
