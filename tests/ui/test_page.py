@@ -65,6 +65,11 @@ def test_generate_has_the_fields_of_the_request_with_their_defaults(demo: gr.Blo
         assert json.dumps(parameter["parameter_default"]) == json.dumps(default(parameter["parameter_name"]))
 
 
+def test_an_element_has_a_name_of_its_own(demo: gr.Blocks) -> None:
+    names = [name for block in demo.blocks.values() if (name := getattr(block, "elem_id", None))]
+    assert len(names) > 100 and [name for name in names if names.count(name) > 1] == []
+
+
 def test_every_place_for_pictures_takes_every_kind(demo: gr.Blocks) -> None:
     places = [block for block in demo.blocks.values() if "image" in (getattr(block, "file_types", None) or ())]
     assert len(places) >= 4

@@ -25,6 +25,7 @@ from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import Watch
 
 BROUGHT = "brought"
+REPORT = "import_report"
 
 
 class BringIn:
@@ -43,9 +44,9 @@ class BringIn:
             files = without_clutter(dropped or [])
             work = functools.partial(_taken_in, self._library, files, person)
             began = self._imports.begin(visitor, person, "Bringing in pictures", work)
-            return {**began, **note(f"Bringing in {history_fragments.count(len(files))} …", "report")}
+            return {**began, **note(f"Bringing in {history_fragments.count(len(files))} …", REPORT)}
 
-        told = functools.partial(problem, part="report")
+        told = functools.partial(problem, part=REPORT)
         return {"dropped": None, **(guarded(begun, told) if dropped else told(NOTHING_CAME))}
 
     def follow(self, visitor: gr.Request, browser: str, address: str, brought_shown: list[str]) -> Update:
@@ -54,9 +55,9 @@ class BringIn:
         runs = self._imports.look(visitor, person, brought_shown)
         for run in (run for run in runs if run.state.ended):
             if run.state is State.DONE:
-                update |= {"report": shown(history_fragments.brought_in(run.result))}
+                update |= {REPORT: shown(history_fragments.brought_in(run.result))}
             else:
-                update |= problem(run.failure, "report")
+                update |= problem(run.failure, REPORT)
             place = Address.of(address)
             if not place.picture and not place.bin:
                 update |= guarded(functools.partial(self._view.list, person, place), problem)

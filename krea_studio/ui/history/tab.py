@@ -19,7 +19,7 @@ from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.history import filters
 from krea_studio.ui.history import fragments as history_fragments
 from krea_studio.ui.history.address import TAB, Address
-from krea_studio.ui.history.bring_in import BROUGHT, BringIn
+from krea_studio.ui.history.bring_in import BROUGHT, REPORT, BringIn
 from krea_studio.ui.history.handlers import HistoryHandlers
 from krea_studio.ui.history.view import LIST, SCREENS, VIEW
 from krea_studio.ui.presenter import Update
@@ -128,7 +128,7 @@ def _bring_in(parts: Parts) -> None:
         elem_id="history-drop",
         elem_classes="drop-line",
     )
-    parts["report"] = gr.HTML(visible=False, elem_id="history-report")
+    parts[REPORT] = gr.HTML(visible=False, elem_id="history-report")
 
 
 def _look(parts: Parts, create: CreateTab, shared: bool) -> None:
@@ -142,7 +142,7 @@ def _look(parts: Parts, create: CreateTab, shared: bool) -> None:
                 parts["download"] = gr.HTML(elem_id="history-download")
                 parts["compare_looked_at"] = _button("Compare", "compare")
                 parts["delete"] = _button("Delete", "delete")
-                parts["report"] = _button("Report", "report", visible=shared)
+                parts["report_picture"] = _button("Report", "report-picture", visible=shared)
             with gr.Row(elem_classes="history-actions"):
                 _choose_board(parts, "board", "board")
                 parts["to_board"] = _button("Add to moodboard", "to-board")
@@ -253,7 +253,7 @@ def _wire_taking(wiring: Wiring, handlers: HistoryHandlers) -> None:
             trigger_mode="once",
         )
     wiring.at_once(
-        parts["report"].click, handlers.report, reads=("browser", "picked"), writes=NOTICE, in_browser=PICKED
+        parts["report_picture"].click, handlers.report, reads=("browser", "picked"), writes=NOTICE, in_browser=PICKED
     )
     zipped = wiring.on(
         parts["zip_picked"].click,
@@ -280,14 +280,14 @@ def _wire_bringing(wiring: Wiring, bringing: BringIn) -> None:
         parts["dropped"].upload,
         bringing.bring,
         reads=("browser", "dropped"),
-        writes=("report", timer_of(BROUGHT), "dropped"),
+        writes=(REPORT, timer_of(BROUGHT), "dropped"),
         trigger_mode="multiple",
     )
     at_once(
         parts[timer_of(BROUGHT)].tick,
         bringing.follow,
         reads=(*WHERE, shown_of(BROUGHT)),
-        writes=("notice", "report", "address", *SCREENS, *LIST, *parts_of(BROUGHT)),
+        writes=("notice", REPORT, "address", *SCREENS, *LIST, *parts_of(BROUGHT)),
         in_browser=HERE,
         trigger_mode="once",
     )

@@ -10,7 +10,7 @@ from krea_studio.library.store import Library
 from krea_studio.people import Person
 from krea_studio.services import Services
 from krea_studio.ui.create.panels.references import NOTHING_CAME
-from krea_studio.ui.history.bring_in import BROUGHT, BringIn
+from krea_studio.ui.history.bring_in import BROUGHT, REPORT, BringIn
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import shown_of, timer_of
 from tests.library.foreign.builders import comfyui, graph
@@ -45,11 +45,11 @@ def test_files_come_in_and_each_is_told(services: Services, library: Library, ta
     brought(bringing, tab, mine, broken, theirs)
     (record,) = library.recent(9)
     assert shots(tab) == [record.id]
-    report = tab["report"]
+    report = tab[REPORT]
     assert "1 taken in, 1 left out, 1 of another tool" in report
     assert "&lt;b&gt;.png" in report and "<b>" not in report and str(tmp_path) not in report
     brought(bringing, tab, mine)
-    assert "1 here already" in tab["report"] and len(library.recent(9)) == 1
+    assert "1 here already" in tab[REPORT] and len(library.recent(9)) == 1
 
 
 def test_an_open_picture_stays_open(services: Services, library: Library, tab: Tab, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_an_open_picture_stays_open(services: Services, library: Library, tab: T
     (record,) = library.recent(9)
     tab.go(f"?tab=history&picture={record.id}")
     brought(bringing, tab, own(tmp_path / "b.png", seed=8))
-    assert tab.sees("picture_screen") and "1 taken in" in tab["report"]
+    assert tab.sees("picture_screen") and "1 taken in" in tab[REPORT]
 
 
 def test_they_are_the_visitor_s_own(services: Services, library: Library, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_they_are_the_visitor_s_own(services: Services, library: Library, tmp_pa
 
 def test_nothing_is_told_to_be_nothing(services: Services, tab: Tab) -> None:
     tab.takes(BringIn(services, Visitors(shared=False)).bring(tab.visitor, "", None), "bring")
-    assert NOTHING_CAME in tab["report"]
+    assert NOTHING_CAME in tab[REPORT]
 
 
 def test_a_library_that_cannot_be_written_is_told(
@@ -84,4 +84,4 @@ def test_a_library_that_cannot_be_written_is_told(
 
     monkeypatch.setattr("krea_studio.library.store.whole", full)
     brought(BringIn(services, Visitors(shared=False)), tab, picture)
-    assert "is full" in tab["report"] and library.recent(9) == []
+    assert "is full" in tab[REPORT] and library.recent(9) == []
