@@ -38,7 +38,7 @@
     const beside = link.closest("#history-picture") && link.rel !== "up"; // Back leads to the list, not through all
     if (link.matches(".shot")) [place, focus] = [scrollY, idOf(link)];
     move(link.getAttribute("href"), beside);
-    if (link.closest("#history-pages")) scrollTo(0, 0);
+    if (link.closest(".history-pages")) scrollTo(0, 0);
     go();
   }
 
@@ -111,7 +111,7 @@
     const links = shots();
     const at = links.findIndex((each) => each === document.activeElement || idOf(each) === idOf(document.activeElement));
     const next = at < 0 ? links[0] : links[at + (rel === "next" ? 1 : -1)];
-    const page = seen(`#history-pages a[rel="${rel}"]`);
+    const page = seen(`.history-pages a[rel="${rel}"]`);
     if (next) {
       focus = idOf(next);
       next.focus();

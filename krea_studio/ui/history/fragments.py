@@ -116,11 +116,9 @@ def binned(records: Sequence[Record]) -> str:
     return f'<ul class="shots">{items}</ul>' if items else NOTHING_IN_BIN
 
 
-def bin_head(pictures: int, shown: int) -> str:
+def bin_head(pictures: int) -> str:
     """The bin's heading, and the way back."""
     told = f"{count(pictures)}. What is deleted can be restored for {KEPT.days} days."
-    if shown < pictures:
-        told += f" These are the {shown} that were deleted last."
     back = _link(Address(), "← All pictures", css="link-button", rel="up")
     return f'<nav aria-label="Bin">{back}</nav><h2>Bin</h2><p role="status">{escape(told)}</p>'
 

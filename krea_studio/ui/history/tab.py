@@ -102,7 +102,7 @@ def _find(parts: Parts) -> None:
 def _found(parts: Parts) -> None:
     parts["count"] = gr.HTML(elem_id="history-count")
     parts["grid"] = gr.HTML(elem_id="history-grid")
-    parts["pages"] = gr.HTML(elem_id="history-pages")
+    parts["pages"] = gr.HTML(elem_id="history-pages", elem_classes="history-pages")
 
 
 def _act_on_many(parts: Parts) -> None:
@@ -160,6 +160,7 @@ def _bin(parts: Parts) -> None:
             parts["really_empty"] = _button("Really remove", "really-empty", variant="stop")
             parts["keep_bin"] = _button("Keep them", "keep-bin")
     parts["bin_grid"] = gr.HTML(elem_id="history-bin-grid")
+    parts["bin_pages"] = gr.HTML(elem_id="history-bin-pages", elem_classes="history-pages")
 
 
 def _choose_board(parts: Parts, name: str, element: str) -> None:

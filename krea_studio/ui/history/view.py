@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from itertools import islice
 
 import gradio as gr
 
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.history.history import PAGE, Page
-from krea_studio.library.history.search import Search
+from krea_studio.library.history.search import Search, moment_of
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.people import Person
@@ -21,7 +20,7 @@ from krea_studio.ui.presenter import Update
 
 LIST = ("count", "grid", "pages", *filters.REFUSALS)
 PICTURE = ("picture", "recipe", "download", "star", "shown_ids", "selected")
-BIN = ("bin_head", "bin_grid", "empty", "confirm")
+BIN = ("bin_head", "bin_grid", "bin_pages", "empty", "confirm")
 SCREENS = ("list_screen", "picture_screen", "bin_screen")
 VIEW = ("address", *SCREENS, *LIST, *PICTURE, *BIN)
 
@@ -124,12 +123,23 @@ class HistoryView:
         return address.at(after=record.key + 1)
 
     def _bin(self, person: Person, address: Address) -> Update:
+        """A page of the bin, which begins after a moment of deletion, or ends before one."""
         records = self._library.bin.records(person)
-        shown = list(islice(records, PAGE))
+        moments = [moment_of(record.deleted_at) for record in records if record.deleted_at]
+        begin = 0
+        if address.after is not None:
+            begin = sum(moment >= address.after for moment in moments)
+        elif address.before is not None:
+            begin = max(0, sum(moment > address.before for moment in moments) - PAGE)
+        begin = begin if begin < len(moments) else 0  # what was there was restored
+        end = begin + PAGE
+        newer = address.at(before=moments[begin]) if begin else None
+        older = address.at(after=moments[end - 1]) if end < len(moments) else None
         return {
             **_screen("bin_screen", replace(address, picture="")),
-            "bin_head": history_fragments.bin_head(len(records), len(shown)),
-            "bin_grid": history_fragments.binned(shown),
+            "bin_head": history_fragments.bin_head(len(records)),
+            "bin_grid": history_fragments.binned(records[begin:end]),
+            "bin_pages": history_fragments.pages(newer, older),
             "empty": gr.update(interactive=bool(records)),
             "confirm": visible(False),
         }

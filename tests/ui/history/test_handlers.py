@@ -1,7 +1,9 @@
 """What is done to pictures: stars, the bin and the way back, moodboards, zips; and what goes wrong."""
 
 import errno
+import re
 import zipfile
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from krea_studio.errors import StorageError
 from krea_studio.library.history import bin as bin_module
+from krea_studio.library.history.history import PAGE
 from krea_studio.library.history.search import Search
 from krea_studio.library.store import Library
 from krea_studio.people import Person
@@ -127,6 +130,30 @@ def test_the_bin_shows_restores_and_is_emptied(tab: Tab, library: Library) -> No
     tab.do("empty")
     assert "2 pictures removed for good" in tab.notice and "The bin is empty" in tab["bin_grid"]
     assert not tab.sees("confirm") and library.bin.records() == []
+
+
+def test_a_full_bin_has_pages(tab: Tab, library: Library) -> None:
+    records = [made(library, k) for k in range(PAGE + 2)]
+    tab.go("?tab=history").do("delete", *records).go("?tab=history&bin=true")
+    deleted_last_first = [record.id for record in library.bin.records()]
+    assert binned(tab) == deleted_last_first[:PAGE] and "Newer" not in tab["bin_pages"]
+    tab.go(link(tab, "Older"))
+    assert binned(tab) == deleted_last_first[PAGE:] and "Older" not in tab["bin_pages"]
+    last = tab.address
+    assert binned(tab.go(link(tab, "Newer"))) == deleted_last_first[:PAGE]
+    tab.go(last).do("restore", *deleted_last_first[PAGE:])
+    assert binned(tab) == deleted_last_first[:PAGE] and tab["bin_pages"] == ""
+
+
+def binned(tab: Tab) -> list[str]:
+    return re.findall(r'data-restore="(\w+)"', tab["bin_grid"])
+
+
+def link(tab: Tab, name: str) -> str:
+    """The address of the page beside the bin's page that is shown."""
+    found = re.search(rf'href="([^"]+)"[^>]*>[^<]*{name}', tab["bin_pages"])
+    assert found
+    return unescape(found[1])
 
 
 def test_the_bin_is_everybody_s_own(services: Services, library: Library, tab: Tab) -> None:
