@@ -114,7 +114,7 @@ def names_of(field: str, library: Library) -> Sequence[str]:
 
 def board_choices(names: Sequence[str]) -> list[tuple[str, str]]:
     """The entries of a list of moodboards to put pictures on."""
-    return [("Choose a moodboard", ""), *((name, name) for name in names)]
+    return [("Choose a board", ""), *((name, name) for name in names)]
 
 
 def _label(field: str, value: str) -> str:
