@@ -44,7 +44,7 @@ class Licence:
         """Whether the text that ships was accepted here; looked up each time, as another process may have done so."""
         try:
             kept = json.loads(self._path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return False
         return isinstance(kept, dict) and kept.get("sha256") == _identity()
 

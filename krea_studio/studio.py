@@ -20,7 +20,7 @@ from krea_studio.direction.moodboards import Moodboard
 from krea_studio.direction.references import attended_pictures, board_words
 from krea_studio.engine.base import Engine, Event, ImageReady, LanguageModel, Loading, Step
 from krea_studio.errors import InvalidRequest, Refused, Stopped
-from krea_studio.expansion.creativity import Expander, as_written, expand
+from krea_studio.expansion.creativity import Expanded, Expander, as_written, expand
 from krea_studio.expansion.writers import Expanders, ForOneRun
 from krea_studio.library.records import Record
 from krea_studio.library.refusals import Refusal
@@ -118,8 +118,7 @@ class Studio:
         for variant in dict.fromkeys(shot.variant for shot in resolved.shots):
             shots = [shot for shot in resolved.shots if shot.variant == variant]
             self.engine.abilities(variant).require(shots)
-            if self.is_judged(variant):
-                self.content_filter.require(shots)
+            self.content_filter.require(shots, self.is_embedded(variant))
         generation = Generation(self, resolved, person)
         generation.require_files()
         self.library.check_writable()
@@ -134,10 +133,6 @@ class Studio:
     def _known(self, request: GenerationRequest) -> GenerationRequest:
         """The request with what it names by name: its moodboard's content, its styles' weights and words."""
         return self._with_styles(self._with_moodboard(request))
-
-    def is_judged(self, variant: str) -> bool:
-        """Whether the content filter judges what is drawn by the checkpoint of `variant`."""
-        return self.content_filter.applies(self.is_embedded(variant))
 
     def is_embedded(self, variant: str) -> bool:
         """Whether `variant` is run by a checkpoint that ships with the studio."""
@@ -213,12 +208,11 @@ class Studio:
         if request.creativity == RAW:
             raise InvalidRequest("Creativity is raw, which draws the prompt as it is written — choose another one")
         shot = plan(self._known(request), seed, 0).shots[0]
-        if self.is_judged(shot.variant):
-            self.content_filter.require([shot])
+        self.content_filter.require([shot], self.is_embedded(shot.variant))
         return shot.expansion or self.expansion_of(shot, self.expanders.of(shot.variant), check)
 
     def expansion_of(self, shot: Shot, expander: Expander, check: Callable[[], None]) -> Expansion:
-        """A shot's prompt as `expander` writes it out."""
+        """A shot's prompt as `expander` writes it out; as it is written where that may not be drawn."""
 
         def tokens(text: str) -> int:
             return self.language_model.count_tokens(shot.variant, text)[0]
@@ -227,16 +221,13 @@ class Studio:
         toward, _, _ = board_words(shot, self.engine.checkpoint_of(shot.variant).vocabulary)
         # Both are read beside it; a line's end between them is a token.
         most_tokens -= tokens(with_triggers("", shot.styles)) + (tokens(toward) + 1 if toward else 0)
-        found = expand(shot.prompt, shot.creativity, shot.seed, expander, tokens, most_tokens, check)
-        if self.is_judged(shot.variant) and self.content_filter.rules.category_of(found.text):
-            found = as_written(shot.prompt, shot.seed, "The content filter refused the expansion")
-        return Expansion(
-            text=found.text,
-            writer=found.writer or "",
-            model=(found.model or "")[: int(bounds("model", Expansion)[1])],
-            seed=found.seed,
-            notice=found.notice[: int(bounds("notice", Expansion)[1])],
-        )
+        found = _kept(expand(shot.prompt, shot.creativity, shot.seed, expander, tokens, most_tokens, check))
+        try:
+            expanded = shot.model_copy(update={"expansion": found})
+            self.content_filter.require([expanded], self.is_embedded(shot.variant))
+        except Refused:
+            return _kept(as_written(shot.prompt, shot.seed, "The content filter refused the expansion"))
+        return found
 
     def analyze(
         self,
@@ -311,8 +302,6 @@ class Generation:
                 self._expanders[shot.variant] = ForOneRun(self._studio.expanders.of(shot.variant))
             expander = self._expanders[shot.variant]
             shot = shot.model_copy(update={"expansion": self._studio.expansion_of(shot, expander, check)})
-            if self._studio.is_judged(shot.variant):
-                self._studio.content_filter.require([shot])
             self._written[place] = shot
         return shot
 
@@ -323,22 +312,23 @@ class Generation:
 
         Raises what stands in the way; Stopped where this and the pictures before it were drawn for too long.
         """
-        if self._studio.is_judged(self.plan.shots[place].variant):
-            self._studio.content_filter.classifier.load()
+        planned = self.plan.shots[place]
+        content_filter = self._studio.content_filter
+        content_filter.prepare([planned], self._studio.is_embedded(planned.variant))
         shot = self.write(place, tell, check)
         made: list[ImageReady] = []
-        # Until it was judged, nobody recognises a picture that the filter may refuse; the embedded ones never do such.
-        hidden = not self._studio.is_embedded(shot.variant)
 
         def told(event: Event) -> None:
-            nonlocal hidden
             if isinstance(event, ImageReady):
                 made.append(replace(event, shot=place))
             elif isinstance(event, Step):
                 if event.step == 0:
+                    # By now it is known who draws: another checkpoint may have been chosen meanwhile.
+                    content_filter.prepare([shot], event.embedded)
                     self._clock.start()
-                    hidden = hidden or not self._studio.is_embedded(shot.variant)  # another one was chosen meanwhile
-                preview = blurred(event.preview) if hidden and event.preview else event.preview
+                # Until it was judged, nobody recognises a picture that the filter may refuse; the embedded ones never
+                # do such.
+                preview = blurred(event.preview) if event.preview and not event.embedded else event.preview
                 tell(replace(event, shot=place, preview=preview))
             else:
                 tell(event)
@@ -424,6 +414,17 @@ class Generation:
                 f"A picture that stands for moodboard {shown(board.name)} is not in the library any more — add it to "
                 "the board again, or remove it there and analyze the board"
             ) from None
+
+
+def _kept(found: Expanded) -> Expansion:
+    """What was written out, as recipes keep it."""
+    return Expansion(
+        text=found.text,
+        writer=found.writer or "",
+        model=(found.model or "")[: int(bounds("model", Expansion)[1])],
+        seed=found.seed,
+        notice=found.notice[: int(bounds("notice", Expansion)[1])],
+    )
 
 
 def _finished(record: Record) -> Future[Record]:

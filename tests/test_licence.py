@@ -10,9 +10,11 @@ from krea_studio.cli import main as cli
 from krea_studio.engine.base import Chat
 from krea_studio.engine.checkpoints.formats.configs import PUBLISHED
 from krea_studio.engine.checkpoints.table import CHECKPOINTS, is_licensed, resolve
+from krea_studio.engine.local.drawing import Drawing
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.errors import StorageError, Unavailable
 from krea_studio.licence import Licence
+from krea_studio.measures.pictures import Painter
 from krea_studio.recipe.plan import plan
 from krea_studio.settings import Settings
 from krea_studio.training.adapter import load
@@ -43,7 +45,7 @@ def test_an_acceptance_is_kept_for_a_library_and_for_its_text(tmp_path: Path, mo
     assert not first.accepted
 
 
-@pytest.mark.parametrize("kept", ["", "[]", "{}", '{"sha256": 1}', "no json"])
+@pytest.mark.parametrize("kept", ["", "[]", "{}", '{"sha256": 1}', "no json", "[" * 100_000, "\xff"])
 def test_what_is_no_acceptance_is_none(tmp_path: Path, kept: str) -> None:
     (tmp_path / module.FILE).write_text(kept)
     assert not Licence(tmp_path).accepted
@@ -76,24 +78,23 @@ def test_until_it_is_accepted_they_are_not_loaded_and_it_is_said(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("krea_studio.engine.local.engine.missing", lambda checkpoint: None)
+    monkeypatch.setattr(
+        "krea_studio.engine.checkpoints.manager.locate", lambda *asked: pytest.fail("it was looked for")
+    )
     engine = LocalEngine(settings)
     told = "Krea 2 Turbo is under Krea 2's licence, which has not been accepted here"
     assert told in engine.abilities("turbo").unavailable and engine.abilities("medium").unavailable == ""
     with pytest.raises(Unavailable, match=told):
         engine.run(plan(request_of(), 7), lambda event: None, lambda: None, PlainFiles())
-    with pytest.raises(Unavailable, match=told):
-        load(CHECKPOINTS["krea-2-turbo"], settings)
+    for loading in (
+        lambda: engine.write("turbo", Chat("write"), lambda: None),
+        lambda: load(CHECKPOINTS["krea-2-turbo"], settings),
+        lambda: Painter(Drawing(settings), "turbo", settings.checkpoint_turbo),
+    ):
+        with pytest.raises(Unavailable, match=told):
+            loading()
     Licence(settings.library).accept()
     assert engine.abilities("turbo").unavailable == ""
-
-
-def test_the_models_code_is_not_asked_for_what_may_not_be_loaded(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = LocalEngine(settings)
-    monkeypatch.setattr(engine, "_models", lambda: pytest.fail("the model code was asked"))
-    with pytest.raises(Unavailable, match="licence"):
-        engine.write("turbo", Chat("write"), lambda: None)
 
 
 class TestTheCommand:
@@ -111,6 +112,17 @@ class TestTheCommand:
         monkeypatch.setattr("builtins.input", lambda question: answer)
         assert cli.main(["accept-licence"]) == code
         assert Licence(Path("outputs")).accepted == (code == 0)
+
+    def test_who_ends_the_question_has_not_accepted(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def closed(question: str) -> str:
+            raise EOFError
+
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+        monkeypatch.setattr("builtins.input", closed)
+        assert cli.main(["accept-licence"]) == 2
+        assert "was not accepted" in capsys.readouterr().err and not Licence(Path("outputs")).accepted
 
     def test_nobody_is_not_asked(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: False))

@@ -826,6 +826,34 @@ class TestTheRulesForPrompts:
         with pytest.raises(Refused):
             ruled.begin(request_of(prompt="a blorb"))
 
+    def test_an_expansion_is_looked_at_with_what_is_drawn_beside_it(
+        self, ruled: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "rules.toml").write_text('[[category]]\nname = "pairs"\ntogether = [["wug"], ["gizmo"]]\n')
+        monkeypatch.setattr("krea_studio.studio.expand", lambda *_: Expanded("a fox and a wug", "endpoint", "m", 7))
+        taken_in(ruled.library.styles, "Ink")
+        wishes = {"prompt": "a fox", "creativity": "high", "batch": 2}
+        records = ruled.generate(request_of(**wishes, styles=[{"name": "Ink", "trigger": "gizmo"}]))
+        assert [record.recipe.expansion.text for record in records] == ["a fox", "a fox"]
+        assert all("refused the expansion" in record.recipe.expansion.notice for record in records)
+        (record,) = ruled.generate(request_of(**wishes | {"batch": 1}))
+        assert record.recipe.expansion.text == "a fox and a wug"
+
+    def test_what_was_taken_on_for_an_embedded_checkpoint_is_looked_at_where_another_one_draws_it(
+        self, ruled: Studio, double: ScriptedEngine
+    ) -> None:
+        ruled.content_filter.on = False
+        request = request_of(prompt="a blorb")
+        _, *steps, made = drawn(plan(request, 7).shots[0])
+        for embedded in (True, False):
+            begun = ruled.begin(request)
+            double.scripts = [[Step(0, 0, 2, embedded=embedded), *steps, made]]
+            if embedded:
+                assert begun.draw(0, lambda event: None, lambda: None).recipe.prompt == "a blorb"
+            else:
+                with pytest.raises(Refused, match="The prompt is refused"):
+                    begun.draw(0, lambda event: None, lambda: None)
+
     def test_without_its_rules_nothing_is_drawn(self, ruled: Studio, tmp_path: Path) -> None:
         (tmp_path / "rules.toml").unlink()
         with pytest.raises(Unavailable, match="nothing is drawn without them"):
@@ -838,19 +866,12 @@ def test_previews_of_what_the_filter_may_refuse_are_blurred(
     file = io.BytesIO()
     Image.effect_noise((128, 128), 80).convert("RGB").save(file, "JPEG")
     preview, request = file.getvalue(), request_of()
-    _, *events, made = drawn(plan(request, 7).shots[0])
-    another = replace(double.checkpoint_of("turbo"), embedded=False)
-
-    def shown(first: object) -> set[bytes]:
-        double.scripts = [[first, Step(0, 0, 2), *(replace(event, preview=preview) for event in events), made]]
-        told = told_by(studio, request)
-        return {event.preview for event in told if isinstance(event, Step) and event.preview}
-
-    assert shown(Step(0, 0, 2)) == {preview}, "the embedded ones draw nothing of the kind"
-    own = double.checkpoint_of
-
-    def choose(embedded: bool) -> None:
-        monkeypatch.setattr(double, "checkpoint_of", own if embedded else lambda variant: another)
-
-    assert shown(lambda: choose(embedded=False)) == {blurred(preview)}, "chosen while it was loaded"
-    assert shown(lambda: choose(embedded=True)) == {blurred(preview)}
+    steps, made = drawn(plan(request, 7).shots[0])[:-1], drawn(plan(request, 7).shots[0])[-1]
+    own = double.checkpoint_of("turbo")
+    for chosen in (True, False):
+        monkeypatch.setattr(double, "checkpoint_of", lambda variant, chosen=chosen: replace(own, embedded=chosen))
+        for draws in (True, False):
+            double.scripts = [[*(replace(step, preview=preview, embedded=draws) for step in steps), made]]
+            told = told_by(studio, request)
+            shown = {event.preview for event in told if isinstance(event, Step)}
+            assert shown == {preview if draws else blurred(preview)}, "whichever one is chosen meanwhile"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from typing import Any
 
 from krea_studio.cli.parts import add_library_option, tell
@@ -43,7 +44,10 @@ def _accept(options: argparse.Namespace) -> int:
     if not options.yes:
         if not sys.stdin.isatty():
             raise InvalidRequest("Nobody is here to be asked — add --yes to accept the licence")
-        if input(QUESTION).strip().lower() != "yes":
+        answer = ""
+        with suppress(EOFError):  # Ctrl+D is no yes
+            answer = input(QUESTION)
+        if answer.strip().lower() != "yes":
             raise InvalidRequest("The licence was not accepted — published weights are not loaded")
     licence.accept()
     tell("Accepted. Published weights may be loaded now.")

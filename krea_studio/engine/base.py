@@ -37,12 +37,14 @@ class Step:
     """Step `step` of `steps` of shot `shot` is done; `preview` is a small JPEG of the clean image.
 
     Step 0 says that the shot is begun: its time counts from here, not while it waited or weights were loaded.
+    `embedded` tells that it is drawn by a checkpoint that ships with the studio.
     """
 
     shot: int
     step: int
     steps: int
     preview: bytes | None = None
+    embedded: bool = False
 
 
 @dataclass(frozen=True)

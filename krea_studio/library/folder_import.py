@@ -136,14 +136,14 @@ class _Import:
         content = read_given(path, MAX_FILE_BYTES, "a picture")
         if same := self._same(content):
             return FoundFile(name, "here already", f"{label} is in the library already, as {same.name}")
-        image = load_picture_bytes(content, name)
+        image = load_picture_bytes(content, name, opaque=True)  # the studio's own are RGB
         if image.size != (recipe.width, recipe.height):
             sizes = f"{image.width} × {image.height} pixels, and its recipe says {recipe.width} × {recipe.height}"
             raise InvalidRequest(f"{label} has {sizes} — it was changed; use the original")
         if not recipe.checkpoint:
             raise InvalidRequest(f"{label} names no checkpoint — it was changed; use the original")
         if self.library.admit is not None:
-            self.library.admit(image)
+            self.library.admit(image, path)
         return recipe, content, image
 
     def _taken_in(self, path: Path, name: str, recipe: Recipe, content: bytes, image: Image) -> FoundFile:

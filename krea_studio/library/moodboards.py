@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -118,14 +118,13 @@ class Moodboards:
         """
         paths = without_clutter(paths)
         _check_count(self.get(name), len(paths))
-        references = [Reference.read(path, tell) for path in paths]
-        return self._extend(name, [reference.id for reference in references], references)
+        return self._extend(name, [(Reference.read(path, tell), path) for path in paths])
 
     def add_references(self, name: str, ids: Iterable[str]) -> Moodboard:
         """`add` for pictures that the references keep. Raises InvalidRequest for one that they do not."""
         ids = list(ids)
         self.references.require(ids)
-        return self._extend(name, ids, [])
+        return self._extend(name, [], ids)
 
     def remove(self, name: str, *images: str) -> Moodboard:
         """Take pictures off a board, all or none. Raises InvalidRequest for one that is not there."""
@@ -196,20 +195,22 @@ class Moodboards:
         board, references = parse_archive(content, Path(path).name)
         name = board_name(board.name if name is None else name)
         with self._changing():
-            self._keep(references)
+            self._keep((reference, path) for reference in references)
             return self._write(board.model_copy(update={"name": self._free_name(name)}))
 
     def install_examples(self, folder: Path) -> None:
         """Begin with the boards in the zips of `folder`, where the boards' own folder does not exist yet.
 
-        An example that a person deleted does not come back. One that cannot be read is logged and left out.
+        An example that a person deleted does not come back. One that cannot be read is logged and left out. They ship
+        with the studio, so none of their pictures is judged.
         """
         archives = [] if os.path.exists(self.folder) else sorted(folder.glob("*.zip"))
         if not archives:
             return
         # Renamed when it is complete: who looks meanwhile sees no examples, never some of them.
         prepared = Moodboards(
-            self.folder.with_name(f"{self.folder.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"), self.references
+            self.folder.with_name(f"{self.folder.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"),
+            References(self.references.folder),
         )
         try:
             make_folder(prepared.folder)
@@ -236,17 +237,18 @@ class Moodboards:
         with one_change(self.folder, "The moodboards"):
             yield
 
-    def _extend(self, name: str, ids: list[str], references: list[Reference]) -> Moodboard:
+    def _extend(self, name: str, given: Sequence[tuple[Reference, Path | str]], kept: Sequence[str] = ()) -> Moodboard:
         with self._changing():
             board = self.get(name)
-            images = tuple(dict.fromkeys((*board.images, *ids)))
+            images = tuple(dict.fromkeys((*board.images, *(reference.id for reference, _ in given), *kept)))
             _check_count(board, len(images))
-            self._keep(references)
+            self._keep(given)
             return self._write(board.model_copy(update={"images": images}))
 
-    def _keep(self, references: list[Reference]) -> None:
-        for reference in references:
-            self.references.keep(reference)
+    def _keep(self, given: Iterable[tuple[Reference, Path | str]]) -> None:
+        """Keep pictures that are ready, each with the file in which it was given."""
+        for reference, file in given:
+            self.references.keep(reference, file)
 
     def _write(self, board: Moodboard) -> Moodboard:
         write_whole(self._path(board.name), board_bytes(board))

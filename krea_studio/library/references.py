@@ -87,20 +87,20 @@ class References:
         Raises what `load_picture` raises, Refused for one that may not come in, and StorageError where it cannot be
         written.
         """
-        return self.keep(Reference.read(path, tell))
+        return self.keep(Reference.read(path, tell), path)
 
     def add_picture(self, image: Image.Image) -> str:
         """`add` for a picture of any mode. Raises InvalidRequest for one that is too large or too small."""
         check_size(image.size, "The picture")
         return self.keep(Reference.of(plain_rgb(image)))
 
-    def keep(self, reference: Reference) -> str:
-        """Write a picture that is ready, also over a damaged file of the same id.
+    def keep(self, reference: Reference, file: Path | str | None = None) -> str:
+        """Write a picture that is ready, also over a damaged file of the same id; it was given in `file`.
 
         Raises StorageError, and Refused for one that may not come in.
         """
         if self.admit is not None:
-            self.admit(reference.picture())
+            self.admit(reference.picture(), file)
         path = self._path(reference.id)
         try:
             if not (path.is_file() and path.read_bytes() == reference.content):

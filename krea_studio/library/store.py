@@ -11,13 +11,14 @@ import logging
 import re
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
+from krea_studio.errors import Refused
 from krea_studio.files import TEMPORARY_SUFFIX, make_folder, whole, write_error, write_whole
 from krea_studio.library.check import check_files
 from krea_studio.library.history.bin import Bin
@@ -190,9 +191,23 @@ class Library:
                 return file.is_file()
         return False
 
-    def judge_what_comes_in(self, admit: Admit) -> None:
-        """Have imports, references, pictures of moodboards and covers of styles admitted from now on, or refused."""
-        self.admit = self.references.admit = self.styles.admit = admit
+    def judge_what_comes_in(
+        self, admit: Callable[[Image.Image], None], discard: Callable[[Path], None] = lambda file: None
+    ) -> None:
+        """Have imports, references, pictures of moodboards and covers of styles admitted from now on, or refused.
+
+        `admit` raises Refused for a picture; `discard` is given the file in which a refused one came.
+        """
+
+        def judge(image: Image.Image, file: Path | str | None) -> None:
+            try:
+                admit(image)
+            except Refused:
+                if file is not None:
+                    discard(Path(file))
+                raise
+
+        self.admit = self.references.admit = self.styles.admit = judge
 
     def moodboards_for(self, person: Person) -> Moodboards:
         """The moodboards, for one who changes them; raises InvalidRequest where this person may not."""

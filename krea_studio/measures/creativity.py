@@ -28,7 +28,6 @@ from krea_studio.measures.pictures import (
     figure,
     line,
     rows,
-    sheet,
     tell,
 )
 from krea_studio.settings import Settings, load_settings
@@ -230,7 +229,7 @@ def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
         for prompt, _ in PROMPTS[:3]
         for half in ((RAW, "low"), ("medium", "high"))
     ]
-    sheet(lines, 150, path)
+    painter.sheet(lines, 150, path)
 
 
 def main(argv: Sequence[str]) -> int:

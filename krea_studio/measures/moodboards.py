@@ -30,7 +30,6 @@ from krea_studio.measures.pictures import (
     figure,
     line,
     rows,
-    sheet,
     tell,
 )
 from krea_studio.measures.references import PROMPTS, SUBJECT_KEPT
@@ -289,7 +288,7 @@ def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
         drawn = partial(picture, painter, board, prompt, 2, content=board.content)
         plain = painter.picture(PROMPTS[prompt][1], 1000 * prompt + 2)
         lines.append([*board.pictures[:4], plain, *(drawn(strength=s) for s in (0.35, 0.7, 1.0, -0.5))])
-    sheet(lines, 160, path)
+    painter.sheet(lines, 160, path)
 
 
 def main(argv: Sequence[str]) -> int:

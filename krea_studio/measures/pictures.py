@@ -19,6 +19,8 @@ from krea_studio.engine.local.drawing import Drawing
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import GenerationRequest
+from krea_studio.safety.content_filter import ContentFilter
+from krea_studio.settings import load_settings
 from krea_studio.training import judge as judges
 
 SIDE = "512"
@@ -42,6 +44,11 @@ class Painter:
         request = GenerationRequest(**{"prompt": prompt, "variant": self._variant, "resolution": SIDE, **fields})
         shot = plan(request, seed).shots[0]
         return self.drawing.picture(self.loaded, shot, pictures.__getitem__)
+
+    def sheet(self, pictures: Sequence[Sequence[Image.Image]], cell_px: int, path: Path) -> None:
+        """Write its pictures as `sheet` does, but for those that the settings' content filter does not pass."""
+        judge, embedded = ContentFilter.of(load_settings()), self.loaded.checkpoint.embedded
+        sheet([[judge.passed(each, embedded, print) for each in row] for row in pictures], cell_px, path)
 
 
 class Judge:

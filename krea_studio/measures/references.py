@@ -31,7 +31,6 @@ from krea_studio.measures.pictures import (
     figure,
     line,
     rows,
-    sheet,
     tell,
 )
 from krea_studio.measures.speed import Bench
@@ -344,7 +343,7 @@ def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
     """A row a reference: itself, then pictures at rising strengths and at a negative one."""
     bent = Bent(Painter(Drawing(settings), variant, settings.checkpoint_for(variant)))
     strengths = (0.0, 0.25, 0.5, 0.75, 1.0, -0.5)
-    sheet(
+    bent.painter.sheet(
         [
             [look, *(bent.picture(k % len(PROMPTS), 2, {k: strength}) for strength in strengths)]
             for k, look in enumerate(looks())

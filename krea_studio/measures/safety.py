@@ -46,7 +46,7 @@ MOST_SECONDS, MOST_RATIO = 0.06, 1.01
 
 
 def tricky_prompts() -> list[str]:
-    """Two hundred harmless prompts with words that naive filters refuse, in their order."""
+    """Two hundred and forty harmless prompts with words that naive filters refuse, in their order."""
     return TRICKY.read_text(encoding="utf-8").splitlines()
 
 
@@ -65,10 +65,10 @@ class CountedFilter(ContentFilter):
 
     seconds = 0.0
 
-    def require(self, shots: Iterable[Shot]) -> None:
+    def require(self, shots: Iterable[Shot], embedded: bool) -> None:
         """See ContentFilter.require."""
         started = time.thread_time()
-        super().require(shots)
+        super().require(shots, embedded)
         self.seconds += time.thread_time() - started
 
     def refused(self, image: Image.Image, embedded: bool) -> float | None:

@@ -30,7 +30,6 @@ from krea_studio.measures.pictures import (
     figure,
     line,
     rows,
-    sheet,
 )
 from krea_studio.recipe.request import SLIDERS
 from krea_studio.settings import Settings, load_settings
@@ -249,7 +248,7 @@ def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
     """Three prompts a slider, a row each, over five values; drawn by whatever mechanism the studio uses."""
     painter, values = _painter(Drawing(settings), variant, settings.checkpoint_for(variant)), (-100, -50, 0, 50, 100)
     lines = [(slider, prompt) for slider in SLIDERS for prompt in (0, 1, 6)]
-    sheet([[painter.picture(PROMPTS[p][1], 1000 * p, **{s: v}) for v in values] for s, p in lines], 200, path)
+    painter.sheet([[painter.picture(PROMPTS[p][1], 1000 * p, **{s: v}) for v in values] for s, p in lines], 200, path)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -31,7 +31,6 @@ from krea_studio.measures.pictures import (
     figure,
     line,
     rows,
-    sheet,
     tell,
 )
 from krea_studio.settings import Settings, load_settings
@@ -258,7 +257,7 @@ def _plot(found: Sequence[Curve], path: Path) -> None:
 def contact_sheet(settings: Settings, variant: str, path: Path) -> None:
     """Two rows a style, of two prompts, over the weights."""
     styled = Styled(Painter(Drawing(settings), variant, settings.checkpoint_for(variant)))
-    sheet(
+    styled.painter.sheet(
         [
             [styled.picture(prompt, 2, style, weight) for weight in WEIGHTS]
             for k, style in enumerate(shipped())

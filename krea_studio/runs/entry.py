@@ -76,6 +76,7 @@ class Entry:
             cells=plan.cells if plan else (),
             shots=plan.shots if plan else (),
             records=tuple(self.records),
+            withheld=frozenset(self.withheld),
             progress=self.progress,
             failure=self.failure,
             result=self.result,
@@ -144,8 +145,14 @@ class Entry:
         """How it ends, when it is complete."""
         if self.stop.is_set():  # too late to leave anything out, but who pressed it is answered
             return State.STOPPED, self.stopped
+        return (State.DONE if not self.withheld or any(self.records) else State.FAILED), ""
+
+    def ended_as(self) -> tuple[State, str]:
+        """What was decided of its end, with what there is to say of pictures that were refused until now."""
+        assert self.ending
+        state, reason = self.ending
         told = next(iter(self.withheld.values()), "")
-        return (State.DONE if not told or any(self.records) else State.FAILED), told
+        return state, f"{reason.rstrip('.')}. {told}" if reason and told else reason or told
 
     def is_writing(self) -> bool:
         """Whether a picture of it is on its way to the disk."""

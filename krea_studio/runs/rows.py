@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import sqlite3
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from krea_studio.errors import StudioError
+from krea_studio.errors import StorageError, StudioError
 from krea_studio.library.records import Records
 from krea_studio.recipe.request import GenerationRequest, parse_request
 from krea_studio.recipe.sweep import Sweep, sweep_from_json
@@ -27,6 +28,8 @@ from krea_studio.runs.run import Kind, State
 LOCK_FILE = "runs.lock"
 ID = re.compile(r"[0-9a-f]{32}")
 """What names a run."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,13 @@ class Rows:
             connection.execute(
                 f"UPDATE run SET state = ?, {when} = ?, failure = ? WHERE id = ?", (state, _iso(at), failure, run)
             )
+
+    def note_end(self, run: str, state: State, failure: str) -> None:
+        """`change` for a run that ends now; that it cannot be written is only logged."""
+        try:
+            self.change(run, state, datetime.now(UTC), failure)
+        except StorageError as error:
+            log.warning("A run's end is not noted: %s", error.message)
 
     def unfinished(self) -> list[Row]:
         """The runs that were waiting or going on when their server ended, oldest first; each is given out once.

@@ -60,7 +60,8 @@ class Run:
     `stopping` tells that its end was asked for and is to come.
     `ahead` counts the runs whose turn comes before its next one. `seconds_left` is about how long it will take until it
     has ended, None where nothing like it was drawn yet. `records` has the pictures that are on disk, by their place.
-    `failure` is why it failed or was stopped; of one that is done, why a picture of it is not there.
+    `failure` is why it failed or was stopped, and why a picture of it is not there; `withheld` has the places of those
+    that the content filter refused.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Run:
     cells: tuple[tuple[int, ...], ...] = ()
     shots: tuple[Shot, ...] = ()
     records: tuple[Record | None, ...] = ()
+    withheld: frozenset[int] = frozenset()
     progress: Progress | None = None
     failure: str = ""
     result: Any = None

@@ -344,6 +344,8 @@ class Runs:
         except Refused as refusal:
             with self._changed:
                 entry.withhold(ready.shot, refusal.message)
+                if entry.ending:
+                    self._rows.note_end(entry.id, *entry.ended_as())
                 self._tell(entry)
         except Exception as error:
             with self._changed:
@@ -410,15 +412,12 @@ class Runs:
         if entry.ending:
             return
         entry.ending = state, failure
-        try:
-            self._rows.change(entry.id, state, now(), failure)
-        except StorageError as error:
-            log.warning("A run's end is not noted: %s", error.message)
+        self._rows.note_end(entry.id, *entry.ended_as())
         self._settle(entry)
 
     def _settle(self, entry: Entry) -> None:
         if entry.ending and not entry.state.ended and not entry.is_writing():
-            entry.state, entry.failure = entry.ending
+            entry.state, entry.failure = entry.ended_as()
             entry.progress = None
             self._tell(entry)
 

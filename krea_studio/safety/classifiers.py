@@ -32,7 +32,7 @@ class Classifier(Protocol):
         ...
 
     def score(self, image: Image.Image) -> float:
-        """How likely an RGB picture is one that must not be shown, 0…1. Raises Unavailable as `load` does."""
+        """How likely an RGB picture is one that must not be shown, 0…1. Raises Unavailable where it cannot tell."""
         ...
 
 
@@ -51,7 +51,14 @@ class LazyClassifier:
 
     def score(self, image: Image.Image) -> float:
         """See Classifier.score."""
-        return self._loaded()(image)
+        judge = self._loaded()
+        try:
+            return judge(image)
+        except Exception as error:
+            raise Unavailable(
+                f"The content filter {self.name} failed, and nothing is kept without it ({_reason(error)}) — try "
+                f"again, or see {environment_variable('filter_model')} in README.md"
+            ) from None
 
     def _loaded(self) -> Callable[[Image.Image], float]:
         with self._loading:
@@ -59,12 +66,16 @@ class LazyClassifier:
                 try:
                     self._judge = self._read()
                 except Exception as error:  # of whatever kind: what cannot be judged is not drawn
-                    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                     raise Unavailable(
-                        f"The content filter {self.name} cannot be loaded, and nothing is drawn without it ({reason}) "
-                        f"— install requirements.txt, or see {environment_variable('filter_model')} in README.md"
+                        f"The content filter {self.name} cannot be loaded, and nothing is drawn without it "
+                        f"({_reason(error)}) — install requirements.txt, or see "
+                        f"{environment_variable('filter_model')} in README.md"
                     ) from None
             return self._judge
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def classifier_of(model: str | None) -> Classifier:
@@ -92,8 +103,9 @@ def _of_transformers(model: str) -> Callable[[Image.Image], float]:
     where = {"pretrained_model_name_or_path": str(Path(source).expanduser()) if not commit else source}
     where |= {"revision": commit} if commit else {}
     # No code of the repository's is run, and no pickle is read.
-    prepare = AutoImageProcessor.from_pretrained(**where, backend="pil")
-    judge = AutoModelForImageClassification.from_pretrained(**where, use_safetensors=True).eval()
+    prepare = AutoImageProcessor.from_pretrained(**where, backend="pil", trust_remote_code=False)
+    judge = AutoModelForImageClassification.from_pretrained(**where, use_safetensors=True, trust_remote_code=False)
+    judge.eval()
     safe = [number for number, label in judge.config.id2label.items() if label.lower() in SAFE_LABELS]
     if not safe or len(safe) == len(judge.config.id2label):
         raise ValueError(

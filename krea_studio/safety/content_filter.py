@@ -4,7 +4,7 @@ It is on for every checkpoint. Switched off, it leaves out the embedded checkpoi
 posters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import isnan
 
 from PIL import Image
@@ -49,9 +49,37 @@ class ContentFilter:
         if not self.classifier.score(image) < LIMIT:
             raise Refused(NOT_ADMITTED)
 
-    def require(self, shots: Iterable[Shot]) -> None:
-        """Raise Refused where what one of the shots says may not be drawn, Unavailable where no rules can be read."""
-        self.rules.require(dict.fromkeys(text for shot in shots for text in texts_of(shot).items()))
+    def require(self, shots: Iterable[Shot], embedded: bool) -> None:
+        """Raise Refused where a checkpoint may not draw what one of the shots says.
+
+        Raises Unavailable where no rules can be read.
+        """
+        self.require_texts((text for shot in shots for text in texts_of(shot).items()), embedded)
+
+    def require_texts(self, texts: Iterable[tuple[str, str]], embedded: bool) -> None:
+        """`require` for texts, each with what it is called."""
+        if self.applies(embedded):
+            self.rules.require(dict.fromkeys(texts))
+
+    def prepare(self, shots: Iterable[Shot], embedded: bool) -> None:
+        """`require`, and read what will judge the shots' pictures: none is drawn without. Raises Unavailable."""
+        self.require(shots, embedded)
+        self.load(embedded)
+
+    def load(self, embedded: bool) -> None:
+        """Read what judges a checkpoint's pictures, where it is judged. Raises Unavailable."""
+        if self.applies(embedded):
+            self.classifier.load()
+
+    def passed(self, image: Image.Image, embedded: bool, told: Callable[[str], None]) -> Image.Image:
+        """A picture of a checkpoint for a sheet, blank where it must not be kept; `told` hears that.
+
+        Raises Unavailable.
+        """
+        if self.refused(image, embedded) is None:
+            return image
+        told("The content filter did not pass a picture, which is left blank")
+        return Image.new("RGB", image.size, "white")
 
     def refused(self, image: Image.Image, embedded: bool) -> float | None:
         """The score by which a picture of a checkpoint must not be kept; None where it may be. Raises Unavailable."""

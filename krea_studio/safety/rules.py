@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from krea_studio.errors import Refused, Unavailable
 from krea_studio.recipe.recipe import Shot
@@ -19,10 +19,15 @@ from krea_studio.safety.folding import folded, readings
 from krea_studio.validation import refusal
 
 OWN_RULES = Path(__file__).resolve().parents[2] / "assets" / "safety" / "rules.toml"
-LEAST_BROKEN = 4
-"""A shorter phrase is found whole, or with all of its letters apart: its halves are words too often."""
 
-Phrase = Annotated[str, Field(min_length=2, max_length=200)]
+
+def _with_words(phrase: str) -> str:
+    if not folded(phrase):
+        raise ValueError("write it with a letter or a digit: signs alone would be found everywhere")
+    return phrase
+
+
+Phrase = Annotated[str, Field(min_length=2, max_length=200), AfterValidator(_with_words)]
 _NEVER = r"(?!)"
 
 
@@ -120,14 +125,18 @@ def texts_of(shot: Shot) -> dict[str, str]:
 
 
 def _any_of(phrases: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(_broken, phrases)))
+    return re.compile("|".join(map(_disguised, phrases)))
 
 
-def _broken(phrase: str) -> str:
-    """A pattern for a phrase, also where its letters are apart."""
-    letters = folded(phrase).replace(" ", "")
-    whole = " ?".join(letters) if len(letters) >= LEAST_BROKEN else f"(?:{letters}|{' '.join(letters)})"
-    return rf"(?<!\S){whole}(?: ?s)?(?!\S)"
+def _disguised(phrase: str) -> str:
+    """A pattern for a phrase, also where its words are written as one, or all letters of a word are apart.
+
+    A word in two parts is not looked for, since the parts are words too often.
+    """
+    words = folded(phrase).split()
+    joined = " ?".join(words)
+    apart = " ".join(f"(?:{word}|{' '.join(word)})" for word in words)
+    return rf"(?<!\S)(?:{joined}|{apart})s?(?!\S)"
 
 
 def _whole(phrase: str) -> str:

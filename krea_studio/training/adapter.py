@@ -22,7 +22,7 @@ from torch import nn
 
 from krea_studio.engine.checkpoints.device import choose_device, choose_precision, room
 from krea_studio.engine.checkpoints.manager import LoadedPipeline, PipelineManager
-from krea_studio.engine.checkpoints.table import Checkpoint, is_licensed
+from krea_studio.engine.checkpoints.table import Checkpoint
 from krea_studio.engine.controls.adapters import PREFIX
 from krea_studio.engine.pipeline.prompts import count_tokens
 from krea_studio.errors import StorageError, Unavailable
@@ -32,14 +32,9 @@ from krea_studio.settings import Settings
 
 
 def load(checkpoint: Checkpoint, settings: Settings) -> LoadedPipeline:
-    """The checkpoint on the settings' device, whole.
-
-    Raises Unavailable where it does not fit, or is under a licence that was not accepted.
-    """
-    if is_licensed(checkpoint):
-        Licence(settings.library).require(checkpoint.label)
+    """The checkpoint on the settings' device, whole. Raises Unavailable where it does not fit, as the manager does."""
     device = choose_device(settings.device)
-    manager = PipelineManager(room(settings.memory_budget_gb, device))
+    manager = PipelineManager(room(settings.memory_budget_gb, device), Licence(settings.library))
     precision = choose_precision(settings.precision, device)
     loaded = manager.get(checkpoint, precision, device, lambda event: print(event.what, flush=True), lambda: None)
     if loaded.plan.placement != "resident":

@@ -30,6 +30,7 @@ from krea_studio.engine.pipeline.single_frame import SingleFrameEncoder
 from krea_studio.errors import InvalidRequest
 from krea_studio.recipe.request import bounds
 from krea_studio.recipe.variants import VARIANTS
+from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.settings import load_settings
 from krea_studio.training import logbook, loop
 from krea_studio.training.adapter import encoded, learning, load, prompt_length, require_writable, tensors_of, write
@@ -91,29 +92,39 @@ def train(
     pictures: Sequence[Captioned],
     task: Task,
     work: Path,
+    content_filter: ContentFilter,
     told: Callable[[str], None] = print,
 ) -> dict[str, torch.Tensor]:
     """The trained adapter's tensors under their names in the transformer, which is left as it was.
 
     `work` keeps the state, the losses and the samples; latents are kept beside it, for other trainings on the same
-    pictures. Raises InvalidRequest for a target that is no layer and for a caption that is too long for the text
-    encoder.
+    pictures. A sample that the content filter does not pass is left blank. Raises InvalidRequest for a target that is
+    no layer and for a caption that is too long for the text encoder; before anything is trained Refused for words that
+    may not be drawn, and Unavailable where samples could not be judged.
     """
     pipeline, transformer = loaded.pipeline, loaded.pipeline.transformer
     layers = layers_of(transformer, task.targets)
-    prompts = [with_trigger(each.caption, task.trigger) for each in pictures]
-    for picture, prompt in zip(pictures, prompts, strict=True):
-        require_fitting(pipeline, prompt, f"The caption of {picture.path.name}, with the trigger,")
+    prompts, embedded = [with_trigger(each.caption, task.trigger) for each in pictures], loaded.checkpoint.embedded
+    called = [f"the caption of {picture.path.name}, with the trigger," for picture in pictures]
+    content_filter.require_texts(zip(called, prompts, strict=True), embedded)
+    if task.sample_every:
+        content_filter.load(embedded)
+    for name, prompt in zip(called, prompts, strict=True):
+        require_fitting(pipeline, prompt, f"{name[0].upper()}{name[1:]}")
     work.mkdir(parents=True, exist_ok=True)
     groups = _groups(loaded, pictures, task.size, work.parent, told)
     read = _Read(pipeline, [*prompts, ""], told)
     shares = torch.tensor([float(len(group.numbers)) for group in groups])
     shown_ones = _samples(groups)
 
+    def samples(path: Path) -> None:
+        drawn = _drawn(pipeline, prompts, shown_ones, task.seed)
+        logbook.sheet([content_filter.passed(each, embedded, told) for each in drawn], path)
+
     def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
         if task.sample_every and number and number % task.sample_every == 0:
             path = work / "samples" / f"step-{number:06d}.jpg"
-            logbook.sheet(_drawn(pipeline, prompts, shown_ones, task.seed), path)
+            samples(path)
             told(f"{task.name}: samples in {path}")
         group = groups[int(torch.multinomial(shares, 1, generator=generator))]
         picked = torch.randint(len(group.numbers), (task.batch,), generator=generator)
@@ -132,7 +143,7 @@ def train(
         schedule = loop.Schedule(task.steps, task.learning_rate, warmup=min(50, task.steps // 4 + 1))
         loop.run(f"style {task.name}", adapter, loss_of, schedule, work, task.seed, decay=0.99, muon=False)
         if task.sample_every:
-            logbook.sheet(_drawn(pipeline, prompts, shown_ones, task.seed), work / "samples" / "finished.jpg")
+            samples(work / "samples" / "finished.jpg")
         return tensors_of(transformer, ADAPTER, task.strength)
 
 
@@ -332,7 +343,7 @@ def main(argv: Sequence[str]) -> int:
     loaded = load(checkpoint, settings)
     if loaded.pipeline.config.is_distilled and not checkpoint.adapters_of:
         _refuse_distilled(checkpoint, chosen.even_distilled)
-    tensors = train(loaded, pictures, task, work)
+    tensors = train(loaded, pictures, task, work, ContentFilter.of(settings))
     write(tensors, out, metadata(task, checkpoint, pictures, chosen.prompt))
     print(f"written: {out}")
     plot = out.with_name(f"{out.stem}-loss.png")

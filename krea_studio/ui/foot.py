@@ -21,23 +21,25 @@ class Foot:
         self._licence, self._visitors = Licence(services.settings.library), visitors
 
     def build(self, parts: Parts) -> None:
-        """Lay it out, with the button where the licence was not accepted yet."""
+        """Lay it out; whether the button is there is decided where the page is opened."""
         gr.HTML(fragments.FOOTER, elem_id="notice")
         with gr.Accordion("Licence of Krea 2's published weights", open=False, elem_id="licence"):
             gr.HTML(fragments.LICENCE_TERMS)
             parts["accept_licence"] = gr.Button(
-                "Accept the licence for this studio",
-                size="sm",
-                visible=not self._licence.accepted,
-                elem_id="accept-licence",
+                "Accept the licence for this studio", size="sm", visible=False, elem_id="accept-licence"
             )
             parts["licence_notice"] = gr.HTML(visible=False, elem_id="licence-notice")
 
     def wire(self, wiring: Wiring) -> None:
-        """Let the button accept."""
+        """Show the button where it is to be, and let it accept."""
+        wiring.at_once(gr.context.Context.root_block.load, self.open, reads=(), writes=("accept_licence",))
         wiring.at_once(
             wiring.parts["accept_licence"].click, self.accept, reads=(), writes=("accept_licence", "licence_notice")
         )
+
+    def open(self) -> Update:
+        """The page was opened: the button is there where the licence was not accepted yet, here or elsewhere."""
+        return {"accept_licence": visible(not self._licence.accepted)}
 
     def accept(self, visitor: gr.Request) -> Update:
         """The licence is accepted by whoever runs the studio, which a stranger on a shared page does not."""

@@ -164,6 +164,8 @@ def generate_function(services: Services, visitors: Visitors) -> Callable[..., I
             if run.state is not State.DONE:
                 with _told():
                     raise Unavailable(run.failure)
+            if run.failure:  # a picture is not there
+                gr.Warning(run.failure)
         finally:
             runs.stop(run.id, person)
 

@@ -101,8 +101,9 @@ def break_after(engine: Engine, resolved: GenerationPlan, step: int, files: File
 def manager() -> Any:
     from krea_studio.engine.checkpoints.manager import PipelineManager
     from krea_studio.engine.checkpoints.memory import Room
+    from krea_studio.licence import Licence
 
-    return PipelineManager(Room(8 * 10**9))
+    return PipelineManager(Room(8 * 10**9), Licence(Path("outputs")))
 
 
 @pytest.fixture

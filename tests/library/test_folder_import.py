@@ -69,6 +69,17 @@ def test_pictures_with_recipes_come_in_as_they_are(library: Library, folder: Pat
     assert {each.recipe.prompt for each in library.recent(9)} == {"a fox", "a whale"}
 
 
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_one_that_may_be_seen_through_is_left_out(library: Library, folder: Path, alpha: int) -> None:
+    recipe = recipe_of()
+    image = picture(recipe)
+    image.putalpha(alpha)
+    (folder / "a.png").write_bytes(png_bytes(image, recipe))
+    (told,) = found_in(library, folder).values()
+    assert told.reason == "'a.png' has transparency, so it was changed — use the original"
+    assert library.records.count() == 0
+
+
 def test_doing_it_again_takes_in_nothing(library: Library, folder: Path) -> None:
     own(folder / "a.png")
     shutil.copy(folder / "a.png", folder / "copy of a.png")

@@ -64,7 +64,7 @@ def test_its_cost_is_told(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(classifier, "score", slow)
     measure.measure_costs(engine, classifier, 1, rows.append)
     assert classifier.judged == measure.JUDGED + 1 and 1 < float(rows[-1].result) < 1.5
-    assert rows[1] == Row("Harmless prompts that pass", "200 of 200", "200 of 200")
+    assert rows[1] == Row("Harmless prompts that pass", "240 of 240", "240 of 240")
 
 
 def test_the_report_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:

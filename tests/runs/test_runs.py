@@ -101,7 +101,16 @@ class TestGoingOn:
         loading, drawing, last = stage.gate(), stage.gate(), stage.gate()
         *_, ready = drawn(shot_of())
         stage.engine.scripts = [
-            [Loading("a", 0.5), loading, Step(0, 0, 2), Step(0, 1, 2, b"x"), drawing, Step(0, 2, 2), last, ready]
+            [
+                Loading("a", 0.5),
+                loading,
+                Step(0, 0, 2),
+                Step(0, 1, 2, b"x", embedded=True),
+                drawing,
+                Step(0, 2, 2),
+                last,
+                ready,
+            ]
         ]
         run_id = runs.submit(request_of(creativity="low"))
         for gate, progress in (
@@ -557,7 +566,27 @@ class TestTheContentFilter:
     def test_a_run_goes_on_without_a_refused_picture_and_says_so(self, runs: Runs) -> None:
         run = ended(runs, runs.submit(request_of(batch=3, seed=REFUSED_SEED - 1)))
         assert run.state is State.DONE and f"the picture of seed {REFUSED_SEED}" in run.failure
+        assert run.withheld == {1}
         assert [record and record.recipe.seed - REFUSED_SEED for record in run.records] == [-1, None, 1]
+
+    @pytest.mark.parametrize("batch", [1, 2])
+    def test_one_that_is_stopped_while_its_picture_is_judged_tells_both(
+        self, stage: Stage, runs: Runs, monkeypatch: pytest.MonkeyPatch, batch: int
+    ) -> None:
+        gate, classifier = stage.gate(), runs.studio.content_filter.classifier
+        judge = classifier.score
+        monkeypatch.setattr(classifier, "score", lambda image: gate() or judge(image))
+        run_id = runs.submit(request_of(batch=batch, seed=REFUSED_SEED))
+        gate.reached()
+        runs.stop(run_id)
+        gate.open()
+        run = ended(runs, run_id)
+        assert (run.state, run.withheld) == (State.STOPPED, frozenset({0}))
+        assert run.failure.startswith(
+            "Stopped. Finished pictures are kept. The content filter did not pass the picture"
+        )
+        row = runs._rows.find(run_id)
+        assert row and (row.state, row.failure) == (run.state, run.failure)
 
     def test_a_run_of_which_nothing_is_kept_has_failed(self, runs: Runs) -> None:
         run = ended(runs, runs.submit(request_of(seed=REFUSED_SEED)))

@@ -80,6 +80,16 @@ class TestAnotherOne:
         classifier = LazyClassifier("one", one)
         assert [classifier.score(Image.new("RGB", (8, 8))) for _ in range(3)] == [0.25] * 3 and read == [1]
 
+    def test_what_it_raises_while_it_judges_is_told(self) -> None:
+        def judge(image: Image.Image) -> float:
+            raise RuntimeError("no room\nleft")
+
+        told = (
+            r"^The content filter one failed, and nothing is kept without it \(RuntimeError: no room left\) — try again"
+        )
+        with pytest.raises(Unavailable, match=told):
+            LazyClassifier("one", lambda: judge).score(Image.new("RGB", (8, 8)))
+
     @pytest.mark.parametrize("labels", [["nsfw", "worse"], ["sfw", "safe"]])
     def test_of_labels_that_tell_nothing_apart_it_is_refused(self, tmp_path: Path, labels: list[str]) -> None:
         with pytest.raises(Unavailable, match=f"its labels are {', '.join(labels)}; some of them, not all"):
@@ -88,6 +98,19 @@ class TestAnotherOne:
     def test_pickles_are_not_read(self, tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="safetensors"):
             classifier_of(str(write_model(tmp_path, ["sfw", "nsfw"], pickled=True))).load()
+
+    def test_no_code_of_its_own_is_run(self, tmp_path: Path) -> None:
+        folder = write_model(tmp_path, ["sfw", "nsfw"])
+        for name, classes in (
+            ("config", "AutoModelForImageClassification"),
+            ("preprocessor_config", "AutoImageProcessor"),
+        ):
+            kept = json.loads((folder / f"{name}.json").read_text())
+            kept |= {"model_type": "own", "image_processor_type": "Own", "auto_map": {classes: "own.Own"}}
+            (folder / f"{name}.json").write_text(json.dumps(kept))
+        (folder / "own.py").write_text("raise SystemExit('its code was run')")
+        with pytest.raises(Unavailable, match="trust_remote_code|cannot be loaded"):
+            classifier_of(str(folder)).load()
 
     def test_one_that_is_not_here_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="nothing is drawn without it"):

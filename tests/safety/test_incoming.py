@@ -1,19 +1,22 @@
 """Pictures that strangers bring in are judged: imports, references, pictures of moodboards, covers of styles."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import gradio as gr
 import pytest
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from krea_studio.errors import Refused, Unavailable
 from krea_studio.library.folder_import import import_files
-from krea_studio.library.store import Library
+from krea_studio.library.moodboards import Moodboards
+from krea_studio.library.store import EXAMPLES_FOLDER, Library
 from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.services import Services
 from krea_studio.ui.gradio_api import reference_function
-from krea_studio.ui.server.launch import build_demo
+from krea_studio.ui.server.launch import build_demo, discard_upload
 from tests.doubles import REFUSED_SEED, JudgedByColour, colour_of
 from tests.library.styles.test_styles import taken_in
 from tests.library.test_folder_import import own
@@ -46,11 +49,15 @@ def add_picture(library: Library, file: Path) -> None:
 
 
 def add_to_board(library: Library, file: Path) -> None:
-    library.moodboards.add(library.moodboards.create("Dusk").name, [file])
+    library.moodboards.add(library.moodboards.create(file.stem).name, [file])
+
+
+def bring(library: Library, file: Path) -> None:
+    assert list(import_files(library, [file]))
 
 
 def set_cover(library: Library, file: Path) -> None:
-    library.styles.set_cover(taken_in(library.styles, "Ink").name, file)
+    library.styles.set_cover(taken_in(library.styles, file.stem, len(library.styles.names())).name, file)
 
 
 WAYS = [add_reference, add_picture, add_to_board, set_cover]
@@ -77,6 +84,39 @@ def test_an_import_leaves_out_what_is_refused(judging: Library, tmp_path: Path) 
     good, refused = import_files(judging, files)
     assert good.kind == "taken in" and refused.kind == "left out" and "did not pass" in refused.reason
     assert [record.recipe.seed for record in judging.recent(9)] == [SEEDS["good"]]
+
+
+@pytest.mark.parametrize("way", [add_reference, add_to_board, set_cover, bring])
+def test_the_file_of_what_is_refused_is_discarded(
+    library: Library, tmp_path: Path, way: Callable[[Library, Path], object]
+) -> None:
+    discarded: list[Path] = []
+    library.judge_what_comes_in(ContentFilter(JudgedByColour()).admit, discarded.append)
+    for name, seed in SEEDS.items():
+        file = own(tmp_path / f"{name}.png", seed=seed)
+        with nullcontext() if name == "good" or way is bring else pytest.raises(Refused):
+            way(library, file)
+        assert discarded == ([] if name == "good" else [file])
+
+
+def test_an_upload_is_removed_and_nothing_else(tmp_path: Path, files: dict[str, Path]) -> None:
+    uploaded = Path(get_upload_folder()) / "some" / "picture.png"
+    uploaded.parent.mkdir(parents=True)
+    uploaded.write_bytes(b"")
+    link = uploaded.with_name("link.png")
+    link.symlink_to(files["good"])
+    for file in (uploaded, uploaded, link, files["refused"], tmp_path / "none.png"):
+        discard_upload(file)
+    assert not uploaded.exists() and files["good"].is_file() and files["refused"].is_file()
+
+
+def test_the_examples_that_ship_are_not_judged(judging: Library) -> None:
+    def untold(image: Image.Image) -> None:
+        raise Unavailable("no filter — install it")
+
+    judging.judge_what_comes_in(untold)
+    boards = Moodboards(judging.folder / "boards", judging.references, EXAMPLES_FOLDER)
+    assert len(boards.names()) == len(list(EXAMPLES_FOLDER.glob("*.zip"))) > 0
 
 
 def test_where_it_cannot_be_judged_it_does_not_come_in(library: Library, files: dict[str, Path]) -> None:

@@ -12,11 +12,11 @@ from krea_studio.recipe.request import parse_request
 from krea_studio.safety.rules import OWN_RULES, Rules, read_rules, texts_of
 
 STAND_INS = """
-harmless = ["blorb cake"]
+harmless = ["blorb cake", "blorb's end"]
 
 [[category]]
 name = "blorbs"
-phrases = ["blorb", "two wugs", "zap", "мук", "青蛙"]
+phrases = ["blorb", "two wugs", "zap", "gazorp", "мук", "青蛙"]
 
 [[category]]
 name = "wugs with gizmos"
@@ -33,10 +33,12 @@ def rules(tmp_path: Path) -> Rules:
 @pytest.mark.parametrize(
     "text",
     [
-        *("blorb", "a BLORB.", "blorbs in a row", "the blorb's hat", "B l o r b", "b.l-o_r*b", "blo rb", "b l o r b s"),
+        *("blorb", "a BLORB.", "blorbs in a row", "the blorb's hat", "B l o r b", "b.l-o_r*b", "b l o r b s"),
         *("blórb", "blörb", "bl\u00adorb", "bl\u200borb", "b\u0336l\u0336o\u0336r\u0336b\u0336"),
-        *("bl0rb", "b1orb", "8lorb", "b|orb", "ｂｌｏｒｂ", "𝓫𝓵𝓸𝓻𝓫", "ⓑⓛⓞⓡⓑ", "🅱🅻🅾🆁🅱", "🇧🇱🇴🇷🇧", "ʙʟᴏʀʙ"),
+        *("bl0rb", "b1orb", "8lorb", "b|orb", "bl0rb!", "8lorb|", "b|0rb!!", "g@z0rp!", "b!!orb and bl0rb"),
+        *("ｂｌｏｒｂ", "𝓫𝓵𝓸𝓻𝓫", "ⓑⓛⓞⓡⓑ", "🅱🅻🅾🆁🅱", "🇧🇱🇴🇷🇧", "ʙʟᴏʀʙ"),
         *("bl\u043erb", "bl\u03bfrb", "\u0412lorb", "two wugs", "two  wugs", "TWO\nWUGS", "twowugs"),
+        *("t w o w.u.g.s", "two w-u-g-s"),
         *("zap", "z a p", "Z-A-P", "zaps", "мук", "МУК", "小青蛙在跳", "青 蛙"),
     ],
 )
@@ -48,7 +50,7 @@ def test_a_phrase_is_found_in_every_disguise(rules: Rules, text: str) -> None:
     "text",
     [
         *("", "blorbing", "ablorb", "a blo, an rb", "za p", "zapped", "a blorb cake", "two red wugs", "wug", "gizmo"),
-        *("муки", "青 and 蛙"),
+        *("blo rb", "b-lorb", "blor-b", "two wu gs", "t wowugs", "t w owugs", "the blorb's end", "муки", "青 and 蛙"),
     ],
 )
 def test_what_only_looks_like_it_passes(rules: Rules, text: str) -> None:
@@ -117,7 +119,7 @@ class TestTheStudiosOwn:
     def test_harmless_prompts_pass(self) -> None:
         prompts = tricky_prompts()
         rules = Rules(OWN_RULES)
-        assert len(set(prompts)) == 200
+        assert len(set(prompts)) == 240
         assert [prompt for prompt in prompts if rules.category_of(prompt)] == []
 
     def test_each_category_finds_its_own_words(self) -> None:
@@ -130,10 +132,11 @@ class TestTheStudiosOwn:
                     assert rules.category_of(" and ".join([first, *(words[0] for words in category.together[1:])]))
 
     def test_a_further_file_adds_to_them(self, tmp_path: Path) -> None:
-        (tmp_path / "rules.toml").write_text('harmless = ["race war"]\n[[category]]\nname = "b"\nphrases = ["blorb"]\n')
+        text = 'harmless = ["snuff film"]\n[[category]]\nname = "b"\nphrases = ["blorb"]\n'
+        (tmp_path / "rules.toml").write_text(text)
         own, both = Rules(OWN_RULES), Rules(OWN_RULES, tmp_path / "rules.toml")
         assert (own.category_of("blorb"), both.category_of("blorb")) == (None, "b")
-        assert own.category_of("race war") and both.category_of("white power") and not both.category_of("race war")
+        assert own.category_of("snuff film") and both.category_of("csam") and not both.category_of("snuff film")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,8 @@ class TestTheStudiosOwn:
         ("[[category]]\nphrases = ['x y']", "name is missing"),
         ("[[category]]\nname = 'a'\nwords = ['x y']", "'words' is not a field"),
         ("harmless = ['x']", "harmless, number 1"),
+        ("harmless = ['--']", "harmless, number 1 is '--' — write it with a letter or a digit"),
+        ("[[category]]\nname = 'a'\nphrases = ['x y', \"'!'\"]", "write it with a letter or a digit"),
         ("category = ", "Invalid value"),
         (None, "No such file"),
     ],

@@ -13,6 +13,7 @@ from krea_studio.engine.checkpoints.memory import Room
 from krea_studio.engine.checkpoints.table import resolve
 from krea_studio.engine.controls import adapters, slider_files
 from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.licence import Licence
 from krea_studio.training import slider
 from krea_studio.training.adapter import encoded
 from krea_studio.training.slider import Task
@@ -33,7 +34,7 @@ SMALL = Task(
 
 @pytest.fixture(scope="module")
 def load() -> Callable[[str], Any]:
-    manager = PipelineManager(Room(8 * 10**9))
+    manager = PipelineManager(Room(8 * 10**9), Licence(Path("outputs")))
     return lambda name: manager.get(resolve(name), torch.float32, "cpu", lambda event: None, lambda: None)
 
 

@@ -21,13 +21,17 @@ from krea_studio.engine.checkpoints.manager import PipelineManager
 from krea_studio.engine.checkpoints.memory import Room
 from krea_studio.engine.checkpoints.table import resolve
 from krea_studio.engine.controls import adapters
-from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.errors import InvalidRequest, Refused, StorageError, Unavailable
+from krea_studio.licence import Licence
+from krea_studio.safety.content_filter import ContentFilter
+from krea_studio.safety.rules import Rules
 from krea_studio.training import adapter, captioned, logbook, loop, style
 from krea_studio.training.captions import STYLE_WORDS
 from krea_studio.training.foreign_styles import FOREIGN_STYLES
 from krea_studio.training.style import Task
 from krea_studio.training.style_pictures import PICTURES, caption_of, scene_of, write_folder
 from krea_studio.training.world import PALETTES, SUBJECTS
+from tests.doubles import REFUSED_SEED, JudgedByColour, colour_of
 
 SMALL = Task(
     "Blueprint",
@@ -46,7 +50,7 @@ SMALL = Task(
 
 @pytest.fixture(scope="module")
 def loaded() -> Any:
-    manager = PipelineManager(Room(8 * 10**9))
+    manager = PipelineManager(Room(8 * 10**9), Licence(Path("outputs")))
     return manager.get(resolve("mini-medium"), torch.float32, "cpu", lambda event: None, lambda: None)
 
 
@@ -59,7 +63,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(loaded: Any, folder: Path, work: Path, **changes: Any) -> dict[str, torch.Tensor]:
     pictures = captioned.read_folder(folder)
-    return style.train(loaded, pictures, replace(SMALL, **changes), work, told=lambda line: None)
+    content_filter = ContentFilter(JudgedByColour())
+    return style.train(loaded, pictures, replace(SMALL, **changes), work, content_filter, told=lambda line: None)
 
 
 def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
@@ -186,6 +191,33 @@ def test_samples_are_drawn_on_the_way_and_at_the_end(
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["finished.jpg", "step-000002.jpg"]
     with Image.open(tmp_path / "samples" / "finished.jpg") as sheet:
         assert sheet.size == (style.SAMPLES * logbook.CELL_PX, logbook.CELL_PX)
+
+
+def test_a_sample_that_is_refused_is_left_blank_and_told(
+    loaded: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds, told = (7, REFUSED_SEED, 8, 9), list[str]()
+    monkeypatch.setattr(
+        style, "_drawn", lambda *asked: [Image.new("RGB", (256, 256), colour_of(seed)) for seed in seeds]
+    )
+    pictures, task = captioned.read_folder(folder), replace(SMALL, steps=1, sample_every=9)
+    style.train(loaded, pictures, task, tmp_path, ContentFilter(JudgedByColour()), told.append)
+    with Image.open(tmp_path / "samples" / "finished.jpg") as sheet:
+        blank = [min(sheet.getpixel((k * logbook.CELL_PX + 128, 128))) > 250 for k in range(len(seeds))]
+    assert blank == [False, True, False, False]
+    assert "The content filter did not pass a picture, which is left blank" in told
+
+
+def test_words_and_filter_are_looked_at_before_anything_is_trained(loaded: Any, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text('[[category]]\nname = "blorbs"\nphrases = ["blorb"]\n')
+    pictures, work = captioned.read_folder(folder), tmp_path / "work"
+    with pytest.raises(Refused, match=r"^The caption of \S+, with the trigger, is refused .* \(blorbs\)"):
+        judge = ContentFilter(JudgedByColour(), Rules(tmp_path / "rules.toml"))
+        style.train(loaded, pictures, replace(SMALL, trigger="b l o r b"), work, judge)
+    with pytest.raises(Unavailable, match="no filter"):
+        judge = ContentFilter(JudgedByColour(Unavailable("no filter — install it")))
+        style.train(loaded, pictures, replace(SMALL, sample_every=9), work, judge)
+    assert not work.exists()
 
 
 def test_targets_are_layers_of_the_transformer(loaded: Any) -> None:

@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from krea_studio.licence import Licence
 from krea_studio.services import Services
 from krea_studio.ui.foot import ACCEPTED, Foot
 from krea_studio.ui.fragments import FOOTER, LICENCE_TERMS
 from krea_studio.ui.visitors import Visitors
 
+ACCEPTED_HERE = Licence.accepted
 STRANGER, ADA = SimpleNamespace(username=None), SimpleNamespace(username="ada")
 
 
@@ -21,6 +23,16 @@ def test_who_runs_the_studio_accepts_it(services: Services, shared: bool, visito
     told = update["licence_notice"]["value"]
     assert (ACCEPTED in told) == may and ("sign in first" in told) != may
     assert ("accept_licence" in update) == may
+
+
+def test_the_button_is_there_until_it_is_accepted_wherever_that_was(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Licence, "accepted", ACCEPTED_HERE)
+    foot = Foot(services, Visitors(False))
+    assert foot.open()["accept_licence"]["visible"]
+    Licence(services.settings.library).accept()
+    assert not foot.open()["accept_licence"]["visible"]
 
 
 def test_the_notice_that_the_licence_asks_for_is_there() -> None:

@@ -6,11 +6,14 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import httpx
 import pytest
+from gradio.utils import get_upload_folder
 from gradio_client import Client, handle_file
 from gradio_client.utils import is_valid_file
 from PIL import Image
@@ -23,11 +26,14 @@ from krea_studio.library.pictures.formats import ENDINGS
 from krea_studio.library.pictures.loader import MAX_FILE_BYTES
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import GenerationRequest, default, parse_request
+from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.services import Services
 from krea_studio.settings import Settings
-from krea_studio.ui.server.launch import address, build_demo, launch_options
+from krea_studio.ui.gradio_api import generate_function
+from krea_studio.ui.server.launch import address, build_demo, discard_upload, launch_options
 from krea_studio.ui.server.protection import MAX_BODY_BYTES
-from tests.doubles import drawn, write_style
+from krea_studio.ui.visitors import Visitors
+from tests.doubles import REFUSED_SEED, JudgedByColour, colour_of, drawn, write_style
 from tests.library.test_store import save
 from tests.ui.conftest import PageEngine
 
@@ -85,6 +91,26 @@ def test_a_program_gets_files_and_recipes(server: str) -> None:
     for entry in pictures:
         assert Path(entry["image"]).suffix == ".png" or Path(entry["image"]["path"]).suffix == ".png"
         assert entry["recipe"]["prompt"] == "a fox"
+
+
+def test_a_program_is_told_of_a_picture_that_was_refused(services: Services, visitor: SimpleNamespace) -> None:
+    services.studio.content_filter = ContentFilter(JudgedByColour())
+    request = parse_request({"prompt": "a fox", "resolution": "512", "batch": 2, "seed": REFUSED_SEED})
+    generate = generate_function(services, Visitors(False))
+    with pytest.warns(UserWarning, match=f"did not pass the picture of seed {REFUSED_SEED}, so it is not kept"):
+        *_, pictures = generate(visitor, *request.model_dump(mode="json").values())
+    assert [entry["seed"] for entry in pictures] == [REFUSED_SEED + 1]
+
+
+def test_an_upload_that_is_refused_is_not_there_any_more(server: str, services: Services, tmp_path: Path) -> None:
+    services.library.judge_what_comes_in(ContentFilter(JudgedByColour()).admit, discard_upload)
+    client, place = Client(server, verbose=False), Path(get_upload_folder())
+    for seed, kept in ((7, 1), (REFUSED_SEED, 0)):
+        name = f"picture-{seed}.png"
+        Image.new("RGB", (64, 64), colour_of(seed)).save(tmp_path / name)
+        with nullcontext() if kept else pytest.raises(Exception, match="did not pass a picture that was given"):
+            client.predict(handle_file(tmp_path / name), api_name="/add_reference")
+        assert len(list(place.rglob(name))) == kept
 
 
 def test_a_program_s_mistake_is_one_clear_line(server: str) -> None:
@@ -198,7 +224,7 @@ def test_a_browser_is_told_how_a_run_stands(http: httpx.Client, services: Servic
         assert go_on.wait(30)
         go_on.clear()
 
-    engine.scripts = [[Loading("a <part>", 0.25), halt, Step(0, 3, 8, b"jpeg"), halt, *drawn(shot)[-1:]]]
+    engine.scripts = [[Loading("a <part>", 0.25), halt, Step(0, 3, 8, b"jpeg", embedded=True), halt, *drawn(shot)[-1:]]]
     run_id = services.runs.submit(parse_request({"prompt": "a fox", "resolution": "512", "seed": 5}))
     version = -1
     for label, share, preview in (("Loading · a <part>", 0.25, None), ("Step 3 of 8", 0.375, "data:image/jpeg")):

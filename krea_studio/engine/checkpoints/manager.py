@@ -28,10 +28,11 @@ from krea_studio.engine.checkpoints.identity import weights_of
 from krea_studio.engine.checkpoints.memory import Decision, Parts, Plan, Room, decide, held, plan, total
 from krea_studio.engine.checkpoints.parts import PART_LABELS, Located, PartSource, assemble, load_part, locate, place
 from krea_studio.engine.checkpoints.placing import Placed, stays
-from krea_studio.engine.checkpoints.table import PARTS, Checkpoint, part_folder, supplier
+from krea_studio.engine.checkpoints.table import PARTS, Checkpoint, is_licensed, part_folder, supplier
 from krea_studio.engine.pipeline.preview import PreviewMap, load_or_fit
 from krea_studio.engine.pipeline.single_frame import SingleFrameDecoder
 from krea_studio.errors import Unavailable
+from krea_studio.licence import Licence
 
 # The only part with state of its own between steps: never shared.
 _PRIVATE = "scheduler"
@@ -97,10 +98,14 @@ class LoadedPipeline:
 
 
 class PipelineManager:
-    """Loads checkpoints and keeps them within the `room` of their device."""
+    """Loads checkpoints and keeps them within the `room` of their device.
 
-    def __init__(self, room: Room) -> None:
+    Whole checkpoints are loaded by nothing else; published weights are, once their `licence` was accepted.
+    """
+
+    def __init__(self, room: Room, licence: Licence) -> None:
         self.room = room
+        self._licence = licence
         self._lock = threading.Lock()  # for the table below; never held while something loads
         self._loaded: OrderedDict[PipelineKey, LoadedPipeline] = OrderedDict()
 
@@ -117,13 +122,16 @@ class PipelineManager:
 
         One whose files have other weights by now is loaded anew. `report` is told what is being loaded and how far it
         is; `check` is called between parts and within large ones, and may raise to give up. Raises Unavailable when the
-        checkpoint is missing, damaged, does not fit together or not into memory.
+        checkpoint is missing, damaged, does not fit together or not into memory, or is under a licence that was not
+        accepted.
         """
         key = PipelineKey(checkpoint.name, precision, device, checkpoint.distilled)
         kept = self._kept(key, run)
         # Where its files are gone it draws on; where they are others, those are loaded.
         if kept is not None and weights_of(checkpoint) in (None, kept.weights):
             return kept
+        if is_licensed(checkpoint):
+            self._licence.require(checkpoint.label)
         located = locate(checkpoint, precision, report, check)
         needs = demand(located, precision.itemsize)
         wanted = {_identity(located, part, key): source.bytes for part, source in located.parts.items()}

@@ -40,6 +40,7 @@ from krea_studio.engine.pipeline.prompts import (
 from krea_studio.engine.pipeline.savings import Savings, applied
 from krea_studio.engine.pipeline.sigmas import stock_sigmas
 from krea_studio.errors import InvalidRequest, Unavailable
+from krea_studio.licence import Licence
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.recipe.recipe import Shot
 from krea_studio.settings import Settings
@@ -59,7 +60,7 @@ class Drawing:
         self.previews = settings.previews
         self.device = choose_device(settings.device)
         self.precision = choose_precision(settings.precision, self.device)
-        self.manager = PipelineManager(room(settings.memory_budget_gb, self.device))
+        self.manager = PipelineManager(room(settings.memory_budget_gb, self.device), Licence(settings.library))
         self.sliders = Sliders(settings, mechanism)
         self.references = References(round(settings.reference_cache_gb * GIGABYTE))
         self.styles = Styles(round(settings.style_cache_gb * GIGABYTE))
@@ -100,7 +101,7 @@ class Drawing:
             if any(map(attended_pictures, shots)):
                 self.references.new_run()
             for place, shot in enumerate(shots):
-                tell(Step(place, 0, shot.steps))
+                tell(Step(place, 0, shot.steps, embedded=checkpoint.embedded))
                 started = time.perf_counter()
                 image = self.picture(loaded, shot, files.picture, place, tell, check)
                 seconds = time.perf_counter() - started
@@ -227,7 +228,7 @@ class Drawing:
                 clean = predicted_clean(latents, tensors["latents"], sigma, next_sigma)
                 preview = loaded.preview.jpeg(clean, rows, columns)
             latents = tensors["latents"]
-            tell(Step(place, index + 1, shot.steps, preview))
+            tell(Step(place, index + 1, shot.steps, preview, loaded.checkpoint.embedded))
             return {}
 
         return after_step

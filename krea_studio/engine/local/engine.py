@@ -156,7 +156,6 @@ class LocalEngine:
     def write(self, variant: str, chat: Chat, check: Callable[[], None]) -> str:
         """See LanguageModel.write."""
         checkpoint = self._choices.of(variant)
-        self._require_licence(checkpoint)
         with turn(self._line, check):
             return self._models().write(checkpoint, chat, check)
 
@@ -168,7 +167,6 @@ class LocalEngine:
         self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None], files: Files
     ) -> None:
         checkpoint = self._choices.of(plan.shots[0].variant)
-        self._require_licence(checkpoint)
         if self._drawing is None:
             tell(Loading("PyTorch and diffusers"))
         self._models().draw(checkpoint, plan, tell, check, files)
@@ -176,10 +174,6 @@ class LocalEngine:
     def _unlicensed(self, checkpoint: Checkpoint) -> str:
         """Why its licence is in the way; empty where it is not."""
         return unaccepted(checkpoint.label) if is_licensed(checkpoint) and not self._licence.accepted else ""
-
-    def _require_licence(self, checkpoint: Checkpoint) -> None:
-        if reason := self._unlicensed(checkpoint):
-            raise Unavailable(reason)
 
     def _models(self) -> Drawing:
         """The torch side, imported and built on first use."""

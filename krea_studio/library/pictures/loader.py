@@ -46,8 +46,8 @@ DECODED_AT_ONCE = 2
 Tell = Callable[[str], object]
 """Takes one line on what of a picture is not used."""
 
-Admit = Callable[[Image.Image], None]
-"""Raises Refused for a decoded picture that may not come in."""
+Admit = Callable[[Image.Image, Path | str | None], None]
+"""Raises Refused for a decoded picture that may not come in; it was given in this file, None where in none."""
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +68,16 @@ def load_picture(path: Path | str, tell: Tell = logged) -> Image.Image:
     return load_picture_bytes(read_given(path, MAX_FILE_BYTES, WANTED), Path(path).name, tell)
 
 
-def load_picture_bytes(content: bytes, name: str, tell: Tell = logged) -> Image.Image:
+def load_picture_bytes(content: bytes, name: str, tell: Tell = logged, opaque: bool = False) -> Image.Image:
     """`load_picture` for a file that was read already; `name` is what people know it by.
 
+    Where it is to be `opaque`, one that may be seen through is refused, whose bytes show more than this picture does.
     Waits while DECODED_AT_ONCE others are being decoded.
     """
     with _opened(content, name) as (image, sources):
         image.load()
+        if opaque and image.has_transparency_data:
+            raise InvalidRequest(f"{shown(name)} has transparency, so it was changed — use the original")
         return _plain(image, sources, shown(name), tell)
 
 

@@ -235,7 +235,7 @@ class Styles:
         if picture is not None:
             image = load_picture(picture, tell)
             if self.admit is not None:
-                self.admit(image)
+                self.admit(image, picture)
             content = _cover_bytes(image)
         with self._changing():
             card = self.get(name)

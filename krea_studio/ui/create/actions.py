@@ -73,7 +73,7 @@ class ActionsPanel:
             reads=(*LOOKED_AT, *moodboard.CHOSEN),
             writes=("stage", *moodboard.TOLD),
         )
-        wiring.at_once(wiring.parts["report"].click, self.report, reads=LOOKED_AT, writes=("stage",))
+        wiring.at_once(wiring.parts["report"].click, self.report, reads=("browser", *LOOKED_AT), writes=("stage",))
 
     def wire_filling(self, wiring: Wiring) -> dict[str, Any]:
         """Connect the buttons that fill controls; returns the event of each, for what is to follow it."""
@@ -125,11 +125,12 @@ class ActionsPanel:
         person = self._visitors.person(visitor)
         return guarded(lambda: self._moodboard.add(person, [self._record(shown_ids, selected).path], **chosen))
 
-    def report(self, visitor: gr.Request, shown_ids: list[str], selected: int) -> Update:
+    def report(self, visitor: gr.Request, browser: str, shown_ids: list[str], selected: int) -> Update:
         """The looked-at picture is noted as one that whoever runs the studio should look at."""
+        person = self._visitors.person(visitor, browser)
 
         def note() -> Update:
-            self._library.reports.add(self._record(shown_ids, selected).id, self._visitors.person(visitor))
+            self._library.reports.add(self._record(shown_ids, selected).id, person)
             return {"stage": shown(fragments.notice(REPORTED, "quiet"))}
 
         return guarded(note)

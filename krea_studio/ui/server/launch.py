@@ -63,11 +63,18 @@ def build_demo(services: Services) -> gr.Blocks:
     shared = not is_loopback(host)  # else whoever opens the page owns the library
     services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
     if shared:
-        services.library.judge_what_comes_in(services.studio.content_filter.admit)
+        services.library.judge_what_comes_in(services.studio.content_filter.admit, discard_upload)
     with uncollected():
         page = build_page(services, shared)
     show_in_place(page, services.library.shows)
     return page.queue(max_size=services.settings.queue_size)
+
+
+def discard_upload(file: Path) -> None:
+    """Remove a file that was uploaded, which Gradio would give out for a day; any other one stays."""
+    if file.resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+        with suppress(OSError):  # refused it is in any case
+            file.unlink()
 
 
 def serve(settings: Settings) -> NoReturn:

@@ -49,12 +49,18 @@ class Cells:
             return -1
         if at is not None and self.pictures[at.shot] is None:
             return at.shot
-        return next((place for place, each in enumerate(self.pictures) if each is None), -1)
+        return next(iter(self.to_draw), -1)
+
+    @cached_property
+    def to_draw(self) -> Sequence[int]:
+        """The places that are still to be drawn: neither deleted nor refused by the content filter."""
+        left_out = self.deleted | self.run.withheld
+        return [place for place, each in enumerate(self.pictures) if each is None and place not in left_out]
 
     @property
     def lacking(self) -> int:
         """How many are still to be drawn."""
-        return sum(each is None for each in self.pictures) - len(self.deleted)
+        return len(self.to_draw)
 
 
 def base(request: GenerationRequest) -> str:
@@ -114,7 +120,7 @@ def values_at(sweep: Sweep, at: Sequence[int]) -> str:
 
 def _standing(cells: Cells) -> str:
     run = cells.run
-    if run.state is State.DONE and not cells.lacking:
+    if run.state is State.DONE and not cells.lacking and not run.failure:
         return ""
     if run.state.ended:
         left = f" Go on draws the other {cells.lacking}." if cells.lacking else ""
@@ -172,6 +178,8 @@ def _cell(cells: Cells, at: tuple[int, ...], opened: str) -> str:
         )
     if place in cells.deleted:
         return f'<td><div class="cell cell-empty" {size}>deleted</div></td>'
+    if place in run.withheld:
+        return f'<td><div class="cell cell-empty" {size}>refused</div></td>'
     if run.state.ended and run.records[place]:
         return f'<td><div class="cell cell-empty" {size}>not there any more</div></td>'
     if place == cells.in_the_making:

@@ -16,6 +16,7 @@ from krea_studio.engine.checkpoints.memory import Room
 from krea_studio.engine.checkpoints.table import CHECKPOINTS, WEIGHTED_PARTS, Checkpoint, missing, resolve
 from krea_studio.engine.checkpoints.weight_files import weight_files
 from krea_studio.errors import Stopped, Unavailable
+from krea_studio.licence import Licence
 from krea_studio.settings import Settings
 
 FILE = "diffusion_pytorch_model.safetensors"
@@ -164,7 +165,7 @@ def test_a_variant_is_drawn_from_and_named_and_never_the_pickle_beside_it(manage
     torch.save({name: torch.zeros_like(tensor) for name, tensor in tensors.items()}, path.with_suffix(".bin"))
     path.rename(path.with_name(f"diffusion_pytorch_model.{variant}.safetensors"))
     told = []
-    loaded = get(PipelineManager(Room(10**10)), own(own_folder), told.append)
+    loaded = get(PipelineManager(Room(10**10), Licence(Path("outputs"))), own(own_folder), told.append)
     assert all(torch.equal(loaded.pipeline.transformer.state_dict()[name], tensors[name]) for name in tensors)
     assert loaded.weights == weights_of(own(own_folder))
     assert {event.what for event in told if "transformer" in event.what} == {f"Own: transformer ({variant})"}
@@ -175,7 +176,7 @@ def test_full_weights_are_taken_before_a_variant_beside_them(manager, own_folder
     path = own_folder / "text_encoder" / "model.safetensors"
     halves = {name: tensor.half() for name, tensor in load_file(path).items()}
     save_file(halves, path.with_name("model.fp16.safetensors"), metadata={"format": "pt"})
-    loaded = get(PipelineManager(Room(10**10)), own(own_folder))
+    loaded = get(PipelineManager(Room(10**10), Licence(Path("outputs"))), own(own_folder))
     assert loaded.weights == identity
     assert sum(loaded.sizes.values()) == sum(get(manager, variant("turbo")).sizes.values())
 
@@ -187,7 +188,7 @@ def test_shards_of_a_variant_are_read_and_named(own_folder):
     )
     files = weight_files(own_folder / "transformer", "transformer")
     assert files.variant == "fp16" and len(files.files) > 1 and not files.lacking
-    loaded = get(PipelineManager(Room(10**10)), own(own_folder))
+    loaded = get(PipelineManager(Room(10**10), Licence(Path("outputs"))), own(own_folder))
     assert loaded.pipeline.transformer.dtype == torch.float32
 
 
@@ -217,7 +218,7 @@ def test_the_least_recently_used_leaves_when_the_budget_is_reached(manager):
     turbo, medium, large = variant("turbo"), variant("medium"), variant("large")
     sizes = [get(manager, checkpoint).sizes for checkpoint in (turbo, medium, large)]
     budget = sum({**sizes[0], **sizes[1], **sizes[2]}.values()) - 10_000
-    small = PipelineManager(Room(10**10, budget))
+    small = PipelineManager(Room(10**10, budget), Licence(Path("outputs")))
     get(small, turbo), get(small, medium), get(small, turbo), get(small, large)
     rows, whole = small.status()
     assert [row.name for row in rows] == [turbo.name, large.name]
@@ -226,7 +227,7 @@ def test_the_least_recently_used_leaves_when_the_budget_is_reached(manager):
 
 def test_what_is_too_large_is_refused_before_anything_leaves(manager):
     needed = sum(get(manager, variant("turbo")).sizes.values())
-    small = PipelineManager(Room(10**10, needed + 1000))
+    small = PipelineManager(Room(10**10, needed + 1000), Licence(Path("outputs")))
     kept = get(small, variant("turbo"))
     with pytest.raises(Unavailable, match="KREA_STUDIO_MEMORY_BUDGET_GB"):
         get(small, variant("large"))
@@ -234,7 +235,7 @@ def test_what_is_too_large_is_refused_before_anything_leaves(manager):
 
 
 def test_loading_is_told_and_can_be_given_up(manager):
-    fresh = PipelineManager(Room(10**10))
+    fresh = PipelineManager(Room(10**10), Licence(Path("outputs")))
     told = []
     get(fresh, variant("turbo"), told.append)
     fractions = [event.fraction for event in told]
@@ -245,7 +246,7 @@ def test_loading_is_told_and_can_be_given_up(manager):
         if told and "transformer" in told[-1].what:
             raise Stopped("enough")
 
-    fresh, told = PipelineManager(Room(10**10)), []
+    fresh, told = PipelineManager(Room(10**10), Licence(Path("outputs"))), []
     with pytest.raises(Stopped):
         get(fresh, variant("turbo"), told.append, give_up)
     assert fresh.status() == ((), 0)
@@ -253,7 +254,7 @@ def test_loading_is_told_and_can_be_given_up(manager):
 
 def test_a_part_is_given_up_within_itself(manager):
     """On a slow share one part takes minutes: it is told how far it is, and Stop is heard between its tensors."""
-    fresh, told = PipelineManager(Room(10**10)), []
+    fresh, told = PipelineManager(Room(10**10), Licence(Path("outputs"))), []
     get(fresh, variant("turbo"), told.append)
     shares = [event.fraction for event in told if "transformer" in event.what]
     assert len(shares) > 20 and shares == sorted(shares)
@@ -263,7 +264,7 @@ def test_a_part_is_given_up_within_itself(manager):
             raise Stopped("enough")
 
     kept = get(manager, variant("turbo"))
-    fresh, told = PipelineManager(Room(10**10)), []
+    fresh, told = PipelineManager(Room(10**10), Licence(Path("outputs"))), []
     with pytest.raises(Stopped):
         get(fresh, variant("turbo"), told.append, give_up)
     assert told[-1].fraction < shares[-1] and fresh.status() == ((), 0)
@@ -271,7 +272,9 @@ def test_a_part_is_given_up_within_itself(manager):
 
 
 def test_parts_that_do_not_fit_are_refused_before_anything_leaves(manager, own_folder):
-    small = PipelineManager(Room(10**10, sum(get(manager, variant("turbo")).sizes.values()) + 1000))
+    small = PipelineManager(
+        Room(10**10, sum(get(manager, variant("turbo")).sizes.values()) + 1000), Licence(Path("outputs"))
+    )
     kept = get(small, variant("turbo"))
     an_encoder_of_another_size(own_folder)
     with pytest.raises(Unavailable, match="width of the text"):
@@ -282,7 +285,9 @@ def test_parts_that_do_not_fit_are_refused_before_anything_leaves(manager, own_f
 @pytest.mark.parametrize("precision", [torch.float16, torch.float32])
 def test_what_is_loaded_has_memory_of_its_own(own_folder, precision):
     """A file that is written over in its place, as `cp` does, neither changes nor ends what draws from memory."""
-    loaded = PipelineManager(Room(10**10)).get(own(own_folder), precision, "cpu", lambda event: None, lambda: None)
+    loaded = PipelineManager(Room(10**10), Licence(Path("outputs"))).get(
+        own(own_folder), precision, "cpu", lambda event: None, lambda: None
+    )
     models = [loaded.pipeline.transformer, loaded.pipeline.text_encoder, loaded.pipeline.vae]
     before = [sum(p.double().sum() for p in model.parameters()) for model in models]
     for part in WEIGHTED_PARTS:
@@ -292,7 +297,7 @@ def test_what_is_loaded_has_memory_of_its_own(own_folder, precision):
 
 
 def test_other_weights_in_its_place_are_loaded_and_spoiled_ones_refused(own_folder):
-    manager, checkpoint = PipelineManager(Room(10**10)), own(own_folder)
+    manager, checkpoint = PipelineManager(Room(10**10), Licence(Path("outputs"))), own(own_folder)
     first = get(manager, checkpoint)
     assert get(manager, checkpoint) is first
     path = own_folder / "transformer" / FILE
@@ -354,7 +359,7 @@ def test_a_repository_is_loaded_from_what_the_hub_gives(manager, monkeypatch, ow
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(parts, "hf_hub_download", lambda repository, file: str(own_folder / file))
     monkeypatch.setattr(parts, "snapshot_download", lambda repository, allow_patterns: str(own_folder))
-    fresh = PipelineManager(Room(10**10))
+    fresh = PipelineManager(Room(10**10), Licence(Path("outputs")))
     turbo = replace(CHECKPOINTS["krea-2-turbo"])
     assert get(fresh, turbo).pipeline.vae is get(fresh, CHECKPOINTS["krea-2-raw"]).pipeline.vae
 
@@ -412,7 +417,7 @@ def test_offline_a_download_that_was_broken_off_is_missing(manager, own_folder, 
 def test_offline_a_whole_download_is_loaded(own_folder, monkeypatch):
     checkpoint = in_the_cache(own_folder, monkeypatch, offline=True)
     assert missing(checkpoint) is None
-    assert set(WEIGHTED_PARTS) <= get(PipelineManager(Room(10**10)), checkpoint).parts.keys()
+    assert set(WEIGHTED_PARTS) <= get(PipelineManager(Room(10**10), Licence(Path("outputs"))), checkpoint).parts.keys()
 
 
 def test_without_a_network_a_download_that_was_broken_off_says_so(manager, own_folder, monkeypatch):

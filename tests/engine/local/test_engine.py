@@ -58,7 +58,7 @@ def test_events_tell_each_shot_step_by_step(engine):
 
 def test_what_is_loaded_is_told_before_the_first_shot_begins():
     events = events_of(LocalEngine(Settings()), small_plan())
-    begun = events.index(Step(0, 0, 3))
+    begun = events.index(Step(0, 0, 3, embedded=True))
     assert events[0] == Loading("PyTorch and diffusers")
     assert [isinstance(event, Loading) for event in events] == [place < begun for place in range(len(events))]
 
@@ -165,7 +165,7 @@ def test_a_run_that_is_stopped_keeps_what_is_finished(engine):
 
     with pytest.raises(Stopped, match="ask for less"):
         engine.run(small_plan(batch=3, steps=2), events.append, check, NO_FILES)
-    assert [type(event) for event in events[-2:]] == [ImageReady, Step] and events[-1] == Step(1, 0, 2)
+    assert [type(event) for event in events[-2:]] == [ImageReady, Step] and events[-1] == Step(1, 0, 2, embedded=True)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_every_step_has_a_preview_and_the_last_one_is_near_the_picture(engine):
     resolved = small_plan(width=256, height=192, steps=4)
     events = events_of(engine, resolved)
     begun, *told = (event for event in events if isinstance(event, Step))
-    assert begun == Step(0, 0, 4)
+    assert begun == Step(0, 0, 4, embedded=True)
     steps = {event.step: event for event in told}
     assert list(steps) == [1, 2, 3, 4]
     previews = [Image.open(BytesIO(step.preview)) for step in steps.values()]

@@ -13,7 +13,7 @@ from krea_studio.ui.create.actions import NEAR_SPREAD, REPORTED
 from krea_studio.ui.create.tab import CreateTab, build_create_tab
 from krea_studio.ui.visitors import Visitors
 from tests.ui.conftest import PageEngine
-from tests.ui.create.driving import board, kept, of_controls, run
+from tests.ui.create.driving import BROWSER, board, kept, of_controls, run
 
 
 def test_pin_writes_values_and_seed_and_ends_random_mode(
@@ -74,9 +74,15 @@ def test_a_report_is_noted_for_who_runs_the_studio(
     create: CreateTab, visitor: SimpleNamespace, services: Services
 ) -> None:
     record = kept(services.library)
-    assert REPORTED in create.actions.report(visitor, [record.id], 0)["stage"]["value"]
+    assert REPORTED in create.actions.report(visitor, "", [record.id], 0)["stage"]["value"]
     assert [each.picture for each in services.library.reports.all()] == [record.id]
-    assert "not in the library any more" in create.actions.report(visitor, ["gone"], 0)["stage"]["value"]
+    assert "not in the library any more" in create.actions.report(visitor, "", ["gone"], 0)["stage"]["value"]
+
+
+def test_a_report_on_a_shared_page_is_the_browser_s_own(services: Services, visitor: SimpleNamespace) -> None:
+    record, actions = kept(services.library), CreateTab(services, Visitors(shared=True)).actions
+    assert REPORTED in actions.report(visitor, BROWSER, [record.id], 0)["stage"]["value"]
+    assert [each.reporter for each in services.library.reports.all()] == [f"browser-{BROWSER}"]
 
 
 @pytest.mark.parametrize("shared", [False, True])

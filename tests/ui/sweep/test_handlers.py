@@ -12,10 +12,12 @@ from krea_studio.library.pictures.sheets import read_sweep
 from krea_studio.library.store import Library
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import Shot
+from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.services import Services, services_over
 from krea_studio.settings import Settings
 from krea_studio.ui.create.tab import CreateTab
-from tests.doubles import drawn
+from krea_studio.ui.notices import visible
+from tests.doubles import REFUSED_SEED, JudgedByColour, drawn
 from tests.ui.conftest import PageEngine
 from tests.ui.create.driving import BROWSER, Tab, kept, values
 from tests.ui.sweep.conftest import LIMIT_SECONDS, SweepPage, cells, table
@@ -182,6 +184,16 @@ def test_a_cell_opens_and_its_settings_go_into_create(sweep: SweepPage) -> None:
     assert reused["tabs"].selected == "create"
     closed = sweep.takes(sweep.handlers.close_cell(**sweep.shown))
     assert sweep.cell == "" and "aria-current" not in closed["sweep_stage"]["value"]
+
+
+def test_a_picture_that_was_refused_is_named_and_not_drawn_again(sweep: SweepPage) -> None:
+    sweep.services.studio.content_filter = ContentFilter(JudgedByColour())
+    sweep.start(x_what="seed", x_values=f"{REFUSED_SEED - 1}, {REFUSED_SEED}, {REFUSED_SEED + 1}")
+    assert sweep.ended().withheld == {1}
+    update = sweep.press("news")
+    assert "2 of 3 pictures" in table(update) and "refused" in table(update)
+    assert f"did not pass the picture of seed {REFUSED_SEED}" in table(update) and "Go on" not in table(update)
+    assert update["sweep_go_on"] == visible(False)
 
 
 def test_a_picture_that_was_deleted_is_named_and_one_that_was_lost_is_drawn_again(
