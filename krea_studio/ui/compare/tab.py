@@ -9,6 +9,7 @@ import gradio as gr
 from krea_studio.services import Services
 from krea_studio.ui.compare import fragments
 from krea_studio.ui.compare.handlers import NOTICE, PUT, ROLLING, CompareHandlers
+from krea_studio.ui.create.recent import build_strip
 from krea_studio.ui.history.tab import PICKED
 from krea_studio.ui.remembered import remembered
 from krea_studio.ui.visitors import Visitors
@@ -59,17 +60,7 @@ def _lay_out(parts: Parts) -> None:
                 label, size="sm", min_width=0, visible=shown, elem_id=name.replace("_", "-"), scale=0
             )
     parts["compare_table"] = gr.HTML(elem_id="compare-table")
-    parts["compare_recent"] = gr.Gallery(
-        label="Add a recent picture",
-        visible=False,
-        interactive=False,
-        allow_preview=False,
-        columns=12,
-        rows=1,
-        object_fit="cover",
-        buttons=[],
-        elem_id="compare-recent",
-    )
+    parts["compare_recent"] = build_strip("Add a recent picture", "compare-recent")
     parts["compare_recent_ids"] = remembered([], list[str])
     parts["compare_file"] = gr.File(
         label="Add pictures of this library",

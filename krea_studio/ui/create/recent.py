@@ -25,17 +25,7 @@ class RecentPanel:
 
     def build(self, parts: Parts) -> None:
         """Lay out the strip and the status line, and the entry in the browser by which pictures have an owner."""
-        parts["recent"] = gr.Gallery(
-            label="Recent",
-            visible=False,
-            interactive=False,
-            allow_preview=False,
-            columns=12,
-            rows=1,
-            object_fit="cover",
-            buttons=[],
-            elem_id="recent",
-        )
+        parts["recent"] = build_strip("Recent", "recent")
         parts["status"] = gr.HTML("Starting the engine", elem_id="status")
         parts["recent_ids"] = remembered([], list[str])
         # Names the browser as owner of its pictures. The secret only keeps Gradio from drawing a new one at every
@@ -67,3 +57,18 @@ class RecentPanel:
             "recent": gr.update(value=[str(record.thumbnail) for record in records], visible=bool(records)),
             "recent_ids": [record.id for record in records],
         }
+
+
+def build_strip(label: str, element: str) -> gr.Gallery:
+    """A row of small pictures to choose from, hidden while there are none."""
+    return gr.Gallery(
+        label=label,
+        visible=False,
+        interactive=False,
+        allow_preview=False,
+        columns=12,
+        rows=1,
+        object_fit="cover",
+        buttons=[],
+        elem_id=element,
+    )
