@@ -80,5 +80,14 @@ def expect_ready(page: Page) -> None:
     expect(page.locator("#status")).to_contain_text("oad")
 
 
+def show_tab(page: Page, name: str) -> None:
+    """Go to a tab, by the menu of those that a narrow window has no room for where it is one of them."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if not tab.is_visible():
+        page.locator(".overflow-menu > button").click()
+        tab = page.locator(".overflow-dropdown").get_by_role("button", name=name, exact=True)
+    tab.click()
+
+
 def _own(url: str, address: str) -> bool:
     return url.startswith((address, "data:", "blob:"))

@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from krea_studio.library.pictures.metadata import read_recipe
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, show_tab
 from tests.browser.test_create import SMALLEST_TARGET_PX, choose_draft
 from tests.style_files import style_file
 
@@ -81,7 +81,7 @@ def weight(page: Page, place: int) -> Locator:
 
 
 def open_styles(page: Page) -> None:
-    page.get_by_role("tab", name="Styles").click()
+    show_tab(page, "Styles")
     expect(page.locator("#style-cards img").first).to_be_visible()
 
 

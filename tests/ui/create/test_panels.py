@@ -70,4 +70,4 @@ def test_the_actions_of_a_picture_stand_on_another_tab_too(create: CreateTab, se
         actions.wire(Wiring(parts))
     own = {parts[name]._id for name in LOOKED_AT}
     clicks = [each for each in page.fns.values() if each.inputs]
-    assert len(clicks) == 5 and all(own <= {part._id for part in each.inputs} for each in clicks)
+    assert len(clicks) == 6 and all(own <= {part._id for part in each.inputs} for each in clicks)
