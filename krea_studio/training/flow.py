@@ -83,6 +83,8 @@ def prepare(model: Krea2Transformer2DModel) -> None:
         model.set_attention_backend("_native_math")
     # One picture or several, whole or in part, at the first block or a later one: each has graphs of its own.
     torch._dynamo.config.recompile_limit = 64
+    # A block whose parts have hooks is another than the same block without them.
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
     for block in model.transformer_blocks:
         block.compile(dynamic=True)
 
