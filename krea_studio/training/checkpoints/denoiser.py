@@ -45,7 +45,7 @@ from krea_studio.training.world.scenes import random_scene
 UNCONDITIONAL_SHARE = 0.06
 WHOLE_SHARE = 0.35  # of the captions, which leave nothing open
 OPEN_SHARE = 0.2  # of the captions, which leave all but the subject to the noise
-INDEPENDENT_SHARE = 0.25  # of the samples below `INDEPENDENT_BELOW` that have noise of their own
+INDEPENDENT_SHARE = 0.15  # of the samples below `INDEPENDENT_BELOW` that have noise of their own
 INDEPENDENT_BELOW = 0.8
 COOLING = 0.4  # share of a stage in which the learning rate falls
 READING_WEIGHT = 0.5
@@ -211,7 +211,7 @@ def train_stage(
         clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
         grid = grid_of(clean)
         chosen = part_of(grid, batch.tokens, begins, generator)
-        tokens = pack(clean)[:, chosen]
+        tokens = coupling.silent(pack(clean)[:, chosen])
         captions = captions_of(seeds, random.Random(f"{stage.name}-{seed}-{step}"))
         total = grid.rows * grid.columns
         noise = noise_for(tokens, seeds, captions, total, generator)

@@ -71,3 +71,13 @@ def test_patterns_are_orthogonal_and_blind_to_flat_colour_and_slopes():
     assert torch.allclose(patterns @ patterns.T, torch.eye(len(patterns)), atol=1e-6)
     cells = patterns.view(-1, 6, 4, 4)
     assert cells.sum(2).abs().max() < 1e-6 and cells.sum(3).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("count", [30, 1024])
+def test_silent_tokens_say_nothing_and_are_the_same_in_all_else(count):
+    tokens = torch.randn(2, count, 96, generator=torch.Generator().manual_seed(5))
+    silent = coupling.silent(tokens)
+    assert coupling.read(silent, 1024).abs().max() < 1e-5
+    moved = tokens - silent
+    assert torch.allclose(moved, moved.mean(1, keepdim=True).expand_as(moved), atol=1e-6)
+    assert torch.allclose(coupling.silent(silent), silent, atol=1e-6)
