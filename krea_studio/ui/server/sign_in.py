@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from krea_studio.accounts.accounts import Account, Accounts
 from krea_studio.errors import StudioError
+from krea_studio.people import LOCAL, Person, member
 
 SIGN_IN, SIGN_OUT = "/login", "/logout"
-OPEN = ("/healthz", "/readyz")
+OPEN = ("/healthz", "/gradio_api/startup-events")  # the latter is what Gradio asks itself, and tells nothing
 COOKIE = "krea-studio"
 ACCOUNT = "krea_studio.account"  # its key in an ASGI scope
 MOST_FORM_BYTES, MOST_FIELDS = 10_000, 10
@@ -103,6 +104,12 @@ class SignIn:
         answer = RedirectResponse("login", status_code=303)
         answer.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=_is_secure(request))
         return answer
+
+
+def person_of(scope: Scope) -> Person:
+    """Who asks; LOCAL where nobody has to sign in, and where addresses that nobody guesses are all that there is."""
+    account: Account | None = scope.get(ACCOUNT)
+    return member(account.name) if account else LOCAL
 
 
 def account_of(request: Request) -> str | None:
