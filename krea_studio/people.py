@@ -32,4 +32,9 @@ class Person:
             )
 
 
+def member(name: str) -> Person:
+    """Who signed in by that name."""
+    return Person(name, may_change_library=True)
+
+
 LOCAL = Person("local", may_change_library=True, sees_all=True)

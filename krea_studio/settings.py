@@ -145,6 +145,10 @@ class Settings(BaseSettings):
     filter_rules: Folder | None = Field(
         default=None, description="A file of rules for prompts beside the studio's own, written as these are"
     )
+    sign_in: Literal["none", "accounts"] = Field(
+        default="none", description="Who may use the page: everybody who reaches it, or who signs in to an account"
+    )
+    sign_in_days: float = Field(default=7.0, gt=0, le=3650, description="Days for which a browser stays signed in")
     host: str = Field(default="127.0.0.1", min_length=1, max_length=255, description="Address that the page listens on")
     port: int = Field(default=7860, ge=1, le=65535, description="Port that the page listens on")
     hosts: str = Field(

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from krea_studio import __version__
+from krea_studio.cli.accounts import add_accounts_command
 from krea_studio.cli.flags import FLAGS, MOODBOARD_FLAG, RANDOM_FLAGS, REFERENCE_FLAG, SPEED_FLAG, STYLE_FLAG
 from krea_studio.cli.history import add_history_command
 from krea_studio.cli.licence import add_licence_command
@@ -120,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     add_inspect_style_command(commands)
     add_models_commands(commands)
     add_licence_command(commands)
+    add_accounts_command(commands)
 
     serve = commands.add_parser("serve", help="serve the page", allow_abbrev=False)
     for field in ("host", "port"):

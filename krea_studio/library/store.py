@@ -179,17 +179,22 @@ class Library:
         """Up to `limit` pictures that a person sees, newest first; those whose files were removed are left out."""
         return self.history.page(person=person, limit=limit).records
 
-    def shows(self, path: Path | str) -> bool:
-        """Whether a file is one that a page shows where it lies: a picture, a thumbnail or a reference.
+    def shows(self, path: Path | str, person: Person = LOCAL) -> bool:
+        """Whether a file is one that a page shows to a person where it lies: a picture, a thumbnail or a reference.
 
         Never weights, boards, cards or records. The names are long and random, so who has one was given it, and what
-        is under one never changes, as a style's cover does.
+        is under one never changes, as a style's cover does. Raises StorageError.
         """
         file = Path(path).resolve()
         for home, pattern in self._shown:
             if file.is_relative_to(home) and pattern.fullmatch(file.relative_to(home).as_posix()):
-                return file.is_file()
+                return file.is_file() and (pattern is not SHOWN_PICTURE or person.sees_all or self._sees(person, file))
         return False
+
+    def _sees(self, person: Person, file: Path) -> bool:
+        named = PICTURE.fullmatch(file.with_suffix(".png").name)
+        record = self.records.get(named["id"]) if named else None
+        return record is not None and person.sees(record.owner)
 
     def judge_what_comes_in(
         self, admit: Callable[[Image.Image], None], discard: Callable[[Path], None] = lambda file: None

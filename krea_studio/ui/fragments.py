@@ -47,6 +47,11 @@ EMPTY_STAGE = """
 """
 
 
+def signed_in(name: str) -> str:
+    """Who is signed in, and the way out."""
+    return f'<form method="post" action="logout"><span>{escape(name)}</span><button>Sign out</button></form>'
+
+
 def stage(run: Run, news: str) -> str:
     """The stage of a run that has not ended, at the proportions of its picture; the browser keeps it up to date."""
     share, picture = share_of(run), preview_of(run)

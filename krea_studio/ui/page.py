@@ -32,6 +32,9 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
         delete_cache=(CACHE_CHECK_SECONDS, CACHE_LIFETIME_SECONDS),
     ) as page:
         gr.HTML(fragments.HEADER, elem_id="header")
+        if services.settings.sign_in != "none":
+            signed_in = gr.HTML(elem_id="signed-in")
+            page.load(_signed_in, outputs=signed_in, show_progress="hidden", queue=False, api_visibility="private")
         address = build_address()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Create", id="create"):
@@ -45,3 +48,7 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
         build_foot(services, visitors)
         add_endpoints(services, visitors)
     return page
+
+
+def _signed_in(visitor: gr.Request) -> str:
+    return fragments.signed_in(visitor.username or "")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import gradio as gr
 
-from krea_studio.people import LOCAL, Person
+from krea_studio.people import LOCAL, Person, member
 
 UNKNOWN = Person("browser-unknown")
 """Who names no browser, or another than this page gave out; nobody is shown these pictures."""
@@ -27,7 +27,7 @@ class Visitors:
         if not self.shared:
             return replace(LOCAL, id=visitor.username or LOCAL.id)
         if visitor.username:
-            return Person(visitor.username, may_change_library=True)
+            return member(visitor.username)
         return Person(f"browser-{browser}") if is_browser(browser) else UNKNOWN
 
 

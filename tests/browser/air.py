@@ -1,7 +1,8 @@
 """What page and run cost one another: `python -m tests.browser.air` writes docs/measurements/page.md.
 
 Server and browser share this machine's cores, as on a laptop. Four pictures are drawn with the page open and by the
-engine alone, in turns; Stop is pressed at different moments of long runs.
+engine alone, in turns, and with the page and nine more that watch the same run, which ask as `studio.js` does; Stop is
+pressed at different moments of long runs.
 """
 
 import re
@@ -9,9 +10,13 @@ import sqlite3
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import psutil
 from playwright.sync_api import Page, expect
 
@@ -23,6 +28,20 @@ from tests.browser.studio import PATIENCE_MS, ROOT, chromium, serving
 REPORT = ROOT / "docs" / "measurements" / "page.md"
 PAIRS = 5
 STOPS_SECONDS = (0.4, 1.1, 2.3, 3.7, 5.2)
+WATCHERS = 10
+WATCHED_MS = 400  # between an answer and the next question, as in studio.js
+FIRST_EVENT = """
+    () => new Promise((told) => {
+        const began = performance.now();
+        const seen = new MutationObserver(() => {
+            if (!document.querySelector("#stage .running")) return;
+            seen.disconnect();
+            told(performance.now() - began);
+        });
+        seen.observe(document.body, { subtree: true, childList: true });
+        document.querySelector("#generate").click();
+    })
+"""
 PROMPT = "papercut of a fox in the mountains under the moon, in autumn colors"
 WATCH_LONG_TASKS = """
     window.longTasks = [];
@@ -59,10 +78,20 @@ def main() -> None:
                 with_page = sum(record.seconds for record in library.recent(4))
                 without = sum(record.seconds for record in alone.studio.generate(_request()))
                 paired.append(with_page / without)
+            watched, begun = [], []
+            for _ in range(PAIRS):
+                times = {}
+                for others in (0, WATCHERS - 1):
+                    with _watching(url, library, others):
+                        begun.append(_draw(page))
+                    times[others] = sum(record.seconds for record in library.recent(4))
+                watched.append(times[WATCHERS - 1] / times[0])
             longest = max(page.evaluate("window.longTasks"), default=0.0)
             late = [_stop(page, library, seconds) for seconds in STOPS_SECONDS]
     rows = [
         ("Drawing four pictures with the page open / without it", _spread(paired, "{:.2f}"), "≤ 1.05"),
+        (f"The same with {WATCHERS} pages that watch the run / one", _spread(watched, "{:.2f}"), "≤ 1.05"),
+        ("From the click on Generate to the first news of the run", _spread(begun, "{:.0f} ms"), "≤ 100 ms"),
         ("The browser's share of the CPU time of a run", _spread(shares, "{:.1%}"), "≤ 10 %"),
         ("Longest task of the browser's main thread during runs", f"{longest:.0f} ms", "≤ 200 ms"),
         ("From the click on Stop to the run's end, less a step", _spread(late, "{:.2f} s"), "≤ 1 s"),
@@ -90,10 +119,39 @@ def _fill(page: Page, pictures: int) -> None:
     page.get_by_role("textbox", name="Prompt", exact=True).fill(PROMPT)
 
 
-def _draw(page: Page) -> None:
-    page.get_by_role("button", name="Generate", exact=True).click()
+def _draw(page: Page) -> float:
+    """Draw a run, and give the milliseconds from the click to the first news of it."""
+    milliseconds = page.evaluate(FIRST_EVENT)
     expect(page.locator("#stop")).to_be_visible()
     expect(page.locator("#stop")).to_be_hidden()
+    return milliseconds
+
+
+@contextmanager
+def _watching(url: str, library: Library, watchers: int) -> Iterator[None]:
+    """So many more pages that watch the run which begins meanwhile, until its end."""
+    last = _last_run(library)
+    with ThreadPoolExecutor(max(1, watchers)) as pool:
+        for _ in range(watchers):
+            pool.submit(_watch, url, library, last)
+        yield
+
+
+def _watch(url: str, library: Library, last: str) -> None:
+    while (run := _last_run(library)) == last:
+        time.sleep(0.02)
+    version, ended = -1, False
+    with httpx.Client(base_url=url, timeout=PATIENCE_MS / 1000) as client:
+        while not ended:
+            told = client.get(f"/runs/{run}", params={"since": version}).json()
+            version, ended = told["version"], told["ended"]
+            time.sleep(WATCHED_MS / 1000)
+
+
+def _last_run(library: Library) -> str:
+    with closing(sqlite3.connect(library.folder / RECORDS_FILE)) as connection:
+        found = connection.execute("SELECT id FROM run ORDER BY created_at DESC LIMIT 1").fetchone()
+    return found[0] if found else ""
 
 
 def _stop(page: Page, library: Library, seconds: float) -> float:

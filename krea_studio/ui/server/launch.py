@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from krea_studio.accounts.accounts import Accounts
 from krea_studio.errors import InvalidRequest, StorageError, StudioError, Unavailable
 from krea_studio.library.moodboard_files import MAX_ARCHIVE_BYTES
 from krea_studio.library.pictures.loader import MAX_FILE_BYTES
@@ -45,6 +47,7 @@ from krea_studio.ui.server.calls import CheckedCalls
 from krea_studio.ui.server.files import show_in_place
 from krea_studio.ui.server.hosts import Hosts
 from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders, ShownFiles, UploadSpace
+from krea_studio.ui.server.sign_in import SignIn, account_of
 from krea_studio.validation import shown
 
 logger = logging.getLogger(__name__)
@@ -60,7 +63,8 @@ def build_demo(services: Services) -> gr.Blocks:
     host, _ = address(services.settings)
     _require_root_path()
     _require_upload_folder()
-    shared = not is_loopback(host)  # else whoever opens the page owns the library
+    # Else whoever opens the page owns the library.
+    shared = not is_loopback(host) or services.settings.sign_in != "none"
     services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
     if shared:
         services.library.judge_what_comes_in(services.studio.content_filter.admit, discard_upload)
@@ -208,11 +212,13 @@ def launch_options(services: Services) -> dict[str, Any]:
         "max_file_size": MAX_STYLE_BYTES if is_loopback(host) else MAX_UPLOAD_BYTES,
         "max_threads": services.settings.queue_size + SPARE_THREADS,
         "state_session_capacity": SESSIONS_KEPT,
+        "auth_dependency": None if services.settings.sign_in == "none" else account_of,
         "app_kwargs": {
             "openapi_url": None,
             "routes": [Route("/healthz", _healthy), Route(standing.PATH, standing.standing_of(services.runs))],
             "middleware": [
                 Middleware(SecurityHeaders),
+                *_sign_in(services.settings),
                 Middleware(BodyLimit),
                 Middleware(CheckedCalls, refusal_of_call),
                 Middleware(UploadSpace),
@@ -223,6 +229,18 @@ def launch_options(services: Services) -> dict[str, Any]:
         # Of which ShownFiles gives out what pages show, and Gradio copies the covers of styles.
         "allowed_paths": [str(services.library.folder), str(SHIPPED_STYLES_FOLDER)],
     }
+
+
+def _sign_in(settings: Settings) -> list[Middleware]:
+    """What lets in only who signs in. Raises InvalidRequest where nobody could."""
+    if settings.sign_in == "none":
+        return []
+    accounts = Accounts(settings.library, timedelta(days=settings.sign_in_days))
+    if not accounts.all():
+        raise InvalidRequest(
+            "Nobody could sign in, as there are no accounts — make one: python -m krea_studio accounts add NAME"
+        )
+    return [Middleware(SignIn, accounts, round(settings.sign_in_days * 86_400))]
 
 
 def _behind(hosts: Hosts) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:

@@ -20,7 +20,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from krea_studio.files import write_error
+from krea_studio.people import Person
 from krea_studio.ui.server.hosts import Hosts
+from krea_studio.ui.server.sign_in import person_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,25 +70,25 @@ class SecurityHeaders:
 
 
 class ShownFiles:
-    """Gives out by path only what `shows` says that pages show, and what Gradio itself keeps; answers 404 otherwise.
+    """Gives out by path only what `shows` says that pages show to who asks, and what Gradio itself keeps; else 404.
 
     Gradio knows folders alone, and a library has more than pictures.
     """
 
-    def __init__(self, app: ASGIApp, shows: Callable[[str], bool]) -> None:
+    def __init__(self, app: ASGIApp, shows: Callable[[str, Person], bool]) -> None:
         self.app = app
         self.shows = shows
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = FILE_PATH.search(scope["path"]) if scope["type"] == "http" else None
-        if asked and not await run_in_threadpool(self._given_out, asked["file"]):
+        if asked and not await run_in_threadpool(self._given_out, asked["file"], person_of(scope)):
             await PlainTextResponse("There is no such file here.", status_code=404)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
-    def _given_out(self, file: str) -> bool:
+    def _given_out(self, file: str, person: Person) -> bool:
         try:
-            return Path(file).resolve().is_relative_to(Path(get_upload_folder()).resolve()) or self.shows(file)
+            return Path(file).resolve().is_relative_to(Path(get_upload_folder()).resolve()) or self.shows(file, person)
         except (OSError, ValueError):  # a name that is too long, or has a NUL
             return False
 

@@ -1,6 +1,7 @@
 """How a run stands, for the browser, which asks again and again while it shows one.
 
-A run's id is 32 digits that only those know to whom it was given, so knowing it is the permission to look.
+A run's id is 32 digits that only those know to whom it was given, so knowing it is the permission to look; where people
+sign in, it is theirs alone.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from krea_studio.errors import InvalidRequest
 from krea_studio.runs.runs import Runs
 from krea_studio.ui import fragments
 from krea_studio.ui.presenter import news_of
+from krea_studio.ui.server.sign_in import person_of
 
 PATH = "/runs/{run}"
 PATIENCE_SECONDS = 2.0  # for news, before an answer without any
@@ -31,7 +33,7 @@ def standing_of(runs: Runs) -> Callable[[Request], Awaitable[Response]]:
         version = int(since) if since.isdecimal() and len(since) < 12 else -1
         give_up = time.monotonic() + PATIENCE_SECONDS
         try:
-            run = runs.watch(request.path_params["run"])
+            run = runs.watch(request.path_params["run"], person_of(request.scope))
             while run.version <= version and not run.state.ended and time.monotonic() < give_up:
                 await asyncio.sleep(LOOK_SECONDS)
                 run = runs.watch(run.id)

@@ -1,0 +1,1 @@
+"""Who may use a studio that is open to a team: accounts, passwords, and how long a browser stays signed in."""

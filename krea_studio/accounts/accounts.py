@@ -1,0 +1,197 @@
+"""Accounts with passwords, and the browsers that are signed in by them, in a file that only its owner can read.
+
+Passwords are kept as argon2id makes them (RFC 9106), sign-ins as hashes of their tokens: who reads the file can sign in
+by neither. Several processes may use it at once, such as the page and the command line.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from krea_studio.accounts.throttle import Throttle
+from krea_studio.errors import InvalidRequest, StorageError
+from krea_studio.files import make_folder
+from krea_studio.validation import shown
+
+FILE = "accounts.sqlite3"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RESERVED = re.compile(r"local|browser-.*", re.IGNORECASE)
+"""What the owners of pictures are called who have no account."""
+LEAST_CHARACTERS, MOST_CHARACTERS = 10, 500
+PRIVATE = 0o600
+BUSY_TIMEOUT_SECONDS = 20.0
+WRONG = "The name or the password is wrong — try again"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody who may sign in; `name` owns the pictures. An admin sees what all make, and may stop it."""
+
+    name: str
+    admin: bool
+    added_at: datetime
+
+
+class Accounts:
+    """The accounts of the studio whose library is in a folder. Threads and processes may share them."""
+
+    def __init__(self, folder: Path, stay: timedelta = timedelta(days=7)) -> None:
+        """`stay` is how long a browser is signed in. The file is made with the first account."""
+        self._path, self._stay = folder / FILE, stay
+        self._throttle = Throttle()
+        self._hasher = PasswordHasher()
+        self._hashing = threading.Lock()  # one at a time: each takes 64 MiB and all of a core
+
+    def add(self, name: str, password: str, admin: bool = False) -> Account:
+        """Make an account. Raises InvalidRequest for a name or password that cannot be used, StorageError."""
+        if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
+            raise InvalidRequest(
+                f"The name {shown(name)} cannot be used — give up to 64 letters, digits, dots, dashes and underscores, "
+                "beginning with a letter or digit; not local, and none that begins with browser-"
+            )
+        kept = self._kept(password)
+        with self._changing() as connection:
+            if connection.execute("SELECT 1 FROM account WHERE name = ?", (name,)).fetchone():
+                raise InvalidRequest(f"There is an account {shown(name)} already — choose another name")
+            connection.execute("INSERT INTO account VALUES (?, ?, ?, ?)", (name, kept, admin, _moment()))
+        return self.get(name)
+
+    def get(self, name: str) -> Account:
+        """The account of this name, in whatever case. Raises InvalidRequest where there is none, StorageError."""
+        for account in self.all():
+            if account.name.lower() == name.lower():
+                return account
+        raise InvalidRequest(f"There is no account {shown(name)} — `accounts list` names them")
+
+    def all(self) -> list[Account]:
+        """All accounts by name. Raises StorageError."""
+        rows = self._select("SELECT name, admin, added_at FROM account ORDER BY name")
+        return [Account(name, bool(admin), datetime.fromtimestamp(moment, UTC)) for name, admin, moment in rows]
+
+    def set_password(self, name: str, password: str) -> None:
+        """Give an account another password, which ends its sign-ins. Raises InvalidRequest, StorageError."""
+        account, kept = self.get(name), self._kept(password)
+        with self._changing() as connection:
+            connection.execute("UPDATE account SET password = ? WHERE name = ?", (kept, account.name))
+            connection.execute("DELETE FROM session WHERE account = ?", (account.name,))
+
+    def remove(self, name: str) -> Account:
+        """Remove an account with its sign-ins; its pictures stay. Raises InvalidRequest, StorageError."""
+        account = self.get(name)
+        with self._changing() as connection:
+            connection.execute("DELETE FROM session WHERE account = ?", (account.name,))
+            connection.execute("DELETE FROM account WHERE name = ?", (account.name,))
+        return account
+
+    def sign_in(self, name: str, password: str, address: str) -> str:
+        """A token by which the browser at a network address is signed in.
+
+        Raises InvalidRequest for a wrong name or password, which are not told apart, and for too many of them from
+        this address or for this account, whatever is given then; StorageError.
+        """
+        of_account = f"account {name.lower()}"
+        keys = (f"address {address}", of_account)
+        self._throttle.require(*keys)
+        rows = self._select("SELECT name, password FROM account WHERE name = ?", name)
+        account, kept = rows[0] if rows else ("", self._hasher.hash(secrets.token_hex()))
+        if not self._matches(kept, password) or not account:
+            self._throttle.note(*keys)
+            raise InvalidRequest(WRONG)
+        self._throttle.forget(of_account)  # not the address: its own account would give it further tries at others
+        token = secrets.token_urlsafe(32)
+        with self._changing() as connection:
+            connection.execute("DELETE FROM session WHERE ends_at <= ?", (_moment(),))
+            ends_at = _moment() + int(self._stay.total_seconds())
+            connection.execute("INSERT INTO session VALUES (?, ?, ?)", (_told(token), account, ends_at))
+        return token
+
+    def signed_in(self, token: str) -> Account | None:
+        """Who is signed in by a token; None where nobody is, or not any more. Raises StorageError."""
+        rows = self._select(
+            "SELECT name, admin, added_at FROM session JOIN account ON name = account WHERE token = ? AND ends_at > ?",
+            _told(token),
+            _moment(),
+        )
+        return next((Account(name, bool(admin), datetime.fromtimestamp(at, UTC)) for name, admin, at in rows), None)
+
+    def sign_out(self, token: str) -> None:
+        """End a sign-in. Raises StorageError."""
+        with self._changing() as connection:
+            connection.execute("DELETE FROM session WHERE token = ?", (_told(token),))
+
+    def _kept(self, password: str) -> str:
+        if not LEAST_CHARACTERS <= len(password) <= MOST_CHARACTERS:
+            raise InvalidRequest(
+                f"The password has {len(password)} characters — give {LEAST_CHARACTERS} to {MOST_CHARACTERS}"
+            )
+        with self._hashing:
+            return self._hasher.hash(password)
+
+    def _matches(self, kept: str, password: str) -> bool:
+        if len(password) > MOST_CHARACTERS:
+            return False
+        with self._hashing:
+            try:
+                return self._hasher.verify(kept, password)
+            except (VerificationError, InvalidHashError):
+                return False
+
+    def _select(self, statement: str, *values: str | int) -> list[tuple[Any, ...]]:
+        if not self._path.exists():
+            return []
+        with self._open() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        if not self._path.exists():
+            try:
+                make_folder(self._path.parent)
+                # Before SQLite does, which would let others read it; what it puts beside it is as private.
+                os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, PRIVATE))
+            except OSError as error:
+                raise StorageError(
+                    f"The accounts in {self._path} cannot be written ({error.strerror or error}) — check the folder"
+                ) from None
+        with self._open() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)) as connection:
+                for table in TABLES:
+                    connection.execute(table)
+                yield connection
+        except sqlite3.Error as error:
+            raise StorageError(f"The accounts in {self._path} cannot be used ({error}) — check the file") from None
+
+
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS account (name TEXT PRIMARY KEY COLLATE NOCASE, password TEXT NOT NULL, "
+    "admin INTEGER NOT NULL, added_at INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS session (token TEXT PRIMARY KEY, account TEXT NOT NULL COLLATE NOCASE, "
+    "ends_at INTEGER NOT NULL)",
+)
+
+
+def _told(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _moment() -> int:
+    return int(time.time())
