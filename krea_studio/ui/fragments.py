@@ -49,7 +49,8 @@ EMPTY_STAGE = """
 
 def signed_in(name: str) -> str:
     """Who is signed in, and the way out."""
-    return f'<form method="post" action="logout"><span>{escape(name)}</span><button>Sign out</button></form>'
+    shown = escape(name)
+    return f'<form method="post" action="logout"><span title="{shown}">{shown}</span><button>Sign out</button></form>'
 
 
 def stage(run: Run, news: str) -> str:
