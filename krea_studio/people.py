@@ -13,12 +13,13 @@ from krea_studio.errors import InvalidRequest
 class Person:
     """`id` owns the pictures; `may_change_library` counts for what all share, moodboards and styles.
 
-    `sees_all` shows the pictures of others too.
+    `sees_all` shows the pictures of others too, and `limited` is who has only a share of what there is.
     """
 
     id: str
     may_change_library: bool = False
     sees_all: bool = False
+    limited: bool = True
 
     def sees(self, owner: str) -> bool:
         """Whether the pictures of `owner` are shown."""
@@ -37,4 +38,4 @@ def member(name: str) -> Person:
     return Person(name, may_change_library=True)
 
 
-LOCAL = Person("local", may_change_library=True, sees_all=True)
+LOCAL = Person("local", may_change_library=True, sees_all=True, limited=False)

@@ -13,6 +13,7 @@ from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.expansion.writers import Expanders
 from krea_studio.library.store import Library
+from krea_studio.runs.limits import Limits
 from krea_studio.runs.runs import Runs
 from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.settings import Settings
@@ -79,6 +80,6 @@ def services_over(
     expanders = Expanders(settings, engine, language_model)
     content_filter = ContentFilter.of(settings)
     studio = Studio(engine, language_model, library, expanders, settings.deadline_seconds, content_filter)
-    runs = Runs(studio, settings.queue_size)
+    runs = Runs(studio, Limits(settings.queue_size, settings.person_runs, settings.person_pictures_an_hour))
     intake = StyleIntake(library.styles, settings.styles, StyleDoctor(choices or Choices(settings), engine))
     return Services(settings, library, engine, studio, intake, runs)

@@ -157,6 +157,12 @@ class Settings(BaseSettings):
         description="give the names under which a proxy shows the page, such as studio.example.com, with commas "
         "between them; one with other letters as browsers send it, xn--…",
     )
+    person_runs: int | None = Field(
+        default=8, ge=1, description="Runs that one person may have waiting or going on, on a page that others use too"
+    )
+    person_pictures_an_hour: int | None = Field(
+        default=None, ge=1, description="Pictures that one person may have drawn within an hour, on such a page"
+    )
     queue_size: int = Field(default=32, ge=1, le=10_000, description="Runs that may wait before new ones are refused")
 
     @property

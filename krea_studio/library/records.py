@@ -243,6 +243,14 @@ class Records:
         )
         return bool(ID.fullmatch(picture_id) and self.select(statement, (picture_id, picture_id)))
 
+    def times_of(self, owner: str, since: datetime) -> list[datetime]:
+        """When each picture of an owner was made since a moment, oldest first, with those that were deleted."""
+        found = self.select(
+            "SELECT created_at FROM picture WHERE owner = ? AND created_at >= ? ORDER BY created_at",
+            (owner, moment_of(since)),
+        )
+        return [time_of(moment) for (moment,) in found]
+
     def count(self) -> int:
         """How many pictures there are, without those in the bin."""
         return int(self.select("SELECT count(*) FROM picture WHERE deleted_at IS NULL", ())[0][0])

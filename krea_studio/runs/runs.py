@@ -17,13 +17,14 @@ from contextlib import suppress
 from typing import Any
 
 from krea_studio.engine.base import ImageReady, Loading, Step
-from krea_studio.errors import DEFECT, InvalidRequest, Refused, Stopped, StorageError, StudioError, Unavailable
+from krea_studio.errors import DEFECT, InvalidRequest, Refused, Stopped, StorageError, StudioError
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.recipe.sweep import Sweep
 from krea_studio.runs import turns
 from krea_studio.runs.entry import STOPPED, Entry, now
 from krea_studio.runs.forecast import forecast
+from krea_studio.runs.limits import Limits
 from krea_studio.runs.pace import Pace
 from krea_studio.runs.priority import let_others_go_first
 from krea_studio.runs.rows import Row, Rows, picture_id
@@ -47,10 +48,10 @@ log = logging.getLogger(__name__)
 class Runs:
     """The runs over one studio. Safe to call from several threads; its own begin with the first run."""
 
-    def __init__(self, studio: Studio, most_waiting: int, unwatched_seconds: float | None = None) -> None:
-        """`most_waiting` runs may wait before new ones are refused."""
+    def __init__(self, studio: Studio, limits: Limits, unwatched_seconds: float | None = None) -> None:
+        """What is more than `limits` allow is refused."""
         self.studio = studio
-        self.most_waiting = most_waiting
+        self.limits = limits
         self.unwatched_seconds = unwatched_seconds
         self._rows = Rows(studio.library.records)
         self._changed = threading.Condition(threading.RLock())
@@ -71,10 +72,11 @@ class Runs:
     def submit(self, asked: GenerationRequest | Sweep, person: Person = LOCAL) -> str:
         """Take on a request or a sweep and return its run's id; `person` will own the pictures.
 
-        Raises what `Studio.begin` does, and Unavailable where too many wait.
+        Raises what `Studio.begin` does, and Unavailable where too many wait or this person asks for too much.
         """
-        self._require_room()
+        self._require_room(person)
         generation = self.studio.begin(asked, person)
+        self._require_pictures(len(generation.plan.shots), person)
         title = asked.title if isinstance(asked, Sweep) else asked.prompt
         entry = Entry(Kind.GENERATE, person.id, title, generation)
         entry.take_over()
@@ -87,7 +89,7 @@ class Runs:
 
         `report` takes the share that is done, 0…1; `check` raises when the run is to end.
         """
-        self._require_room()
+        self._require_room(person)
         # A title may be what somebody typed, and half of a surrogate pair cannot be kept.
         entry = Entry(kind, person.id, title.encode("utf-8", "replace").decode("utf-8"))
         self._rows.add(entry.row())
@@ -163,7 +165,7 @@ class Runs:
 
         Raises InvalidRequest where there is none for this person or it has not ended, and what is in its way.
         """
-        self._require_room()
+        self._require_room(person)
         with self._changed:
             before = self._entries.get(run_id)
         row = before.row() if before else self._rows.find(run_id)
@@ -220,14 +222,15 @@ class Runs:
         self._rows.close()
         return len(left) if kept else 0
 
-    def _require_room(self) -> None:
+    def _require_room(self, person: Person) -> None:
         with self._changed:
-            waiting = sum(not entry.state.ended for entry in self._entries.values())
-        if waiting >= self.most_waiting:
-            raise Unavailable(
-                f"{waiting} runs are waiting already — try again when some of them are done, or raise "
-                "KREA_STUDIO_QUEUE_SIZE"
-            )
+            self.limits.require_run(person, [each.owner for each in self._entries.values() if not each.state.ended])
+
+    def _require_pictures(self, wanted: int, person: Person) -> None:
+        with self._changed:
+            own = [each for each in self._entries.values() if each.owner == person.id and not each.state.ended]
+            to_come = sum(each.pictures_to_draw() for each in own if each.generation)
+        self.limits.require_pictures(person, wanted, to_come, self.studio.library.records.times_of)
 
     def _take_on(self, entry: Entry) -> None:
         with self._changed:

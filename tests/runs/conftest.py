@@ -12,6 +12,7 @@ from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.plan import plan
 from krea_studio.recipe.recipe import Shot
 from krea_studio.recipe.request import GenerationRequest, parse_request
+from krea_studio.runs.limits import Limits
 from krea_studio.runs.run import Run
 from krea_studio.runs.runs import Runs
 from krea_studio.safety.content_filter import ContentFilter
@@ -20,6 +21,8 @@ from krea_studio.studio import Studio
 from tests.doubles import JudgedByColour, Script, ScriptedEngine, drawn
 
 LIMIT_SECONDS = 60.0  # of what is waited for, on a machine that does other things too
+
+NO_LIMITS = Limits(32)  # but of what waits
 
 
 def request_of(**fields: object) -> GenerationRequest:
@@ -67,13 +70,13 @@ class Stage:
         gate, events = self.gate(), drawn(plan(request, request.seed).shots[0])
         return gate, [*events[:before], gate, *events[before:]]
 
-    def serve(self, most_waiting: int = 32, unwatched_seconds: float | None = None) -> Runs:
+    def serve(self, limits: Limits = NO_LIMITS, unwatched_seconds: float | None = None) -> Runs:
         """A server on the library, with an engine of its own that the stage has from now on."""
         if self._servers:
             self.engine = ScriptedEngine()
         expanders = Expanders(Settings(), self.engine, self.engine)
         studio = Studio(self.engine, self.engine, self.library, expanders, 600.0, self.content_filter)
-        self._servers.append(Runs(studio, most_waiting, unwatched_seconds))
+        self._servers.append(Runs(studio, limits, unwatched_seconds))
         return self._servers[-1]
 
     def seeds(self) -> list[int]:

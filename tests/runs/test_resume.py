@@ -357,6 +357,7 @@ from krea_studio.expansion.writers import Expanders
 from krea_studio.library.store import Library
 from krea_studio.people import Person
 from krea_studio.recipe.request import parse_request
+from krea_studio.runs.limits import Limits
 from krea_studio.runs.runs import Runs
 from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.settings import Settings
@@ -373,7 +374,7 @@ class DyingEngine(ScriptedEngine):
 
 library, engine = Library(sys.argv[1]), DyingEngine()
 expanders, content_filter = Expanders(Settings(), engine, engine), ContentFilter(JudgedByColour())
-runs = Runs(Studio(engine, engine, library, expanders, 600.0, content_filter), 32)
+runs = Runs(Studio(engine, engine, library, expanders, 600.0, content_filter), Limits(32))
 request = parse_request({"prompt": "a fox", "resolution": "512", "steps": 2, "batch": 3})
 print(runs.submit(request, Person("ada")), flush=True)
 time.sleep(60)

@@ -17,6 +17,7 @@ from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.runs import runs as module
 from krea_studio.runs.entry import STOPPED
+from krea_studio.runs.limits import Limits
 from krea_studio.runs.priority import NICENESS
 from krea_studio.runs.run import Kind, Progress, State
 from krea_studio.runs.runs import Runs
@@ -468,7 +469,7 @@ class TestFailing:
 
 
 def test_too_many_runs_are_refused(stage: Stage) -> None:
-    runs = stage.serve(most_waiting=2)
+    runs = stage.serve(Limits(2))
     gate, script = stage.gated(request_of())
     stage.engine.scripts = [script]
     first, second = runs.submit(request_of()), runs.submit(request_of())
