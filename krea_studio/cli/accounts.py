@@ -7,7 +7,7 @@ import getpass
 import sys
 from typing import TYPE_CHECKING, Any
 
-from krea_studio.cli.parts import add_library_option, as_json, tell
+from krea_studio.cli.parts import add_library_option, as_json, opened, tell
 from krea_studio.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def add_accounts_command(commands: Any) -> None:
         ("password", _change, "give an account another password, and sign it out everywhere"),
         ("remove", _remove, "remove an account; its pictures stay in the library"),
     ):
-        _action(actions, name, run, told).add_argument("name", metavar="NAME")
+        action = _action(actions, name, run, told)
+        action.add_argument("name", metavar="NAME")
+    action.add_argument("--with-pictures", action="store_true", help="remove its pictures too, for good")
 
 
 def _action(actions: Any, name: str, run: Any, told: str) -> argparse.ArgumentParser:
@@ -75,7 +77,12 @@ def _change(options: argparse.Namespace) -> int:
 
 def _remove(options: argparse.Namespace) -> int:
     account = _accounts(options).remove(options.name)
-    tell(f"{account.name} is removed. Pictures of that name stay in the library.")
+    if options.with_pictures:
+        with opened(options) as services:
+            count = services.library.remove_pictures_of(account.name)
+        tell(f"{account.name} is removed, with {count} picture{'s' * (count != 1)}.")
+    else:
+        tell(f"{account.name} is removed. Pictures of that name stay in the library.")
     return 0
 
 

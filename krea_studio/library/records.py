@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from krea_studio.validation import shown
 
 BUSY_TIMEOUT_SECONDS = 20.0
 SECOND = 1_000_000
+OF_LATE = timedelta(days=1)
 THUMBNAIL_FOLDER = "thumbnails"
 BIN_FOLDER = "bin"
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -108,6 +109,15 @@ def id_of(path: Path) -> str:
 def thumbnail_of(path: Path) -> Path:
     """Where the thumbnail of a picture lies: in the library's folder, by day as the pictures are."""
     return (path.parents[1] / THUMBNAIL_FOLDER / path.parent.name / path.name).with_suffix(".jpg")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How many pictures somebody made, in all and in the last 24 hours, and when the latest."""
+
+    pictures: int
+    of_late: int
+    latest: datetime
 
 
 class Records:
@@ -250,6 +260,20 @@ class Records:
             (owner, moment_of(since)),
         )
         return [time_of(moment) for (moment,) in found]
+
+    def ids_of(self, owner: str) -> list[str]:
+        """The pictures of an owner, without those in the bin."""
+        found = self.select("SELECT id FROM picture WHERE owner = ? AND deleted_at IS NULL", (owner,))
+        return [picture_id for (picture_id,) in found]
+
+    def usage(self) -> dict[str, Usage]:
+        """What each owner made, by owner, without what is in the bin."""
+        found = self.select(
+            "SELECT owner, count(*), sum(created_at >= ?), max(created_at) FROM picture WHERE deleted_at IS NULL "
+            "GROUP BY owner",
+            (moment_of(datetime.now(UTC) - OF_LATE),),
+        )
+        return {owner: Usage(pictures, of_late, time_of(latest)) for owner, pictures, of_late, latest in found}
 
     def count(self) -> int:
         """How many pictures there are, without those in the bin."""

@@ -42,6 +42,7 @@ STYLE_FOLDER = "styles"
 EXAMPLES_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "moodboards"
 SHIPPED_STYLES_FOLDER = EXAMPLES_FOLDER.with_name("styles")
 CLOSING_SECONDS = 5.0
+REMOVED_AT_ONCE = 200
 
 # What a page shows, by its path in the folder of its kind.
 SHOWN_PICTURE = re.compile(rf"({DAY.pattern}/{PICTURE.pattern}|{THUMBNAIL_FOLDER}/{DAY.pattern}/[0-9a-fs-]+\.jpg)")
@@ -213,6 +214,19 @@ class Library:
                 raise
 
         self.admit = self.references.admit = self.styles.admit = judge
+
+    def remove_pictures_of(self, owner: str) -> int:
+        """Remove for good all pictures of an owner, those in the bin as well, and return how many there were.
+
+        Raises StorageError where one cannot be removed: then it and some others are in the bin.
+        """
+        person = Person(owner)
+        while records := self.recent(REMOVED_AT_ONCE, person):
+            for record in records:
+                self.bin.delete(record.id, person)
+        without_file = self.records.ids_of(owner)
+        self.records.forget(without_file)
+        return len(without_file) + self.bin.empty(person)
 
     def moodboards_for(self, person: Person) -> Moodboards:
         """The moodboards, for one who changes them; raises InvalidRequest where this person may not."""

@@ -12,6 +12,7 @@ from krea_studio.ui.history.tab import build_address, build_history_tab, wire_ta
 from krea_studio.ui.moodboards.tab import build_moodboards_tab
 from krea_studio.ui.styles.tab import build_styles_tab
 from krea_studio.ui.sweep.tab import build_sweep_tab
+from krea_studio.ui.team.tab import build_team_tab
 from krea_studio.ui.visitors import Visitors
 
 CACHE_CHECK_SECONDS = 3600
@@ -44,6 +45,8 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
             build_compare_tab(services, visitors, create.parts, history, sweep)
             build_moodboards_tab(services, visitors, tabs, create.parts["moodboard"], create.parts["moodboard_content"])
             build_styles_tab(services, visitors, tabs, create.parts)
+            if services.settings.sign_in != "none":
+                build_team_tab(services)
         wire_tabs(tabs)
         build_foot(services, visitors)
         add_endpoints(services, visitors)

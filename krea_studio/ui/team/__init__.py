@@ -1,0 +1,1 @@
+"""The tab Team: what everybody makes, for admins."""
