@@ -13,13 +13,15 @@ from krea_studio.errors import InvalidRequest
 class Person:
     """`id` owns the pictures; `may_change_library` counts for what all share, moodboards and styles.
 
-    `sees_all` shows the pictures of others too, and `limited` is who has only a share of what there is.
+    `sees_all` shows the pictures of others too, `limited` is who has only a share of what there is, and `runs_studio`
+    who may decide for it, such as which models it has.
     """
 
     id: str
     may_change_library: bool = False
     sees_all: bool = False
     limited: bool = True
+    runs_studio: bool = False
 
     def sees(self, owner: str) -> bool:
         """Whether the pictures of `owner` are shown."""
@@ -32,10 +34,15 @@ class Person:
                 f"The {what} of this page are everybody's, and only who is signed in may change them — sign in first"
             )
 
+    def require_running(self, what: str) -> None:
+        """Raise InvalidRequest where this person may not decide about the studio's `what` (`models`)."""
+        if not self.runs_studio:
+            raise InvalidRequest(f"The {what} of this page are chosen by whoever runs it — ask them, or an admin")
 
-def member(name: str) -> Person:
+
+def member(name: str, admin: bool = False) -> Person:
     """Who signed in by that name."""
-    return Person(name, may_change_library=True)
+    return Person(name, may_change_library=True, runs_studio=admin)
 
 
-LOCAL = Person("local", may_change_library=True, sees_all=True, limited=False)
+LOCAL = Person("local", may_change_library=True, sees_all=True, limited=False, runs_studio=True)

@@ -11,6 +11,7 @@ import secrets
 import sqlite3
 import threading
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -33,12 +34,20 @@ RESERVED = re.compile(r"local|browser-.*", re.IGNORECASE)
 LEAST_CHARACTERS, MOST_CHARACTERS = 10, 500
 PRIVATE = 0o600
 BUSY_TIMEOUT_SECONDS = 20.0
+MOST_KNOWN = 10_000
 WRONG = "The name or the password is wrong — try again"
+MOST_WRONG, MOST_WRONG_OF_ACCOUNT, MOST_WRONG_OF_ADDRESS = 10, 50, 100
+"""Passwords that may be tried within a while: for an account from one address, for an account, from an address. A team
+behind one proxy is one address; who has signed in from where before is not held up by others who try."""
+CLOSED = "closed"  # in the place of a password, which no password matches
 
 
 @dataclass(frozen=True)
 class Account:
-    """Somebody who may sign in; `name` owns the pictures. An admin sees what all make, and may stop it."""
+    """Somebody who may sign in; `name` owns the pictures.
+
+    An admin sees how much all make, and may end runs and remove accounts.
+    """
 
     name: str
     admin: bool
@@ -52,22 +61,38 @@ class Accounts:
         """`stay` is how long a browser is signed in. The file is made with the first account."""
         self._path, self._stay = folder / FILE, stay
         self._throttle = Throttle()
+        self._known: dict[tuple[str, str], None] = {}  # by which address each account has signed in
         self._hasher = PasswordHasher()
         self._hashing = threading.Lock()  # one at a time: each takes 64 MiB and all of a core
+        self._nobodys = ""  # what an unknown name's password is compared with, which takes as long
 
-    def add(self, name: str, password: str, admin: bool = False) -> Account:
-        """Make an account. Raises InvalidRequest for a name or password that cannot be used, StorageError."""
+    def add(self, name: str, password: str, admin: bool = False, back: bool = False) -> Account:
+        """Make an account; `back` is one that was removed before, whose pictures it has again.
+
+        Raises InvalidRequest for a name or password that cannot be used, StorageError.
+        """
+        self.require_name(name)
+        kept = self._kept(password)
+        with self._changing() as connection:
+            if connection.execute("SELECT 1 FROM account WHERE name = ?", (name,)).fetchone():
+                raise InvalidRequest(f"There is an account {shown(name)} already — choose another name")
+            if not back and connection.execute("SELECT 1 FROM former WHERE name = ?", (name,)).fetchone():
+                raise InvalidRequest(
+                    f"There was an account {shown(name)}, whose pictures are still there — choose another name, or "
+                    "give it back to who had it with --back"
+                )
+            connection.execute("DELETE FROM former WHERE name = ?", (name,))
+            connection.execute("DELETE FROM session WHERE account = ?", (name,))
+            connection.execute("INSERT INTO account VALUES (?, ?, ?, ?)", (name, kept, admin, _moment()))
+        return self.get(name)
+
+    def require_name(self, name: str) -> None:
+        """Raise InvalidRequest for what cannot be a name."""
         if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
             raise InvalidRequest(
                 f"The name {shown(name)} cannot be used — give up to 64 letters, digits, dots, dashes and underscores, "
                 "beginning with a letter or digit; not local, and none that begins with browser-"
             )
-        kept = self._kept(password)
-        with self._changing() as connection:
-            if connection.execute("SELECT 1 FROM account WHERE name = ?", (name,)).fetchone():
-                raise InvalidRequest(f"There is an account {shown(name)} already — choose another name")
-            connection.execute("INSERT INTO account VALUES (?, ?, ?, ?)", (name, kept, admin, _moment()))
-        return self.get(name)
 
     def get(self, name: str) -> Account:
         """The account of this name, in whatever case. Raises InvalidRequest where there is none, StorageError."""
@@ -88,34 +113,61 @@ class Accounts:
             connection.execute("UPDATE account SET password = ? WHERE name = ?", (kept, account.name))
             connection.execute("DELETE FROM session WHERE account = ?", (account.name,))
 
-    def remove(self, name: str) -> Account:
-        """Remove an account with its sign-ins; its pictures stay. Raises InvalidRequest, StorageError."""
+    def close(self, name: str) -> Account:
+        """Let nobody sign in by an account any more, and sign it out. Raises InvalidRequest, StorageError."""
+        account = self.get(name)
+        with self._changing() as connection:
+            connection.execute("UPDATE account SET password = ? WHERE name = ?", (CLOSED, account.name))
+            connection.execute("DELETE FROM session WHERE account = ?", (account.name,))
+        return account
+
+    def remove(self, name: str, with_pictures: bool = False) -> Account:
+        """Remove an account. Unless what it made is gone too, nobody else gets its name.
+
+        Raises InvalidRequest, StorageError.
+        """
         account = self.get(name)
         with self._changing() as connection:
             connection.execute("DELETE FROM session WHERE account = ?", (account.name,))
             connection.execute("DELETE FROM account WHERE name = ?", (account.name,))
+            if not with_pictures:
+                connection.execute("INSERT OR REPLACE INTO former VALUES (?)", (account.name,))
         return account
 
-    def sign_in(self, name: str, password: str, address: str) -> str:
-        """A token by which the browser at a network address is signed in.
+    def sign_in(self, name: str, password: str, address: str, before: str = "") -> str:
+        """A token by which the browser at a network address is signed in; that of `before` ends.
 
         Raises InvalidRequest for a wrong name or password, which are not told apart, and for too many of them from
-        this address or for this account, whatever is given then; StorageError.
+        this address or for this account; StorageError.
         """
-        of_account = f"account {name.lower()}"
-        keys = (f"address {address}", of_account)
-        self._throttle.require(*keys)
-        rows = self._select("SELECT name, password FROM account WHERE name = ?", name)
-        account, kept = rows[0] if rows else ("", self._hasher.hash(secrets.token_hex()))
-        if not self._matches(kept, password) or not account:
-            self._throttle.note(*keys)
+        if len(password) > MOST_CHARACTERS:
             raise InvalidRequest(WRONG)
-        self._throttle.forget(of_account)  # not the address: its own account would give it further tries at others
+        folded = name.lower()
+        pair, of_account, of_address = f"{address} {folded}", f"account {folded}", f"address {address}"
+        limits = {pair: MOST_WRONG, of_account: MOST_WRONG_OF_ACCOUNT, of_address: MOST_WRONG_OF_ADDRESS}
+        if (folded, address) in self._known:
+            del limits[of_account]
+        self._throttle.attempt(limits)
+        rows = self._select("SELECT name, password FROM account WHERE name = ?", name)
+        account, kept = rows[0] if rows else ("", None)
+        if not self._matches(kept, password):
+            raise InvalidRequest(WRONG)
         token = secrets.token_urlsafe(32)
         with self._changing() as connection:
-            connection.execute("DELETE FROM session WHERE ends_at <= ?", (_moment(),))
+            connection.execute("DELETE FROM session WHERE ends_at <= ? OR token = ?", (_moment(), _told(before)))
             ends_at = _moment() + int(self._stay.total_seconds())
-            connection.execute("INSERT INTO session VALUES (?, ?, ?)", (_told(token), account, ends_at))
+            # The account as it was when the password was looked at: it may have been changed or removed meanwhile.
+            made = connection.execute(
+                "INSERT INTO session SELECT ?, name, ? FROM account WHERE name = ? AND password = ?",
+                (_told(token), ends_at, account, kept),
+            )
+            if not made.rowcount:
+                raise InvalidRequest(WRONG)
+        self._throttle.forget(pair)
+        self._throttle.forgive(*(key for key in (of_account, of_address) if key in limits))
+        self._known[folded, address] = None
+        while len(self._known) > MOST_KNOWN:
+            del self._known[next(iter(self._known))]
         return token
 
     def signed_in(self, token: str) -> Account | None:
@@ -138,15 +190,15 @@ class Accounts:
                 f"The password has {len(password)} characters — give {LEAST_CHARACTERS} to {MOST_CHARACTERS}"
             )
         with self._hashing:
-            return self._hasher.hash(password)
+            return self._hasher.hash(_normalized(password))
 
-    def _matches(self, kept: str, password: str) -> bool:
-        if len(password) > MOST_CHARACTERS:
-            return False
+    def _matches(self, kept: str | None, password: str) -> bool:
+        """Whether a password is the kept one; for None, which nobody's is, it takes as long."""
         with self._hashing:
+            self._nobodys = self._nobodys or self._hasher.hash(secrets.token_hex())
             try:
-                return self._hasher.verify(kept, password)
-            except (VerificationError, InvalidHashError):
+                return self._hasher.verify(kept or self._nobodys, _normalized(password)) and kept is not None
+            except (VerificationError, InvalidHashError, InvalidRequest):
                 return False
 
     def _select(self, statement: str, *values: str | int) -> list[tuple[Any, ...]]:
@@ -173,11 +225,13 @@ class Accounts:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
+            if self._path.stat().st_mode & 0o077:  # a backup may have brought it back so
+                self._path.chmod(PRIVATE)
             with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)) as connection:
                 for table in TABLES:
                     connection.execute(table)
                 yield connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StorageError(f"The accounts in {self._path} cannot be used ({error}) — check the file") from None
 
 
@@ -186,7 +240,17 @@ TABLES = (
     "admin INTEGER NOT NULL, added_at INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS session (token TEXT PRIMARY KEY, account TEXT NOT NULL COLLATE NOCASE, "
     "ends_at INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS former (name TEXT PRIMARY KEY COLLATE NOCASE)",
 )
+
+
+def _normalized(password: str) -> str:
+    """The same for every way in which a keyboard may compose it. Raises InvalidRequest for what is no text."""
+    try:
+        password.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("The password is no text in UTF-8 — give another") from None
+    return unicodedata.normalize("NFC", password)
 
 
 def _told(token: str) -> str:

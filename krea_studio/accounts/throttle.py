@@ -1,16 +1,14 @@
-"""Wrong passwords are counted: after some of them, nobody may try for a while."""
+"""Attempts to sign in are counted before a password is looked at: after too many, nobody may try for a while."""
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from krea_studio.errors import InvalidRequest
 
-MOST = 10
-"""Wrong passwords within WINDOW_SECONDS, from one address or for one account."""
 WINDOW_SECONDS = 900.0
-MOST_KEYS = 10_000  # that are remembered: the oldest are forgotten first
+MOST_KEYS = 10_000  # that are remembered: those that nobody has tried for the longest time are forgotten first
 
 
 class Throttle:
@@ -19,33 +17,42 @@ class Throttle:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._wrong: dict[str, deque[float]] = {}
+        self._attempts: dict[str, deque[float]] = {}
 
-    def require(self, *keys: str) -> None:
-        """Raise InvalidRequest where there were too many for one of the keys, with how long to wait."""
-        with self._lock:
-            waits = [self._wait(key) for key in keys]
-        if wait := max(waits):
-            minutes = max(1, round(wait / 60))
-            raise InvalidRequest(
-                f"There were too many wrong passwords — try again in {minutes} minute{'s' * (minutes > 1)}"
-            )
+    def attempt(self, keys: Mapping[str, int]) -> None:
+        """Count an attempt for each of the keys, of which each may have so many within WINDOW_SECONDS.
 
-    def note(self, *keys: str) -> None:
-        """One more for each of the keys."""
+        Raises InvalidRequest where one of them has had as many, with how long to wait; it is then not counted.
+        """
         now = self._clock()
         with self._lock:
+            waits = [self._wait(key, most, now) for key, most in keys.items()]
+            if (wait := max(waits, default=0.0)) > 0:
+                minutes = max(1, round(wait / 60))
+                raise InvalidRequest(
+                    f"There were too many wrong passwords — try again in {minutes} minute{'s' * (minutes > 1)}"
+                )
             for key in keys:
-                self._wrong.setdefault(key, deque(maxlen=MOST)).append(now)
-                while len(self._wrong) > MOST_KEYS:
-                    self._wrong.pop(next(iter(self._wrong)))
+                found = self._attempts.pop(key, deque())
+                found.append(now)
+                self._attempts[key] = found  # as the latest
+            while len(self._attempts) > MOST_KEYS:
+                self._attempts.pop(next(iter(self._attempts)))
 
-    def forget(self, *keys: str) -> None:
-        """The right one was given: what was counted for the keys does not count any more."""
+    def forgive(self, *keys: str) -> None:
+        """The latest attempt for each of the keys was right, and does not count."""
         with self._lock:
             for key in keys:
-                self._wrong.pop(key, None)
+                if found := self._attempts.get(key):
+                    found.pop()
 
-    def _wait(self, key: str) -> float:
-        found = self._wrong.get(key, deque())
-        return max(0.0, found[0] + WINDOW_SECONDS - self._clock()) if len(found) == MOST else 0.0
+    def forget(self, key: str) -> None:
+        """Nothing that was counted for a key counts any more."""
+        with self._lock:
+            self._attempts.pop(key, None)
+
+    def _wait(self, key: str, most: int, now: float) -> float:
+        found = self._attempts.get(key, deque())
+        while found and found[0] + WINDOW_SECONDS <= now:
+            found.popleft()
+        return found[0] + WINDOW_SECONDS - now if len(found) >= most else 0.0

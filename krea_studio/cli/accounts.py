@@ -7,7 +7,7 @@ import getpass
 import sys
 from typing import TYPE_CHECKING, Any
 
-from krea_studio.cli.parts import add_library_option, as_json, opened, tell
+from krea_studio.cli.parts import add_library_option, as_json, opened, remark, tell
 from krea_studio.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def add_accounts_command(commands: Any) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     add = _action(actions, "add", _add, "make an account")
     add.add_argument("name", metavar="NAME", help="what its pictures are filed under")
-    add.add_argument("--admin", action="store_true", help="sees what all make, and may stop it")
+    add.add_argument("--admin", action="store_true", help="sees how much all make, may end runs and remove accounts")
+    add.add_argument("--back", action="store_true", help="the name was removed before; it has its pictures again")
     listed = _action(actions, "list", _list, "list all accounts")
     listed.add_argument("--json", action="store_true", help="print one JSON object for each")
     for name, run, told in (
@@ -53,7 +54,9 @@ def _accounts(options: argparse.Namespace) -> Accounts:
 
 
 def _add(options: argparse.Namespace) -> int:
-    account = _accounts(options).add(options.name, _password(), options.admin)
+    accounts = _accounts(options)
+    accounts.require_name(options.name)  # before anybody is asked
+    account = accounts.add(options.name, _password(), options.admin, options.back)
     tell(f"{account.name} may sign in{' as an admin' * account.admin}.")
     return 0
 
@@ -76,13 +79,18 @@ def _change(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    account = _accounts(options).remove(options.name)
-    if options.with_pictures:
-        with opened(options) as services:
-            count = services.library.remove_pictures_of(account.name)
-        tell(f"{account.name} is removed, with {count} picture{'s' * (count != 1)}.")
-    else:
-        tell(f"{account.name} is removed. Pictures of that name stay in the library.")
+    accounts = _accounts(options)
+    if not options.with_pictures:
+        account = accounts.remove(options.name)
+        tell(f"{account.name} is removed. Pictures of that name stay in the library, and nobody else gets it.")
+        return 0
+    account = accounts.get(options.name)
+    with opened(options) as services:
+        accounts.close(account.name)
+        count = services.library.remove_all_of(account.name)
+    accounts.remove(account.name, with_pictures=True)  # last, so that it can be tried again
+    tell(f"{account.name} is removed, with {count} picture{'s' * (count != 1)}.")
+    remark("a server that runs just now may still draw for it; on its tab Team such runs are ended first")
     return 0
 
 

@@ -261,6 +261,13 @@ class Records:
         )
         return [time_of(moment) for (moment,) in found]
 
+    def forget_owner(self, owner: str) -> None:
+        """Remove what is kept of somebody beside pictures: their runs that have ended, refusals and reports."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM run WHERE owner = ? AND ended_at IS NOT NULL", (owner,))
+            connection.execute("DELETE FROM refusal WHERE owner = ?", (owner,))
+            connection.execute("DELETE FROM report WHERE reporter = ?", (owner,))
+
     def ids_of(self, owner: str) -> list[str]:
         """The pictures of an owner, without those in the bin."""
         found = self.select("SELECT id FROM picture WHERE owner = ? AND deleted_at IS NULL", (owner,))

@@ -215,10 +215,11 @@ class Library:
 
         self.admit = self.references.admit = self.styles.admit = judge
 
-    def remove_pictures_of(self, owner: str) -> int:
-        """Remove for good all pictures of an owner, those in the bin as well, and return how many there were.
+    def remove_all_of(self, owner: str) -> int:
+        """Remove for good all pictures of an owner, those in the bin as well, and what else is kept of them.
 
-        Raises StorageError where one cannot be removed: then it and some others are in the bin.
+        Returns how many pictures there were. Moodboards, styles and references have no owner, and stay. Raises
+        StorageError where a picture cannot be removed: then it and some others are in the bin.
         """
         person = Person(owner)
         while records := self.recent(REMOVED_AT_ONCE, person):
@@ -226,7 +227,9 @@ class Library:
                 self.bin.delete(record.id, person)
         without_file = self.records.ids_of(owner)
         self.records.forget(without_file)
-        return len(without_file) + self.bin.empty(person)
+        count = len(without_file) + self.bin.empty(person)
+        self.records.forget_owner(owner)
+        return count
 
     def moodboards_for(self, person: Person) -> Moodboards:
         """The moodboards, for one who changes them; raises InvalidRequest where this person may not."""

@@ -24,7 +24,7 @@ from krea_studio.recipe.sweep import Sweep
 from krea_studio.runs import turns
 from krea_studio.runs.entry import STOPPED, Entry, now
 from krea_studio.runs.forecast import forecast
-from krea_studio.runs.limits import Limits
+from krea_studio.runs.limits import Limits, Tally
 from krea_studio.runs.pace import Pace
 from krea_studio.runs.priority import let_others_go_first
 from krea_studio.runs.rows import Row, Rows, picture_id
@@ -52,6 +52,8 @@ class Runs:
         """What is more than `limits` allow is refused."""
         self.studio = studio
         self.limits = limits
+        self._tally = Tally(limits, studio.library.records.times_of)
+        self._asking = threading.Lock()  # so that what is let in was counted
         self.unwatched_seconds = unwatched_seconds
         self._rows = Rows(studio.library.records)
         self._changed = threading.Condition(threading.RLock())
@@ -74,14 +76,14 @@ class Runs:
 
         Raises what `Studio.begin` does, and Unavailable where too many wait or this person asks for too much.
         """
-        self._require_room(person)
-        generation = self.studio.begin(asked, person)
-        self._require_pictures(len(generation.plan.shots), person)
         title = asked.title if isinstance(asked, Sweep) else asked.prompt
-        entry = Entry(Kind.GENERATE, person.id, title, generation)
-        entry.take_over()
-        self._rows.add(entry.row())
-        self._take_on(entry)
+        with self._asking:
+            self.limits.require_run(person, self._open())
+            entry = Entry(Kind.GENERATE, person.id, title, self.studio.begin(asked, person))
+            entry.take_over()
+            self._tally.require(person, len(entry.open_places()), self._open())
+            self._rows.add(entry.row())
+            self._take_on(entry)
         return entry.id
 
     def begin(self, kind: Kind, title: str, work: Callable[[Report, Check], Any], person: Person = LOCAL) -> str:
@@ -89,12 +91,13 @@ class Runs:
 
         `report` takes the share that is done, 0…1; `check` raises when the run is to end.
         """
-        self._require_room(person)
         # A title may be what somebody typed, and half of a surrogate pair cannot be kept.
         entry = Entry(kind, person.id, title.encode("utf-8", "replace").decode("utf-8"))
-        self._rows.add(entry.row())
-        with self._changed:
-            self._add(entry)
+        with self._asking:
+            self.limits.require_run(person, self._open())
+            self._rows.add(entry.row())
+            with self._changed:
+                self._add(entry)
         self._desks[kind].submit(self._work, entry, work)
         return entry.id
 
@@ -165,7 +168,6 @@ class Runs:
 
         Raises InvalidRequest where there is none for this person or it has not ended, and what is in its way.
         """
-        self._require_room(person)
         with self._changed:
             before = self._entries.get(run_id)
         row = before.row() if before else self._rows.find(run_id)
@@ -173,10 +175,13 @@ class Runs:
             raise InvalidRequest(UNKNOWN.format(shown(run_id)))
         if not row.state.ended:
             raise InvalidRequest("The run goes on already — stop it first to begin it again")
-        entry = self._left(row)
-        entry.version = before.version + 1 if before else 0
-        self._rows.reopen(entry.id)
-        self._take_on(entry)
+        with self._asking:
+            self.limits.require_run(person, self._open())
+            entry = self._left(row)
+            self._tally.require(person, len(entry.open_places()), self._open())
+            entry.version = before.version + 1 if before else 0
+            self._rows.reopen(entry.id)
+            self._take_on(entry)
 
     def resume(self) -> None:
         """Go on with what a server left that was killed: each run from its first picture that is not in the library.
@@ -222,15 +227,9 @@ class Runs:
         self._rows.close()
         return len(left) if kept else 0
 
-    def _require_room(self, person: Person) -> None:
+    def _open(self) -> list[Entry]:
         with self._changed:
-            self.limits.require_run(person, [each.owner for each in self._entries.values() if not each.state.ended])
-
-    def _require_pictures(self, wanted: int, person: Person) -> None:
-        with self._changed:
-            own = [each for each in self._entries.values() if each.owner == person.id and not each.state.ended]
-            to_come = sum(each.pictures_to_draw() for each in own if each.generation)
-        self.limits.require_pictures(person, wanted, to_come, self.studio.library.records.times_of)
+            return [each for each in self._entries.values() if not each.state.ended]
 
     def _take_on(self, entry: Entry) -> None:
         with self._changed:
@@ -317,6 +316,7 @@ class Runs:
         assert entry.generation
         place = entry.open_places()[0]
         ready = entry.generation.draw(place, lambda event: self._progress(entry, place, event), self._check(entry))
+        self._tally.note(entry.owner)
         with self._changed:
             entry.busy = False
             entry.drawn.add(place)

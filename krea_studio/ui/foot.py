@@ -45,8 +45,8 @@ class Foot:
         """The licence is accepted by whoever runs the studio, which a stranger on a shared page does not."""
 
         def accept() -> Update:
-            if not self._visitors.person(visitor).may_change_library:
-                raise InvalidRequest("The licence is accepted by who runs this studio — sign in first")
+            if not self._visitors.person(visitor).runs_studio:
+                raise InvalidRequest("The licence is accepted by whoever runs this studio — ask them, or an admin")
             self._licence.accept()
             return {"accept_licence": visible(False), **note(ACCEPTED, "licence_notice")}
 

@@ -9,7 +9,9 @@ from dataclasses import replace
 
 import gradio as gr
 
+from krea_studio.accounts.accounts import Account
 from krea_studio.people import LOCAL, Person, member
+from krea_studio.ui.server.sign_in import ACCOUNT
 
 UNKNOWN = Person("browser-unknown")
 """Who names no browser, or another than this page gave out; nobody is shown these pictures."""
@@ -27,10 +29,16 @@ class Visitors:
         if not self.shared:
             return replace(LOCAL, id=visitor.username or LOCAL.id)
         if visitor.username:
-            return member(visitor.username)
+            return member(visitor.username, admin=_is_admin(visitor))
         return Person(f"browser-{browser}") if is_browser(browser) else UNKNOWN
 
 
 def is_browser(text: str | None) -> bool:
     """Whether a text is an entry that the page gives out."""
     return bool(BROWSER.fullmatch(text or ""))
+
+
+def _is_admin(visitor: gr.Request) -> bool:
+    request = getattr(visitor, "request", None)
+    account: Account | None = request.scope.get(ACCOUNT) if request else None
+    return account is not None and account.admin

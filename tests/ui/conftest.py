@@ -1,15 +1,18 @@
 """What the page's tests share: a studio whose engine says what the test wants, a visitor, and a library of its own."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
+from krea_studio.accounts.accounts import Account
 from krea_studio.engine.abilities import Abilities, Ability
 from krea_studio.engine.base import CheckpointInfo, EngineStatus, LoadedCheckpoint
 from krea_studio.library.store import Library
 from krea_studio.services import Services, services_over
 from krea_studio.settings import Settings
+from krea_studio.ui.server.sign_in import ACCOUNT
 from tests.doubles import Script, ScriptedEngine
 
 VOCABULARY = {"subject": ["fox", "<whale>"], "how_dense": ["crowded"], "examples": ["a fox at dusk", "a crowded sea"]}
@@ -58,3 +61,9 @@ def services(engine: PageEngine, library: Library) -> Iterator[Services]:
 def visitor() -> SimpleNamespace:
     """Stands for gr.Request where only the signed-in name and the page's address are read."""
     return SimpleNamespace(username=None, query_params={})
+
+
+def signed_in(name: str, admin: bool = False) -> SimpleNamespace:
+    """Who visits by an account."""
+    account = Account(name, admin, datetime(2026, 1, 2, tzinfo=UTC))
+    return SimpleNamespace(username=name, session_hash="one", request=SimpleNamespace(scope={ACCOUNT: account}))

@@ -9,19 +9,21 @@ from krea_studio.services import Services
 from krea_studio.ui.foot import ACCEPTED, Foot
 from krea_studio.ui.fragments import FOOTER, LICENCE_TERMS
 from krea_studio.ui.visitors import Visitors
+from tests.ui.conftest import signed_in
 
 ACCEPTED_HERE = Licence.accepted
-STRANGER, ADA = SimpleNamespace(username=None), SimpleNamespace(username="ada")
+STRANGER, BEN, ADA = SimpleNamespace(username=None), signed_in("ben"), signed_in("ada", admin=True)
 
 
 @pytest.mark.parametrize(
-    ("shared", "visitor", "may"), [(False, STRANGER, True), (True, STRANGER, False), (True, ADA, True)]
+    ("shared", "visitor", "may"),
+    [(False, STRANGER, True), (True, STRANGER, False), (True, BEN, False), (True, ADA, True)],
 )
 def test_who_runs_the_studio_accepts_it(services: Services, shared: bool, visitor: SimpleNamespace, may: bool) -> None:
     update = Foot(services, Visitors(shared)).accept(visitor)
     assert (services.settings.library / "licence.json").is_file() == may
     told = update["licence_notice"]["value"]
-    assert (ACCEPTED in told) == may and ("sign in first" in told) != may
+    assert (ACCEPTED in told) == may and ("ask them, or an admin" in told) != may
     assert ("accept_licence" in update) == may
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -15,6 +16,9 @@ from krea_studio.recipe.request import parse_request
 from krea_studio.services import Services, services_over
 from krea_studio.settings import Settings
 from krea_studio.ui.server.launch import build_demo, launch_options
+from krea_studio.ui.server.sign_in import ACCOUNT
+from krea_studio.ui.visitors import Visitors
+from tests.runs.conftest import ended
 from tests.ui.conftest import PageEngine
 
 PASSWORDS = {"ada": "seven foxes in snow", "ben": "eleven owls at dawn"}
@@ -79,3 +83,52 @@ def test_a_run_is_who_began_it_s(server: str, services: Services) -> None:
 def test_a_studio_without_accounts_says_how_to_make_one(services: Services) -> None:
     with pytest.raises(InvalidRequest, match="there are no accounts — make one: python -m krea_studio accounts add"):
         launch_options(services)
+
+
+def test_nobody_gets_at_the_picture_of_another_by_its_id(server: str, services: Services) -> None:
+    """What the page does with the pictures that it shows, asked for by hand with another's id."""
+    run = services.runs.submit(parse_request({"prompt": "a secret fox", "resolution": "512"}), member("ada"))
+    (record,) = ended(services.runs, run).finished
+    functions = {each["api_name"]: each for each in client(server, "ben").config["dependencies"]}
+
+    def ask(session: httpx.Client, name: str, *looked_at: object) -> str:
+        function = functions[name]
+        data = [None, *looked_at, *[None] * (len(function["inputs"]) - 1 - len(looked_at))]
+        body = {
+            "fn_index": function["id"],
+            "data": data,
+            "event_data": {"index": 0, "value": None},
+            "session_hash": "abc",
+        }
+        return session.post("/gradio_api/run/predict", json=body).text
+
+    ids, selected = [[record.id]], [0]  # as a page sends what it remembers
+    with browser(server, "ada") as ada, browser(server, "ben") as ben:
+        for name, looked_at in (
+            ("reuse", (ids, selected)),
+            ("pin", (ids, selected)),
+            ("choose_picture", (ids,)),
+            ("show_picture", (ids,)),
+            ("report", (ids, selected)),
+        ):
+            gone = "not in the library any more"
+            assert gone not in ask(ada, name, *looked_at), name
+            told = ask(ben, name, *looked_at)
+            assert gone in told and "secret" not in told and record.path.name not in told, name
+    assert [each.reporter for each in services.library.reports.all()] == ["ada"]
+
+
+def test_only_an_admin_decides_for_the_studio(services: Services) -> None:
+    accounts = Accounts(services.settings.library)
+    accounts.add("ada", PASSWORDS["ada"], admin=True)
+    visitors = Visitors(shared=True)
+
+    def asking(name: str) -> SimpleNamespace:
+        scope = {ACCOUNT: accounts.get(name)}
+        return SimpleNamespace(username=name, request=SimpleNamespace(scope=scope))
+
+    accounts.add("ben", PASSWORDS["ben"])
+    assert visitors.person(asking("ada")).runs_studio and not visitors.person(asking("ben")).runs_studio
+    assert not visitors.person(SimpleNamespace(username="ada")).runs_studio
+    with pytest.raises(InvalidRequest, match="models of this page are chosen by whoever runs it"):
+        visitors.person(asking("ben")).require_running("models")

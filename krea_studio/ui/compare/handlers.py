@@ -74,7 +74,7 @@ class CompareHandlers:
         person = self._visitors.person(visitor, browser)
 
         def added() -> Update:
-            chosen = picture_at(self._library, shown_ids, selected).id
+            chosen = picture_at(self._library, person, shown_ids, selected).id
             ids = joined([], shown_ids) if 1 < len(shown_ids) <= MOST else joined(compared, [chosen])
             return {"tabs": gr.Tabs(selected="compare"), **self._recent(person), **self.put(person, ids)}
 
@@ -112,7 +112,9 @@ class CompareHandlers:
         person = self._visitors.person(visitor, browser)
 
         def added() -> Update:
-            return self.put(person, joined(compared, [picture_at(self._library, compare_recent_ids, choice.index).id]))
+            return self.put(
+                person, joined(compared, [picture_at(self._library, person, compare_recent_ids, choice.index).id])
+            )
 
         return guarded(added, _noticed)
 

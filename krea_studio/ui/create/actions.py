@@ -13,6 +13,7 @@ from krea_studio.direction.sliders import values_text
 from krea_studio.errors import StudioError
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
+from krea_studio.people import Person
 from krea_studio.ui import fragments
 from krea_studio.ui.create.panels import moodboard, references
 from krea_studio.ui.create.panels.moodboard import MoodboardPanel
@@ -70,7 +71,7 @@ class ActionsPanel:
         wiring.at_once(
             wiring.parts["to_board"].click,
             self.add_to_board,
-            reads=(*LOOKED_AT, *moodboard.CHOSEN),
+            reads=("browser", *LOOKED_AT, *moodboard.CHOSEN),
             writes=("stage", *moodboard.TOLD),
         )
         wiring.at_once(wiring.parts["report"].click, self.report, reads=("browser", *LOOKED_AT), writes=("stage",))
@@ -78,27 +79,31 @@ class ActionsPanel:
     def wire_filling(self, wiring: Wiring) -> dict[str, Any]:
         """Connect the buttons that fill controls; returns the event of each, for what is to follow it."""
         parts, at_once = wiring.parts, wiring.at_once
-        reuse = at_once(parts["reuse"].click, self.reuse, reads=LOOKED_AT, writes=self._recall.writes)
-        pin = at_once(parts["pin"].click, self.pin, reads=LOOKED_AT, writes=(*RANDOM, *SEED, "stage"))
-        around = at_once(parts["around"].click, self.draw_around, reads=LOOKED_AT, writes=(*RANDOM, "spread"))
+        looked_at = ("browser", *LOOKED_AT)
+        reuse = at_once(parts["reuse"].click, self.reuse, reads=looked_at, writes=self._recall.writes)
+        pin = at_once(parts["pin"].click, self.pin, reads=looked_at, writes=(*RANDOM, *SEED, "stage"))
+        around = at_once(parts["around"].click, self.draw_around, reads=looked_at, writes=(*RANDOM, "spread"))
         around.success(None, js=PRESS_GENERATE, api_visibility="private")
         as_reference = at_once(
             parts["as_reference"].click,
             self.use_as_reference,
-            reads=(*LOOKED_AT, *references.PLACED),
+            reads=(*looked_at, *references.PLACED),
             writes=(*references.REFERENCES, "stage"),
         )
         return {"reuse": reuse, "pin": pin, "around": around, "as_reference": as_reference}
 
-    def reuse(self, shown_ids: list[str], selected: int) -> Update:
+    def reuse(self, visitor: gr.Request, browser: str, shown_ids: list[str], selected: int) -> Update:
         """Write the settings of the looked-at picture into the controls."""
-        return guarded(lambda: self._recall.recall(self._record(shown_ids, selected).recipe))
+        person = self._visitors.person(visitor, browser)
+        return guarded(lambda: self._recall.recall(self._record(person, shown_ids, selected).recipe))
 
-    def pin(self, shown_ids: list[str], selected: int) -> Update:
+    def pin(self, visitor: gr.Request, browser: str, shown_ids: list[str], selected: int) -> Update:
         """Write the looked-at picture's slider values and seed into the controls, and end random mode."""
 
+        person = self._visitors.person(visitor, browser)
+
         def write() -> Update:
-            recipe = self._record(shown_ids, selected).recipe
+            recipe = self._record(person, shown_ids, selected).recipe
             note = f"Pinned: {values_text(recipe) or 'all sliders at 0'}, seed {recipe.seed}."
             return {
                 **slider_values(recipe.slider_values, random_mode=False),
@@ -108,35 +113,41 @@ class ActionsPanel:
 
         return guarded(write)
 
-    def draw_around(self, shown_ids: list[str], selected: int) -> Update:
+    def draw_around(self, visitor: gr.Request, browser: str, shown_ids: list[str], selected: int) -> Update:
         """Set random mode to draw near the looked-at picture's values. Fails without it, so that no run follows."""
+        person = self._visitors.person(visitor, browser)
         try:
-            recipe = self._record(shown_ids, selected).recipe
+            recipe = self._record(person, shown_ids, selected).recipe
         except StudioError as error:
             raise gr.Error(error.message, print_exception=False) from None
         return {**slider_values(recipe.slider_values, random_mode=True), "spread": NEAR_SPREAD}
 
-    def use_as_reference(self, shown_ids: list[str], selected: int, **places: Any) -> Update:
+    def use_as_reference(
+        self, visitor: gr.Request, browser: str, shown_ids: list[str], selected: int, **places: Any
+    ) -> Update:
         """The looked-at picture becomes a style reference."""
-        return guarded(lambda: self._references.add([str(self._record(shown_ids, selected).path)], **places))
+        person = self._visitors.person(visitor, browser)
+        return guarded(lambda: self._references.add([str(self._record(person, shown_ids, selected).path)], **places))
 
-    def add_to_board(self, visitor: gr.Request, shown_ids: list[str], selected: int, **chosen: Any) -> Update:
+    def add_to_board(
+        self, visitor: gr.Request, browser: str, shown_ids: list[str], selected: int, **chosen: Any
+    ) -> Update:
         """The looked-at picture joins the chosen moodboard."""
-        person = self._visitors.person(visitor)
-        return guarded(lambda: self._moodboard.add(person, [self._record(shown_ids, selected).path], **chosen))
+        person = self._visitors.person(visitor, browser)
+        return guarded(lambda: self._moodboard.add(person, [self._record(person, shown_ids, selected).path], **chosen))
 
     def report(self, visitor: gr.Request, browser: str, shown_ids: list[str], selected: int) -> Update:
         """The looked-at picture is noted as one that whoever runs the studio should look at."""
         person = self._visitors.person(visitor, browser)
 
         def note() -> Update:
-            self._library.reports.add(self._record(shown_ids, selected).id, person)
+            self._library.reports.add(self._record(person, shown_ids, selected).id, person)
             return {"stage": shown(fragments.notice(REPORTED, "quiet"))}
 
         return guarded(note)
 
-    def _record(self, shown_ids: list[str], selected: int) -> Record:
-        return picture_at(self._library, shown_ids, selected)
+    def _record(self, person: Person, shown_ids: list[str], selected: int) -> Record:
+        return picture_at(self._library, person, shown_ids, selected)
 
 
 def _button(name: str, label: str, place: str = "", visible: bool = True) -> gr.Button:

@@ -34,13 +34,16 @@ class RecentPanel:
 
     def wire(self, wiring: Wiring) -> None:
         """Let a click on a recent picture show it."""
-        wiring.at_once(wiring.parts["recent"].select, self.show_picture, reads=("recent_ids",), writes=RESULTS)
+        wiring.at_once(
+            wiring.parts["recent"].select, self.show_picture, reads=("browser", "recent_ids"), writes=RESULTS
+        )
 
-    def show_picture(self, choice: gr.SelectData, recent_ids: list[str]) -> Update:
+    def show_picture(self, choice: gr.SelectData, visitor: gr.Request, browser: str, recent_ids: list[str]) -> Update:
         """A recent picture was clicked: show it in the place of the results."""
+        person = self._visitors.person(visitor, browser)
         return guarded(
             lambda: {
-                **pictures_of([picture_at(self._library, recent_ids, choice.index)]),
+                **pictures_of([picture_at(self._library, person, recent_ids, choice.index)]),
                 "stage": gr.update(value="", visible=False),
             }
         )

@@ -47,7 +47,8 @@ class CreateTab:
         self.direction = (self.creativity, SlidersPanel(), self.references, self.moodboard, self.styles)
         self.controls: tuple[ControlPanel, ...] = (self.prompt, self.shape, *self.direction, self.seed, self.advanced)
         self.recall = RecallPanel(self.controls, engine)
-        self.results, self.recent = ResultsPanel(library), RecentPanel(library, visitors)
+        self._visitors = visitors
+        self.results, self.recent = ResultsPanel(library, visitors), RecentPanel(library, visitors)
         self.actions = ActionsPanel(library, visitors, self.recall, self.references, self.moodboard)
         self.abilities = AbilitiesPanel(self.controls, engine)
         self.runs = RunsPanel(services, visitors, self.abilities, self.recent)
@@ -82,7 +83,8 @@ class CreateTab:
 
     def refreshed(self, visitor: gr.Request, browser: str, shown_ids: list[str]) -> Update:
         """Pictures were deleted or came back elsewhere on the page: the recent ones, and no result that is gone."""
-        return {**self.recent.strip(visitor, browser), **self.results.without_gone(shown_ids)}
+        person = self._visitors.person(visitor, browser)
+        return {**self.recent.strip(visitor, browser), **self.results.without_gone(person, shown_ids)}
 
     def _wire_model(self, wiring: Wiring) -> None:
         """Let everything that is told of a variant follow the checkpoint that was chosen for it."""

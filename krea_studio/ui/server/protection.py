@@ -19,6 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from krea_studio.errors import StorageError
 from krea_studio.files import write_error
 from krea_studio.people import Person
 from krea_studio.ui.server.hosts import Hosts
@@ -90,6 +91,9 @@ class ShownFiles:
         try:
             return Path(file).resolve().is_relative_to(Path(get_upload_folder()).resolve()) or self.shows(file, person)
         except (OSError, ValueError):  # a name that is too long, or has a NUL
+            return False
+        except StorageError as error:
+            logger.error("A file is not given out: %s", error.message)
             return False
 
 

@@ -4,18 +4,24 @@ Plain ASGI middleware around Gradio, which is told who asks by `account_of`. A b
 program that posts the same form (`gradio_client`'s `auth` does) gets JSON; both get a cookie.
 """
 
+import logging
 from collections.abc import Mapping
+from functools import partial
 from html import escape
 from urllib.parse import parse_qs, urlencode
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from krea_studio.accounts.accounts import Account, Accounts
-from krea_studio.errors import StudioError
+from krea_studio.errors import StorageError, StudioError
 from krea_studio.people import LOCAL, Person, member
+
+logger = logging.getLogger(__name__)
 
 SIGN_IN, SIGN_OUT = "/login", "/logout"
 OPEN = ("/healthz", "/gradio_api/startup-events")  # the latter is what Gradio asks itself, and tells nothing
@@ -38,6 +44,8 @@ class SignIn:
     def __init__(self, app: ASGIApp, accounts: Accounts, stay_seconds: int) -> None:
         self.app = app
         self._accounts, self._stay_seconds = accounts, stay_seconds
+        # Passwords take their time; who waits for them must not hold up who is signed in.
+        self._signing_in = CapacityLimiter(2)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN:
@@ -49,7 +57,13 @@ class SignIn:
         request = Request(scope, receive)
         answer = await self._answer(request)
         if answer is None:
-            await self.app(scope, receive, send)
+
+            async def send_privately(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    MutableHeaders(scope=message).setdefault("Cache-Control", "private")
+                await send(message)
+
+            await self.app(scope, receive, send_privately)
         else:
             await answer(scope, receive, send)
 
@@ -63,7 +77,7 @@ class SignIn:
             if path == SIGN_OUT and request.method == "POST":  # not by a link on another site
                 return await self._sign_out(request, token)
         except StudioError as error:
-            return JSONResponse({"detail": error.message}, status_code=500)
+            return _unusable(error)
         if account is not None:
             request.scope[ACCOUNT] = account
             return None
@@ -77,7 +91,11 @@ class SignIn:
         address = request.client.host if request.client else ""
         browser = "text/html" in request.headers.get("accept", "")
         try:
-            token = await run_in_threadpool(self._accounts.sign_in, name, password, address)
+            before = request.cookies.get(COOKIE, "")
+            sign_in = partial(self._accounts.sign_in, name, password, address, before)
+            token = await to_thread.run_sync(sign_in, limiter=self._signing_in)
+        except StorageError as error:
+            return _unusable(error)
         except StudioError as error:
             if browser:
                 return _page(form.get("next", ""), name, error.message)
@@ -109,7 +127,7 @@ class SignIn:
 def person_of(scope: Scope) -> Person:
     """Who asks; LOCAL where nobody has to sign in, and where addresses that nobody guesses are all that there is."""
     account: Account | None = scope.get(ACCOUNT)
-    return member(account.name) if account else LOCAL
+    return member(account.name, account.admin) if account else LOCAL
 
 
 def account_of(request: Request) -> str | None:
@@ -130,6 +148,11 @@ async def _form(request: Request) -> Mapping[str, str]:
     except ValueError:
         return {}
     return {name: values[-1] for name, values in fields.items()}
+
+
+def _unusable(error: StudioError) -> Response:
+    logger.error("Nobody can sign in: %s", error.message)
+    return JSONResponse({"detail": "Signing in does not work just now — try again later"}, status_code=503)
 
 
 def _is_secure(request: Request) -> bool:

@@ -152,13 +152,21 @@ class StyleHandlers:
         return {**done, "cover_file": None}
 
     def cover_from_result(
-        self, visitor: gr.Request, open_style: str, search: str, show: str, shown_ids: list[str], selected: int
+        self,
+        visitor: gr.Request,
+        browser: str,
+        open_style: str,
+        search: str,
+        show: str,
+        shown_ids: list[str],
+        selected: int,
     ) -> Update:
         """Show the open style by the picture that is looked at on the Create tab."""
 
         def covered() -> Update:
             self._changed_by(visitor)
-            record = self._library.get(shown_ids[selected]) if 0 <= selected < len(shown_ids) else None
+            person = self._visitors.person(visitor, browser)
+            record = self._library.get(shown_ids[selected], person) if 0 <= selected < len(shown_ids) else None
             if record is None:
                 raise InvalidRequest("There is no result on the Create tab — generate a picture with the style first")
             return self._covered(visitor, open_style, search, show, str(record.path))

@@ -40,7 +40,7 @@ def build_styles_tab(services: Services, visitors: Visitors, tabs: gr.Tabs, crea
 
     `create` are the parts of the Create tab: "Use in Create" fills a place there, and its list follows the library.
     """
-    borrowed = ("add_style", *STYLES, "variant", "stage", "shown_ids", "selected")
+    borrowed = ("add_style", *STYLES, "variant", "browser", "stage", "shown_ids", "selected")
     parts: Parts = {"tabs": tabs, **{name: create[name] for name in borrowed}}
     with gr.Tab("Styles", id="styles") as parts["tab"]:
         # In the page, not on the server: it comes with the texts that it belongs to, however late they come.
@@ -222,7 +222,7 @@ def _wire_changes(wiring: Wiring, handlers: StyleHandlers) -> None:
     at_once(
         parts["cover_result"].click,
         handlers.cover_from_result,
-        reads=("open_style", *LOOKING, "shown_ids", "selected"),
+        reads=("browser", "open_style", *LOOKING, "shown_ids", "selected"),
         writes=OPENED,
     )
     asked = at_once(

@@ -1,11 +1,12 @@
 """What happens on the tab Team. Every handler looks itself whether an admin asks: hiding the tab protects nothing."""
 
+import time
 from collections.abc import Callable
 
 import gradio as gr
 
 from krea_studio.accounts.accounts import Accounts
-from krea_studio.errors import InvalidRequest
+from krea_studio.errors import InvalidRequest, StudioError, Unavailable
 from krea_studio.people import LOCAL
 from krea_studio.runs.run import Run
 from krea_studio.services import Services
@@ -14,6 +15,7 @@ from krea_studio.ui.presenter import Update
 from krea_studio.ui.team import fragments
 
 NOTICE = "team_notice"
+MOST_WAIT_SECONDS = 60.0  # for a step, and for what is being written
 SHOWN = ("team_usage", "team_runs", "team_accounts")
 
 
@@ -25,7 +27,10 @@ class TeamHandlers:
 
     def open(self, visitor: gr.Request) -> Update:
         """The page was opened: the tab is there for admins."""
-        return {"team_tab": visible(self._is_admin(visitor))}
+        try:
+            return {"team_tab": visible(self._is_admin(visitor))}
+        except StudioError:
+            return {}
 
     def look(self, visitor: gr.Request) -> Update:
         """How things stand now."""
@@ -50,11 +55,10 @@ class TeamHandlers:
                 raise InvalidRequest("No account is chosen — choose one")
             if account.lower() == (visitor.username or "").lower():
                 raise InvalidRequest("You cannot remove your own account — ask another admin, or use the command line")
-            name = self._accounts.remove(account).name
-            for run in self._going_on():
-                if run.owner == name:
-                    self._runs.stop(run.id, LOCAL)
-            count = self._library.remove_pictures_of(name) if with_pictures else 0
+            name = self._accounts.close(account).name
+            self._end_runs(name)
+            count = self._library.remove_all_of(name) if with_pictures else 0
+            self._accounts.remove(name, with_pictures)  # last, so that it can be tried again
             told = f", with {count} picture{'s' * (count != 1)}" if with_pictures else "; its pictures stay"
             return note(f"{name} is removed{told}.", NOTICE) | {"team_with_pictures": False}
 
@@ -70,6 +74,16 @@ class TeamHandlers:
 
     def _is_admin(self, visitor: gr.Request) -> bool:
         return any(each.admin for each in self._accounts.all() if each.name == visitor.username)
+
+    def _end_runs(self, name: str) -> None:
+        """End all runs of an account, and wait until they have. Raises Unavailable where one does not."""
+        until = time.monotonic() + MOST_WAIT_SECONDS
+        while own := [run for run in self._going_on() if run.owner == name]:
+            for run in own:
+                self._runs.stop(run.id, LOCAL)
+            if time.monotonic() > until:
+                raise Unavailable(f"A run of {name} has not ended yet — try again in a moment")
+            time.sleep(0.1)
 
     def _going_on(self) -> list[Run]:
         return [run for run in self._runs.of(LOCAL) if not run.state.ended]

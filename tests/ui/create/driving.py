@@ -22,6 +22,8 @@ from tests.doubles import picture
 
 BROWSER = "0123456789abcdef" * 2
 
+ME = SimpleNamespace(username=None)
+
 
 def values(**changed: Any) -> dict[str, Any]:
     """What the page's controls hold when it is opened, at raw and in draft size, with changes."""

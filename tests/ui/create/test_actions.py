@@ -13,7 +13,7 @@ from krea_studio.ui.create.actions import NEAR_SPREAD, REPORTED
 from krea_studio.ui.create.tab import CreateTab, build_create_tab
 from krea_studio.ui.visitors import Visitors
 from tests.ui.conftest import PageEngine
-from tests.ui.create.driving import BROWSER, board, kept, of_controls, run
+from tests.ui.create.driving import BROWSER, ME, board, kept, of_controls, run
 
 
 def test_pin_writes_values_and_seed_and_ends_random_mode(
@@ -22,7 +22,7 @@ def test_pin_writes_values_and_seed_and_ends_random_mode(
     updates = run(create, visitor, random_mode=True, batch=4, lock_movement=True, movement=20)
     ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
     shot = engine.plans[1].shots[0]
-    pinned = of_controls(create.actions.pin(ids, 1))
+    pinned = of_controls(create.actions.pin(ME, "", ids, 1))
     assert pinned == {
         **{s: getattr(shot, s) for s in SLIDERS},
         "random_mode": False,
@@ -36,13 +36,13 @@ def test_pin_writes_values_and_seed_and_ends_random_mode(
 
 def test_around_a_picture_that_is_gone_starts_no_run(create: CreateTab) -> None:
     with pytest.raises(gr.Error, match="not in the library any more"):
-        create.actions.draw_around(["gone"], 0)
+        create.actions.draw_around(ME, "", ["gone"], 0)
 
 
 def test_around_draws_near_the_picture(create: CreateTab, visitor: SimpleNamespace, engine: PageEngine) -> None:
     updates = run(create, visitor, random_mode=True)
     ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
-    near = of_controls(create.actions.draw_around(ids, 0))
+    near = of_controls(create.actions.draw_around(ME, "", ids, 0))
     run(create, visitor, batch=4, **near)
     centre = engine.plans[0].shots[0]
     for shot in (each.shots[0] for each in engine.plans[1:]):
@@ -56,7 +56,7 @@ def test_results_join_the_chosen_board_by_button_and_by_drop(
     board(services, "Dusk")
     chosen = {"moodboard": "Dusk", "variant": "turbo", "guidance_scale": "", "moodboard_content": None}
     record = kept(services.library)
-    pressed = create.actions.add_to_board(visitor, [record.id], 0, **chosen)
+    pressed = create.actions.add_to_board(visitor, "", [record.id], 0, **chosen)
     assert "«Dusk» has 1 picture now" in pressed["stage"]["value"]
     other = tmp_path / "result.png"
     Image.new("RGB", (64, 64), "teal").save(other)
@@ -64,7 +64,7 @@ def test_results_join_the_chosen_board_by_button_and_by_drop(
     assert dropped["board_file"] is None and "2 pictures" in dropped["stage"]["value"]
     assert len(services.library.moodboards.get("Dusk").images) == 2
     for update in (
-        create.actions.add_to_board(visitor, [record.id], 0, **{**chosen, "moodboard": ""}),
+        create.actions.add_to_board(visitor, "", [record.id], 0, **{**chosen, "moodboard": ""}),
         create.moodboard.drop(visitor, str(other), **{**chosen, "moodboard": ""}),
     ):
         assert "No moodboard is chosen" in update["stage"]["value"]
@@ -80,8 +80,10 @@ def test_a_report_is_noted_for_who_runs_the_studio(
 
 
 def test_a_report_on_a_shared_page_is_the_browser_s_own(services: Services, visitor: SimpleNamespace) -> None:
-    record, actions = kept(services.library), CreateTab(services, Visitors(shared=True)).actions
-    assert REPORTED in actions.report(visitor, BROWSER, [record.id], 0)["stage"]["value"]
+    own, other = (kept(services.library, owner=f"browser-{browser}") for browser in (BROWSER, "f" * 32))
+    actions = CreateTab(services, Visitors(shared=True)).actions
+    assert REPORTED in actions.report(visitor, BROWSER, [own.id], 0)["stage"]["value"]
+    assert REPORTED not in actions.report(visitor, BROWSER, [other.id], 0)["stage"]["value"]
     assert [each.reporter for each in services.library.reports.all()] == [f"browser-{BROWSER}"]
 
 

@@ -19,15 +19,15 @@ from krea_studio.ui.create.tab import CreateTab
 from tests.doubles import picture
 from tests.library.foreign.builders import comfyui, graph, node, user_comment, with_exif
 from tests.ui.conftest import PageEngine
-from tests.ui.create.driving import board, kept, look_of, of_controls, run, stages, taken_over, values
+from tests.ui.create.driving import ME, board, kept, look_of, of_controls, run, stages, taken_over, values
 
 
 def test_a_recent_picture_is_shown_and_reused(create: CreateTab, library: Library) -> None:
     kept(library, seed=1)
     record = kept(library, seed=2, prompt="a whale", variant="medium", aspect_ratio="9:16", steps=5)
-    shown = create.recent.show_picture(SimpleNamespace(index=0), [record.id])
+    shown = create.recent.show_picture(SimpleNamespace(index=0), ME, "", [record.id])
     assert shown["gallery"]["value"][0][0] == str(record.path)
-    update = create.actions.reuse(shown["shown_ids"], shown["selected"])
+    update = create.actions.reuse(ME, "", shown["shown_ids"], shown["selected"])
     expected = {"prompt": "a whale", "variant": "medium", "aspect_ratio": "9:16", "resolution": "512", "seed": "2"}
     assert {name: update[name] for name in expected} == expected
     assert update["random_seed"] is False
@@ -42,8 +42,8 @@ def test_reused_settings_ask_for_the_same_picture(
         create, visitor, prompt="a whale", aspect_ratio="4:5", batch=3, variant="medium", negative_prompt="boats"
     )
     ids = [update for update in updates if "shown_ids" in update][-1]["shown_ids"]
-    chosen = create.results.choose_picture(SimpleNamespace(index=2), ids)
-    reused = of_controls(create.actions.reuse(ids, chosen["selected"]))
+    chosen = create.results.choose_picture(SimpleNamespace(index=2), ME, "", ids)
+    reused = of_controls(create.actions.reuse(ME, "", ids, chosen["selected"]))
     run(create, visitor, **reused)
     checkpoint = "mini-medium"
     assert engine.plans[3].shots[0].recipe(checkpoint) == engine.plans[2].shots[0].recipe(checkpoint)
@@ -109,7 +109,7 @@ def test_the_place_for_a_picture_takes_what_is_read(create: CreateTab) -> None:
 def test_a_recipe_of_another_checkpoint_is_told(create: CreateTab, library: Library) -> None:
     shot = plan(parse_request({"prompt": "a fox", "resolution": "512"}), 7).shots[0]
     record = library.save(shot.recipe("krea-2-turbo"), picture(shot), 1.0)
-    note = create.actions.reuse([record.id], 0)["stage"]["value"]
+    note = create.actions.reuse(ME, "", [record.id], 0)["stage"]["value"]
     assert "krea-2-turbo&#x27; drew this picture" in note
 
 
@@ -121,7 +121,7 @@ def test_a_recipe_of_other_weights_is_told(
     record = library.save(shot.recipe("mini-turbo", weights=weights), picture(shot), 1.0)
 
     def notes() -> list[str]:
-        updates = (create.actions.reuse([record.id], 0), create.recall.drop(str(record.path)))
+        updates = (create.actions.reuse(ME, "", [record.id], 0), create.recall.drop(str(record.path)))
         return [update["stage"]["value"] for update in updates]
 
     engine.identities = {"turbo": weights}
@@ -140,7 +140,7 @@ def test_reused_strengths_are_the_same_to_the_last_digit(
     record = kept(
         services.library, style_references=wishes, moodboard={"name": "Dusk", "strength": 0.125, "content": content}
     )
-    update = create.actions.reuse([record.id], 0)
+    update = create.actions.reuse(ME, "", [record.id], 0)
     assert update[STRENGTHS[0]]["value"] == 33.3
     again = run(create, visitor, **taken_over(values(), update))
     assert stages(again)[-1] == ""
@@ -155,7 +155,7 @@ def test_a_missing_reference_leaves_the_other_settings_to_be_reused(
     looks = [look_of(library, colour) for colour in ("red", "teal")]
     record = kept(library, prompt="a whale", style_references=[{"image": image} for image in looks])
     library.references.path(looks[1]).unlink()
-    for update in (create.actions.reuse([record.id], 0), create.recall.drop(str(record.path))):
+    for update in (create.actions.reuse(ME, "", [record.id], 0), create.recall.drop(str(record.path))):
         assert update["prompt"] == "a whale" and update["references"] == looks
         assert "Reference 2 is not in the library any more — remove it" in update["stage"]["value"]
         assert "Reference 1" not in update["stage"]["value"]

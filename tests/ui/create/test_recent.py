@@ -8,7 +8,7 @@ from krea_studio.library.store import Library
 from krea_studio.services import Services
 from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.visitors import Visitors
-from tests.ui.create.driving import BROWSER, kept, run
+from tests.ui.create.driving import BROWSER, ME, kept, run
 
 
 def test_recent_pictures_are_there_after_a_reload(
@@ -44,5 +44,5 @@ def test_a_picture_that_was_deleted_is_a_notice(create: CreateTab, library: Libr
     record = kept(library)
     record.path.unlink()
     for index in (0, 1, -1):
-        notice = create.recent.show_picture(SimpleNamespace(index=index), [record.id])["stage"]["value"]
+        notice = create.recent.show_picture(SimpleNamespace(index=index), ME, "", [record.id])["stage"]["value"]
         assert "not in the library any more" in notice

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from krea_studio.accounts.accounts import WRONG, Accounts
+from krea_studio.accounts.accounts import FILE, WRONG, Accounts
 from krea_studio.ui.server.sign_in import SignIn, account_of
 
 PASSWORD = "seven foxes in snow"
@@ -85,3 +85,15 @@ def test_a_made_up_cookie_is_nobody(client: TestClient, token: str) -> None:
 
 def test_a_long_form_is_not_read(client: TestClient) -> None:
     assert client.post("/login", data={"username": "ada", "password": "x" * 50_000}).status_code == 401
+
+
+def test_what_is_wrong_with_the_file_is_told_to_the_log_alone(client: TestClient, tmp_path: Path) -> None:
+    sign_in(client)
+    (tmp_path / FILE).write_bytes(b"no database" * 100)
+    for answer in (sign_in(client), client.get("/"), client.post("/logout")):
+        assert answer.status_code == 503 and "try again later" in answer.text and str(tmp_path) not in answer.text
+
+
+def test_answers_are_for_nobody_else(client: TestClient) -> None:
+    sign_in(client)
+    assert client.get("/").headers["cache-control"] == "private"

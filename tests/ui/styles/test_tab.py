@@ -82,7 +82,7 @@ class Visitor:
         self.values: dict[str, Any] = {
             "chosen_styles": [], "variant": "turbo", "open_style": "", "search": "", "show": ALL,
             "add_style": None, "trigger": "", "suggested_prompt": "", "speed": "", "new_name": "",
-            "shown_ids": [], "selected": 0, IMPORTED: [],
+            "browser": "", "shown_ids": [], "selected": 0, IMPORTED: [],
             **dict.fromkeys(WEIGHTS, USUAL_WEIGHT), **dict.fromkeys(TRIGGERS, True),
         }  # fmt: skip
         self.shown: dict[str, Any] = {}
@@ -167,7 +167,7 @@ def wired(services: Services, monkeypatch: pytest.MonkeyPatch) -> Wired:
 
     monkeypatch.setattr(styles, "Wiring", Recording)
     with gr.Blocks():
-        parts: dict[str, Any] = {name: gr.State() for name in ("variant", "stage", "shown_ids", "selected")}
+        parts: dict[str, Any] = {name: gr.State() for name in ("variant", "browser", "stage", "shown_ids", "selected")}
         StylesPanel(services).build(parts)
         with gr.Tabs() as tabs:
             build_styles_tab(services, Visitors(shared=False), tabs, parts)

@@ -106,7 +106,7 @@ def test_a_removed_account_leaves_its_pictures_or_takes_them_along(services: Ser
 def test_pictures_whose_files_are_gone_are_removed_as_well(services: Services) -> None:
     draw(services, "ben"), draw(services, "ben")
     services.library.recent(1, member("ben"))[0].path.unlink()
-    assert services.library.remove_pictures_of("ben") == 2
+    assert services.library.remove_all_of("ben") == 2
     assert services.library.records.usage() == {}
 
 

@@ -66,7 +66,7 @@ class ModelsPanel:
 
         Who may not choose sees it all the same.
         """
-        offers, may_choose = self._engine.offers(variant), self._visitors.person(visitor).may_change_library
+        offers, may_choose = self._engine.offers(variant), self._visitors.person(visitor).runs_studio
         return {
             "model": gr.update(choices=choices_of(offers), value=offers[0].repo_or_folder, interactive=may_choose),
             PLACE: fragments.model_text(offers[0], self._engine.memory_plan(variant)),
@@ -76,7 +76,7 @@ class ModelsPanel:
         """Let a checkpoint run a variant from the next run on."""
 
         def chosen() -> Update:
-            self._visitors.person(visitor).require_change("models")
+            self._visitors.person(visitor).require_running("models")
             offered = {offer.repo_or_folder for offer in self._engine.offers(variant)}
             if self._visitors.shared and model not in offered:
                 raise InvalidRequest(

@@ -16,7 +16,7 @@ from krea_studio.ui.fragments import DEFECT
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import shown_of, timer_of
 from tests.ui.conftest import PageEngine
-from tests.ui.create.driving import BROWSER, run, values
+from tests.ui.create.driving import BROWSER, ME, run, values
 
 
 class TestCreativity:
@@ -165,7 +165,7 @@ class TestCreativity:
     ) -> None:
         run(create, visitor, creativity="medium")
         (record,) = library.recent(1)
-        update = create.actions.reuse([record.id], 0)
+        update = create.actions.reuse(ME, "", [record.id], 0)
         assert update["creativity"] == "medium"
         assert update["expanded_prompt"] == record.recipe.expansion.text
         assert update["expansion"]["written"] == record.recipe.expansion.model_dump(mode="json")

@@ -10,6 +10,7 @@ from krea_studio.ui.create.panels.models import ModelsPanel, choices_of
 from krea_studio.ui.fragments import model_text
 from krea_studio.ui.visitors import Visitors
 from tests.doubles import ScriptedEngine
+from tests.ui.conftest import signed_in
 
 
 def info(source: str, label: str, note: str = "") -> CheckpointInfo:
@@ -52,21 +53,26 @@ def test_what_is_not_there_is_said_and_the_list_shows_what_runs(visitor: SimpleN
     assert "gone is not there" in update["model_text"]["value"]
 
 
+STRANGER, MEMBER, ADMIN = SimpleNamespace(username=None), signed_in("ben"), signed_in("ada", admin=True)
+
+
 @pytest.mark.parametrize(
-    ("username", "model", "told"),
-    [(None, "/models/a.safetensors", "signed in"), ("ada", "/etc/b.safetensors", "only models of the list")],
+    ("visitor", "model", "told"),
+    [
+        (STRANGER, "/models/a.safetensors", "by whoever runs it"),
+        (MEMBER, "/models/a.safetensors", "by whoever runs it"),
+        (ADMIN, "/etc/b.safetensors", "only models of the list"),
+    ],
 )
-def test_strangers_choose_nothing_and_nobody_a_path_of_their_own(username: str | None, model: str, told: str) -> None:
-    visitor = SimpleNamespace(username=username, session_hash="one")
+def test_who_does_not_run_it_chooses_nothing_and_nobody_a_path(visitor: SimpleNamespace, model: str, told: str) -> None:
     models = panel(shared=True)
     update = models.choose(visitor, "turbo", model)
     assert told in update["model_text"]["value"] and update["model"]["value"] == "mini"
-    assert update["model"]["interactive"] == (username is not None)
+    assert update["model"]["interactive"] == (visitor is ADMIN)
 
 
-def test_who_is_signed_in_chooses_of_the_list() -> None:
-    visitor = SimpleNamespace(username="ada", session_hash="one")
-    update = panel(shared=True).choose(visitor, "turbo", "/models/a.safetensors")
+def test_an_admin_chooses_of_the_list() -> None:
+    update = panel(shared=True).choose(ADMIN, "turbo", "/models/a.safetensors")
     assert update["model"]["value"] == "/models/a.safetensors"
 
 

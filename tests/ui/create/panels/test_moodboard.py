@@ -4,7 +4,7 @@ from typing import Any
 
 from krea_studio.services import Services
 from krea_studio.ui.create.tab import CreateTab
-from tests.ui.create.driving import board, kept, look_of
+from tests.ui.create.driving import ME, board, kept, look_of
 
 
 def test_the_line_under_the_moodboard_tells_what_steers(create: CreateTab, services: Services) -> None:
@@ -25,8 +25,8 @@ def test_the_line_under_the_moodboard_tells_what_steers(create: CreateTab, servi
     content = library.moodboards.get("Dusk").content()
     record = kept(library, moodboard={"name": "Dusk", "content": content.model_dump(mode="json")})
     library.moodboards.delete("Dusk")
-    update = create.actions.reuse([record.id], 0)
+    update = create.actions.reuse(ME, "", [record.id], 0)
     assert "As recorded in the picture: 2 pictures steer" in update["moodboard_text"]
     assert told(content=update["moodboard_content"]) == update["moodboard_text"]
     assert "There is no moodboard" in told(content={**update["moodboard_content"], "name": "Dawn"})
-    assert create.actions.reuse([kept(library).id], 0)["moodboard_text"] == ""
+    assert create.actions.reuse(ME, "", [kept(library).id], 0)["moodboard_text"] == ""
