@@ -62,7 +62,7 @@ def test_a_server_that_is_killed_goes_on(browser: Browser, tmp_path: Path) -> No
 
 
 def test_owners_take_turns_and_who_left_gives_the_engine_back(browser: Browser, tmp_path: Path) -> None:
-    with serving(tmp_path, **STRANGERS) as address:
+    with serving(tmp_path, **STRANGERS, KREA_STUDIO_PERSON_RUNS="20") as address:
         many, one = opened(browser, address), opened(browser, address)
         one.get_by_label("Steps").fill("30")
         many.locator("#resolution").get_by_text("1K", exact=True).click()  # the first is drawn as long as more are made

@@ -8,9 +8,11 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from krea_studio.direction.styles import StyleFacts
 from krea_studio.errors import InvalidRequest
+from krea_studio.people import Person
 from krea_studio.recipe.request import Expansion
 from krea_studio.services import Services
 from krea_studio.ui.create.runs import Watched
@@ -21,6 +23,7 @@ from tests.doubles import write_style
 from tests.ui.create.driving import look_of, values
 from tests.ui.test_page import save
 
+BROWSER = "0123456789abcdef" * 2
 FORGED: tuple[Any, ...] = (None, 5, 0.5, "x", [], [5], ["x"], {}, {"x": 1}, True, "x" * 40, -1, "\ud800", float("nan"))
 
 
@@ -84,12 +87,14 @@ def test_a_style_that_is_gone_is_told_on_a_page_that_the_server_forgot(
     assert any("Etching" in str(value) and "not in the library any more" in str(value) for value in update.values())
 
 
-def test_a_page_that_the_server_forgot_goes_on_with_its_looked_at_picture(services: Services, page: gr.Blocks) -> None:
+def test_a_page_that_the_server_forgot_goes_on_with_its_looked_at_picture(
+    services: Services, page: gr.Blocks, visitor: SimpleNamespace
+) -> None:
     record = save(services.library)
     reuse = next(
         each.fn for each in page.fns.values() if "settings of the looked-at picture into" in (each.fn.__doc__ or "")
     )
-    update = reuse(shown_ids=sent([record.id]), selected=sent(0))
+    update = reuse(visitor, browser="", shown_ids=sent([record.id]), selected=sent(0))
     assert any("Settings of seed 7" in str(value) for value in update.values())
 
 
@@ -172,7 +177,9 @@ def test_no_call_of_a_stranger_changes_what_all_share(
     services: Services, visitor: SimpleNamespace, tmp_path: Path
 ) -> None:
     boards, styles = services.library.moodboards, services.library.styles
-    record = save(services.library)
+    own = services.library.get(save(services.library).id)
+    assert own
+    record = services.library.save(own.recipe, Image.open(own.path), 1.0, Person(f"browser-{BROWSER}"))
     boards.create("Dusk")
     boards.add("Dusk", [record.path])
     with styles.incoming() as incoming:
@@ -187,6 +194,7 @@ def test_no_call_of_a_stranger_changes_what_all_share(
         return {path: path.read_bytes() for path in kept if path.suffix != ".sqlite3"}
 
     wished: dict[str, Any] = {
+        "browser": BROWSER,
         "open_board": "Dusk", "boards": "Dusk", "board_name": "Mine", "selected_image": sent(image), "chosen": "Dusk",
         "moodboard": "Dusk", "open_style": identity, "new_name": "Mine", "trigger": "mine", "suggested_prompt": "mine",
         "archive": str(archive), "cover_file": str(record.path), "repository": "a/b", "looks": [], "look_ids": sent([]),

@@ -1,5 +1,6 @@
 """Who a request is from, and what that person may."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +18,7 @@ NOBODY, ANA = SimpleNamespace(username=None), SimpleNamespace(username="ana")
 def test_on_one_s_own_machine_everybody_is_the_same_person_who_may_everything() -> None:
     own = Visitors(shared=False)
     assert own.person(NOBODY) == own.person(NOBODY, BROWSER) == LOCAL
-    assert own.person(ANA) == Person("ana", may_change_library=True, sees_all=True)
+    assert own.person(ANA) == replace(LOCAL, id="ana")
 
 
 def test_on_a_shared_page_a_browser_is_a_person_who_changes_nothing() -> None:

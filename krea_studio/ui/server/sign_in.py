@@ -4,13 +4,13 @@ Plain ASGI middleware around Gradio, which is told who asks by `account_of`. A b
 program that posts the same form (`gradio_client`'s `auth` does) gets JSON; both get a cookie.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from functools import partial
 from html import escape
 from urllib.parse import parse_qs, urlencode
 
-from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -45,7 +45,7 @@ class SignIn:
         self.app = app
         self._accounts, self._stay_seconds = accounts, stay_seconds
         # Passwords take their time; who waits for them must not hold up who is signed in.
-        self._signing_in = CapacityLimiter(2)
+        self._signing_in = asyncio.Semaphore(2)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN:
@@ -93,7 +93,8 @@ class SignIn:
         try:
             before = request.cookies.get(COOKIE, "")
             sign_in = partial(self._accounts.sign_in, name, password, address, before)
-            token = await to_thread.run_sync(sign_in, limiter=self._signing_in)
+            async with self._signing_in:
+                token = await run_in_threadpool(sign_in)
         except StorageError as error:
             return _unusable(error)
         except StudioError as error:
