@@ -25,7 +25,7 @@ from krea_studio.files import (
 from krea_studio.library.store import Library
 from krea_studio.library.styles.folder import RECORD_FILE, StyleFolder
 from krea_studio.style_intake import StyleIntake
-from krea_studio.training import adapter
+from krea_studio.training.adapters import adapter
 from tests.doubles import PlainDoctor, write_style
 from tests.library.test_store import save
 

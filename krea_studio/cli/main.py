@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # argparse would keep an option that comes first to itself, so these do not reach it.
         if arguments and arguments[0] in TRAINING:
-            return _run_module("training", arguments[0].removeprefix("train-"), arguments[1:])
+            return _run_module("training.adapters", arguments[0].removeprefix("train-"), arguments[1:])
         options, unknown = _parser().parse_known_args(arguments)
         if unknown:
             options.parser.error(f"{shown(' '.join(unknown))} is not known here")

@@ -31,7 +31,7 @@ from krea_studio.measures.pictures import (
     tell,
 )
 from krea_studio.settings import Settings, load_settings
-from krea_studio.training import judge as judges
+from krea_studio.training.judging import judge as judges
 
 COMMAND = "python -m krea_studio measure creativity"
 # A prompt, and the attributes that it names, as the judge calls them.

@@ -42,7 +42,7 @@ from krea_studio.recipe.request import parse_request
 from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.settings import Settings
 from krea_studio.studio import Studio
-from krea_studio.training import adapter
+from krea_studio.training.adapters import adapter
 
 COMMAND = "python -m krea_studio measure durability"
 OWNER = "ada"

@@ -35,8 +35,8 @@ from krea_studio.measures.pictures import (
 from krea_studio.measures.references import PROMPTS, SUBJECT_KEPT
 from krea_studio.recipe.request import MoodboardContent, Representative
 from krea_studio.settings import Settings, load_settings
-from krea_studio.training.renderer import render
-from krea_studio.training.world import random_scene
+from krea_studio.training.world.renderer import render
+from krea_studio.training.world.scenes import random_scene
 
 COMMAND = "python -m krea_studio measure moodboards"
 SEEDS = DRAWN["moodboards"].seeds

@@ -21,7 +21,7 @@ from krea_studio.recipe.plan import plan
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.settings import load_settings
-from krea_studio.training import judge as judges
+from krea_studio.training.judging import judge as judges
 
 SIDE = "512"
 

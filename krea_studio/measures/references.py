@@ -36,8 +36,8 @@ from krea_studio.measures.pictures import (
 from krea_studio.measures.speed import Bench
 from krea_studio.measures.timing import ratios
 from krea_studio.settings import Settings, load_settings
-from krea_studio.training.renderer import render
-from krea_studio.training.world import random_scene
+from krea_studio.training.world.renderer import render
+from krea_studio.training.world.scenes import random_scene
 
 COMMAND = "python -m krea_studio measure references"
 # Subject, and a prompt that names it but neither palette nor rendering style.

@@ -34,7 +34,7 @@ from krea_studio.measures.pictures import (
     tell,
 )
 from krea_studio.settings import Settings, load_settings
-from krea_studio.training import judge as judges
+from krea_studio.training.judging import judge as judges
 
 COMMAND = "python -m krea_studio measure styles"
 SHIPPED = ASSETS.parent / "styles"

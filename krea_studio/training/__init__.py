@@ -1,5 +1,4 @@
-"""Training of what the project ships: the embedded checkpoints and the world that they know.
+"""Training of what the project ships, and of what people bring: checkpoints of a small world, styles, sliders.
 
-The world (`world`, `captions`, `renderer`) is data and drawings, without torch. The rest turns it into real Krea 2
-checkpoints on a CPU or a CUDA device.
+`mini` is the command that makes the embedded checkpoints; every training shares `loop` and `flow`.
 """

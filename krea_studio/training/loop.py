@@ -8,6 +8,7 @@ gives the same weights. It knows nothing of pictures or text.
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,25 +25,45 @@ def place() -> tuple[int, int]:
     return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
 
 
+def _agreed(mine: bool) -> bool:
+    """What the first process says, in all of them."""
+    if place()[1] == 1:
+        return mine
+    said = torch.tensor(mine)
+    distributed.broadcast(said, 0)
+    return bool(said)
+
+
+def common_draw(name: str, number: int) -> random.Random:
+    """What processes that train together decide alike about a step, such as its kind of batch: none waits for another."""
+    return random.Random(f"{name}-{number // place()[1]}")
+
+
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate: a linear rise over `warmup` steps, then a cosine to a twentieth of the peak."""
+    """Learning rate: a linear rise over `warmup` steps, the peak, in the last `cooling` share a cosine to a twentieth.
+
+    Up to where it cools it does not depend on how many steps there are, so a run may be given more of them.
+    """
 
     steps: int
     peak: float
     warmup: int = 100
+    cooling: float = 1.0
 
     def at(self, step: int) -> float:
         if step < self.warmup:
             return self.peak * (step + 1) / self.warmup
-        progress = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        cools = max(self.warmup, self.steps * (1 - self.cooling))
+        progress = min(1.0, max(0.0, step - cools) / max(1, self.steps - cools))
         return self.peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 class Optimizer:
     """Muon for the matrices inside transformer blocks, AdamW for everything else, one learning rate for both.
 
-    Muon's updates are scaled to AdamW's size ("match_rms_adamw", Liu et al. 2025, arXiv 2502.16982).
+    Muon's updates are scaled to AdamW's size ("match_rms_adamw", Liu et al. 2025, arXiv 2502.16982). They cost as much
+    as a small batch's gradients do, so processes that train together share the matrices and tell the others the results.
     """
 
     def __init__(self, module: nn.Module, weight_decay: float = 0.01, muon: bool = True):
@@ -50,19 +71,26 @@ class Optimizer:
         hidden = [p for n, p in named if muon and p.ndim == 2 and ("blocks." in n or ".layers." in n)]
         chosen = {id(p) for p in hidden}
         others = [p for _, p in named if id(p) not in chosen]
+        rank, processes = place()
+        hidden.sort(key=lambda p: p.numel())
+        self.shares = [hidden[k::processes] for k in range(processes)]
         self.parts = [torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.98), weight_decay=weight_decay)]
-        if hidden:
+        if self.shares[rank]:
             self.parts.append(
-                torch.optim.Muon(hidden, lr=1.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+                torch.optim.Muon(self.shares[rank], lr=1.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
             )
         self.parameters = [p for _, p in named]
 
     def step(self, learning_rate: float, max_norm: float = 1.0) -> float:
         """Apply the gathered gradients, averaged over processes and clipped to `max_norm`; returns their norm before."""
-        if distributed.is_initialized():
+        _, processes = place()
+        for p in self.parameters:
+            if p.grad is None:  # not every step asks for everything
+                p.grad = torch.zeros_like(p)
+        if processes > 1:
             gradients = torch.cat([p.grad.flatten() for p in self.parameters])
             distributed.all_reduce(gradients)
-            gradients /= distributed.get_world_size()
+            gradients /= processes
             for p, gradient in zip(self.parameters, gradients.split([p.numel() for p in self.parameters]), strict=True):
                 p.grad.copy_(gradient.view_as(p))
         norm = nn.utils.clip_grad_norm_(self.parameters, max_norm)
@@ -70,14 +98,39 @@ class Optimizer:
             for group in part.param_groups:
                 group["lr"] = learning_rate
             part.step()
-            part.zero_grad(set_to_none=True)
+        for p in self.parameters:
+            p.grad = None
+        if processes > 1:
+            self._share()
         return float(norm)
 
-    def state_dict(self) -> list:
-        return [part.state_dict() for part in self.parts]
+    @torch.no_grad()
+    def _share(self) -> None:
+        """Take over each process's matrices from it."""
+        for source, share in enumerate(self.shares):
+            if share:
+                together = torch.cat([p.flatten() for p in share])
+                distributed.broadcast(together, source)
+                for p, values in zip(share, together.split([p.numel() for p in share]), strict=True):
+                    p.copy_(values.view_as(p))
 
-    def load_state_dict(self, state: list) -> None:
-        for part, saved in zip(self.parts, state, strict=True):
+    def state_dict(self) -> list:
+        """What every process's parts remember, by process; all of them have to ask for it together."""
+        states: list = [None] * place()[1]
+        if len(states) > 1:
+            distributed.all_gather_object(states, [part.state_dict() for part in self.parts])
+        else:
+            states = [[part.state_dict() for part in self.parts]]
+        return states
+
+    def load_state_dict(self, states: list) -> None:
+        """Raises InvalidRequest where another number of processes saved it, since each remembers its own matrices."""
+        rank, processes = place()
+        if len(states) != processes:
+            raise InvalidRequest(
+                f"this training was begun with {len(states)} processes, not {processes} — go on with as many"
+            )
+        for part, saved in zip(self.parts, states[rank], strict=True):
             part.load_state_dict(saved)
 
 
@@ -136,9 +189,12 @@ def run(
         print(f"{name}: going on at step {first} of {schedule.steps}", flush=True)
 
     def save(step: int) -> None:
+        remembered = optimizer.state_dict()
+        if rank > 0:
+            return
         state = {
             "module": module.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "optimizer": remembered,
             "average": average.weights,
             "step": step,
             "seconds": spent + time.monotonic() - started,
@@ -166,11 +222,10 @@ def run(
                 flush=True,
             )
             shown, recent = now, []
-        if rank == 0 and now - saved > save_every_seconds:
+        if _agreed(now - saved > save_every_seconds):
             save(step + 1)
             saved = now
-            if on_save:
+            if on_save and rank == 0:
                 on_save(step + 1)
-    if rank == 0:
-        save(schedule.steps)
+    save(schedule.steps)
     average.copy_to(module)

@@ -19,18 +19,21 @@ from diffusers import AutoencoderKLQwenImage, Krea2Transformer2DModel
 from torch import distributed, multiprocessing
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
-from krea_studio.training import (
+from krea_studio.training import loop
+from krea_studio.training.checkpoints import (
     architecture,
     autoencoder,
     denoiser,
-    distill,
-    evaluate,
     export,
-    judge,
+    initialization,
     latents,
-    loop,
+    orientation,
+    own,
+    painting,
     text,
 )
+from krea_studio.training.judging import judge
+from krea_studio.training.judging import report as evaluate
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Workshop:
     device: str
     seed: int
     prompts: int
+    start: Path | None = None
 
     @property
     def judges(self) -> Path:
@@ -82,42 +86,59 @@ def build_latents(shop: Workshop) -> None:
 
 def train_medium(shop: Workshop) -> None:
     encoder, tokenizer = shop.reader()
-    torch.manual_seed(shop.seed)
-    model = architecture.transformer("mini-medium").to(shop.device)
-    _stages(shop, model, denoiser.MEDIUM_STAGES, encoder, tokenizer, "medium")
+    if shop.start is None:
+        torch.manual_seed(shop.seed)
+        model = architecture.transformer("mini-medium").to(shop.device)
+        initialization.settle(model, shop.seed)
+        latents, device, seed = shop.work / "latents", shop.device, shop.seed
+        painting.install(model, latents, shop.work / "painting", device, seed)
+        orientation.install(model, encoder, tokenizer, latents, shop.work / "orientation", device, seed)
+    else:
+        model = Krea2Transformer2DModel.from_pretrained(shop.start, torch_dtype=torch.float32, use_safetensors=True).to(
+            shop.device
+        )
+    _stages(shop, denoiser.Learner(model), denoiser.MEDIUM_STAGES, encoder, tokenizer, "medium")
 
 
 def train_large(shop: Workshop) -> None:
     encoder, tokenizer = shop.reader()
     torch.manual_seed(shop.seed)
-    model = denoiser.expanded(shop.transformer("medium")).to(shop.device)
-    _stages(shop, model, denoiser.LARGE_STAGES, encoder, tokenizer, "large")
+    learner = denoiser.Learner(denoiser.expanded(shop.transformer("medium"))).to(shop.device)
+    _stages(shop, learner, denoiser.LARGE_STAGES, encoder, tokenizer, "large")
 
 
-def _stages(shop: Workshop, model: Krea2Transformer2DModel, stages, encoder, tokenizer, name: str) -> None:
+def _stages(shop: Workshop, learner: denoiser.Learner, stages, encoder, tokenizer, name: str) -> None:
     for stage in stages:
         finished = shop.work / name / stage.name / "done.pt"
         if finished.exists():
-            model.load_state_dict(torch.load(finished, weights_only=True, map_location=shop.device))
+            learner.load_state_dict(torch.load(finished, weights_only=True, map_location=shop.device))
             continue
         denoiser.train_stage(
-            model, encoder, tokenizer, stage, shop.work / "latents", shop.work / name, shop.device, shop.seed
+            learner, encoder, tokenizer, stage, shop.work / "latents", shop.work / name, shop.device, shop.seed
         )
         if _first():
-            torch.save(model.state_dict(), finished)
+            torch.save(learner.state_dict(), finished)
     if _first():
-        model.save_pretrained(shop.done(name))
+        learner.model.save_pretrained(shop.done(name))
 
 
 def train_turbo(shop: Workshop) -> None:
     encoder, tokenizer = shop.reader()
-    teacher = shop.transformer("medium").requires_grad_(False)
-    student = shop.transformer("medium")
-    distill.train(
-        student, teacher, encoder, tokenizer, shop.work / "latents", shop.work / "turbo", shop.device, seed=shop.seed
+    learner = denoiser.Learner(shop.transformer("medium"))
+    _stages(shop, learner, denoiser.TURBO_STAGES, encoder, tokenizer, "turbo")
+
+
+def draw_own(shop: Workshop) -> None:
+    """What Turbo makes of the renderer's scenes, as latents, beside the pictures that they should be."""
+    encoder, tokenizer = shop.reader()
+    own.build(shop.transformer("turbo"), encoder, tokenizer, shop.work / "own", shop.device)
+
+
+def polish_decoder(shop: Workshop) -> None:
+    vae = AutoencoderKLQwenImage.from_pretrained(shop.done("vae"), use_safetensors=True)
+    autoencoder.polish(vae, shop.work / "own", shop.work / "polish", shop.device, seed=shop.seed).save_pretrained(
+        shop.done("vae-polished")
     )
-    if _first():
-        student.save_pretrained(shop.done("turbo"))
 
 
 def train_judge(shop: Workshop) -> None:
@@ -128,7 +149,7 @@ def train_judge(shop: Workshop) -> None:
 def write(shop: Workshop) -> None:
     """Export whatever is trained, as checkpoint folders and the judges' weights."""
     encoder, tokenizer = shop.reader()
-    vae = AutoencoderKLQwenImage.from_pretrained(shop.done("vae"), use_safetensors=True)
+    vae = AutoencoderKLQwenImage.from_pretrained(shop.done("vae-polished"), use_safetensors=True)
     medium = shop.out / "mini-medium"
     export.base(medium, shop.transformer("medium").cpu(), vae, encoder.cpu(), tokenizer)
     for name, distilled in (("turbo", True), ("large", False)):
@@ -147,12 +168,15 @@ STAGES: dict[str, Callable[[Workshop], None]] = {
     "latents": build_latents,
     "medium": train_medium,
     "turbo": train_turbo,
+    "own": draw_own,
+    "polish": polish_decoder,
     "large": train_large,
     "judge": train_judge,
     "export": write,
     "report": report,
 }
-TOGETHER = ("medium", "large", "turbo", "report")  # stages that several processes share; the first does the others
+# Stages that several processes share; the first does the others.
+TOGETHER = ("latents", "medium", "large", "turbo", "own", "report")
 
 
 def _first() -> bool:
@@ -193,13 +217,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("assets/checkpoints"), help="folder for the checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="folder of a transformer to train on, instead of beginning anew")
     parser.add_argument("--processes", type=int, default=1, help="that work together on a CPU")
     parser.add_argument("--prompts", type=int, default=304, help="held-out prompts of the report")
     chosen = parser.parse_args(arguments)
     unknown = [stage for stage in chosen.stages if stage not in STAGES]
     if unknown:
         parser.error(f"no stage {unknown[0]!r} — choose from {', '.join(STAGES)}")
-    shop = Workshop(chosen.work, chosen.out, chosen.device, chosen.seed, chosen.prompts)
+    shop = Workshop(chosen.work, chosen.out, chosen.device, chosen.seed, chosen.prompts, chosen.start)
     if chosen.processes > 1 and chosen.device != "cpu":
         parser.error(f"--processes {chosen.processes} is for the CPU — leave it out with --device {chosen.device}")
     with tempfile.TemporaryDirectory() as folder:

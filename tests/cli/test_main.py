@@ -468,10 +468,10 @@ def test_help_is_made_from_the_fields(capsys: pytest.CaptureFixture[str]) -> Non
     ("line", "module", "own"),
     [
         ("measure speed --pairs 3", "measures.speed", ["--pairs", "3"]),
-        ("train-slider intensity --steps 3", "training.slider", ["intensity", "--steps", "3"]),
+        ("train-slider intensity --steps 3", "training.adapters.slider", ["intensity", "--steps", "3"]),
         (
             "train-style --name Ink --trigger ink pictures",
-            "training.style",
+            "training.adapters.style",
             ["--name", "Ink", "--trigger", "ink", "pictures"],
         ),
     ],

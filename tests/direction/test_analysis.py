@@ -16,9 +16,9 @@ from krea_studio.direction.looks import lab, rgb
 from krea_studio.direction.moodboards import MEASURED, Analysis
 from krea_studio.direction.traits import traits
 from krea_studio.errors import InvalidRequest, Stopped
-from krea_studio.training.captions import GRADE_WORDS, PALETTE_WORDS
-from krea_studio.training.renderer import render
-from krea_studio.training.world import random_scene
+from krea_studio.training.world.captions import GRADE_WORDS, PALETTE_WORDS
+from krea_studio.training.world.renderer import render
+from krea_studio.training.world.scenes import random_scene
 
 PIXELS = 192
 Board = dict[str, Image.Image]

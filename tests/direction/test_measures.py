@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from krea_studio.direction import measures
-from krea_studio.training.renderer import render
-from krea_studio.training.world import random_scene
+from krea_studio.training.world.renderer import render
+from krea_studio.training.world.scenes import random_scene
 
 
 @pytest.fixture(scope="module")

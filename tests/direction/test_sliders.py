@@ -46,7 +46,7 @@ def test_a_contrast_is_one_scene_with_either_pole(slider: str, vocabulary: dict 
 
 
 def test_the_small_world_s_poles_are_its_own_words() -> None:
-    from krea_studio.training.captions import GRADE_WORDS
+    from krea_studio.training.world.captions import GRADE_WORDS
 
     known = {"intensity": "vividness", "complexity": "density", "movement": "motion"}
     for slider, attribute in known.items():

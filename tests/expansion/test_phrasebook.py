@@ -16,7 +16,7 @@ from krea_studio.expansion.creativity import LEVELS
 from krea_studio.expansion.phrasebook import ADDED, Phrasebook
 from krea_studio.expansion.phrases import CUES, OPPOSED, PHRASES, SMALL_WORLD_CUES
 from krea_studio.expansion.words import names
-from krea_studio.training.captions import (
+from krea_studio.training.world.captions import (
     GRADE_WORDS,
     PALETTE_WORDS,
     SETTING_WORDS,
@@ -25,7 +25,7 @@ from krea_studio.training.captions import (
     SUBJECT_WORDS,
     caption,
 )
-from krea_studio.training.world import random_scene
+from krea_studio.training.world.scenes import random_scene
 
 VOCABULARY = json.loads((ASSETS / "vocabulary.json").read_text("utf-8"))
 SMALL_WORLD, PLAIN = Phrasebook(VOCABULARY), Phrasebook()

@@ -18,8 +18,8 @@ from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.engine.pipeline import single_frame
 from krea_studio.engine.pipeline.savings import Savings
 from krea_studio.settings import Settings
-from krea_studio.training.renderer import render
-from krea_studio.training.world import random_scene
+from krea_studio.training.world.renderer import render
+from krea_studio.training.world.scenes import random_scene
 from tests.doubles import PlainFiles
 from tests.engine.conftest import pictures, small_plan, stop_after_a_step
 from tests.engine.controls.test_references import WOODCUT, png

@@ -22,8 +22,8 @@ from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.library.references import picture_id
 from krea_studio.recipe.plan import GenerationPlan
 from krea_studio.settings import Settings
-from krea_studio.training.renderer import render
-from krea_studio.training.world import random_scene
+from krea_studio.training.world.renderer import render
+from krea_studio.training.world.scenes import random_scene
 from tests.doubles import PlainFiles
 from tests.engine.conftest import break_after, pictures, ready, small_plan, stop_after_a_step
 

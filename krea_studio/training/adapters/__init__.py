@@ -1,0 +1,1 @@
+"""LoRAs trained on any checkpoint: sliders, and styles of a person's own pictures."""

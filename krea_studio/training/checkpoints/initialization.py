@@ -1,0 +1,151 @@
+"""What a transformer begins its training with, set in closed form, so that it need not spend thousands of steps on it.
+
+`settle` makes it carry a token's noise through untouched, in numbers of the state that no block writes to, leaves room
+for what the first blocks will read, gives it moderate modulations, and silences what does not know yet what to say: the
+later blocks. `install_reader` makes one head of the first block read the coupled noise: it attends to all tokens nearly
+alike, its values are what a token's noise says, and their mean goes to every token, into the numbers beside those that
+will be read. `install_look` makes one of the first later block carry what was read of the look from token to token.
+Training may change all of it. Left to itself, it finds such a reading after thousands of steps, and only of some variables.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import Krea2Transformer2DModel
+from torch.nn import functional as F
+
+from krea_studio.training.checkpoints import coupling, readings
+
+TYPICAL_TOKENS = 512  # between drafts and full size: a mean that says something shrinks with the root of the tokens
+LOUDNESS = 1.0  # deviation of what is read
+TEXT_DIRECTIONS = 64  # in which texts differ most, and which the reader does not see
+TYPICAL_READ = (
+    readings.PLACE_NUMBERS / 2 + readings.SIZE_NUMBERS / 2 + 12
+)  # square of what is read of a token and a scene
+LOOK_KEPT = 0.1  # share of what a token tells of the look that it has of its own; the rest is the mean of all tokens
+LOOK_DIM = 14  # of a head: of those that do not turn with a token's place
+PREFERENCE = 4.0  # logit of a picture's tokens, beside which texts hardly count
+QUIET = 0.02  # gain of the one number along which the head's queries lie; normalised, they would be loud otherwise
+
+
+CARRIED = 0.5  # factor of the noise in the state
+STEADY = 4.0  # size of the last numbers of a state, by which it is nearly as long whatever it holds
+MODERATE = 0.3  # factor of what the time modulates
+
+
+@torch.no_grad()
+def settle(model: Krea2Transformer2DModel, seed: int = 0) -> None:
+    """Set a fresh transformer's way in and out and its modulations; its blocks lose the rows that write to the noise."""
+    draw = torch.Generator().manual_seed(seed)
+    numbers, width = model.config.in_channels, model.img_in.out_features
+    model.img_in.weight.zero_()
+    model.img_in.weight[:numbers] = CARRIED * torch.eye(numbers)
+    steady = slice(readings.FIRST + readings.COUNT, width)
+    model.img_in.bias.zero_()
+    model.img_in.bias[steady] = STEADY * torch.randn(steady.stop - steady.start, generator=draw).sign()
+    typical = numbers * CARRIED**2 + TYPICAL_READ + (steady.stop - steady.start) * STEADY**2
+    size = (typical / width) ** 0.5  # of a state, by which the last norm divides
+    model.final_layer.linear.weight.mul_(0.1)
+    model.final_layer.linear.weight[:, :numbers] = torch.eye(numbers) * size / CARRIED
+    model.final_layer.linear.bias.zero_()
+    model.time_embed.linear_2.weight.mul_(MODERATE)
+    model.time_embed.linear_2.bias.zero_()
+    model.time_mod_proj.weight.mul_(MODERATE)
+    gates = model.time_mod_proj.bias.view(6, -1).zero_()
+    gates[[2, 5]] = 1
+    for number, block in enumerate(model.transformer_blocks):
+        silent = slice(0, numbers if number < readings.BLOCKS else width)
+        block.attn.to_out[0].weight[silent] = 0
+        block.ff.down.weight[silent] = 0
+
+
+@torch.no_grad()
+def install_reader(
+    model: Krea2Transformer2DModel, conditioning: tuple[torch.Tensor, torch.Tensor], seed: int = 0
+) -> None:
+    """Replace the first block's last head by the reader; the head that shares its keys and values loses some of these.
+
+    `conditioning` of some captions, (batch, length, taps, width) and which of it is valid, shows what texts look like.
+    """
+    block, count = model.transformer_blocks[0], coupling.NUMBERS
+    attn, width, device = block.attn, block.attn.head_dim, model.img_in.weight.device
+    draw = torch.Generator().manual_seed(seed)
+    own = (attn.num_heads - 1) * width
+    at_noise = torch.ones(1, device=device)
+    modulation = model.time_mod_proj(F.gelu(model.time_embed(at_noise, torch.float32), approximate="tanh"))
+    scale, shift, gate, *_ = (modulation.unflatten(-1, (6, -1)) + block.scale_shift_table)[0, 0].unbind(0)
+
+    def seen(states: torch.Tensor) -> torch.Tensor:
+        return (1 + scale) * block.norm1(states) + shift
+
+    # The value of an image token is what its noise says; that of what is alike in all, and of texts, is nothing.
+    noise = torch.randn(4096, model.config.in_channels, generator=draw).to(device)
+    image = seen(model.img_in(noise))
+    middle = image.mean(0)
+    slopes = torch.linalg.lstsq(noise, image - middle).solution.T  # (width of a state, 96)
+    embeds, valid = conditioning
+    texts = seen(model.txt_in(model.text_fusion(embeds, valid[:, None, None, :])))[valid]
+    directions = torch.linalg.svd(texts - texts.mean(0), full_matrices=False).Vh[:TEXT_DIRECTIONS]
+    unseen = F.normalize(torch.stack([middle, texts.mean(0), *directions]), dim=1)
+    known = torch.cat([slopes.T, 3 * unseen])
+    wanted = torch.cat([coupling.PATTERNS.to(device).T, torch.zeros(len(unseen), count, device=device)])
+    values = slice((attn.num_kv_heads - 1) * width, (attn.num_kv_heads - 1) * width + count)
+    attn.to_v.weight[values] = torch.linalg.lstsq(known, wanted, rcond=1e-3, driver="gelsd").solution.T
+
+    out = attn.to_out[0].weight
+    for head in range(attn.num_heads - attn.num_heads // attn.num_kv_heads, attn.num_heads):
+        out[:, head * width : head * width + count] = 0
+    places = torch.zeros(len(gate), count, device=device)
+    places[readings.FIRST + readings.COUNT :][:count] = torch.eye(count)
+    loud = 2 * LOUDNESS * TYPICAL_TOKENS**0.5  # twice, for a gate that is half open
+    out[:, own : own + count] = loud * places / torch.where(gate.abs() < 0.3, 0.3 * gate.sign(), gate)[:, None]
+    attn.to_gate.weight[own : own + count] = 0
+    attn.to_q.weight[own : own + width] = 0
+    attn.to_q.weight[own] = torch.randn(len(gate), generator=draw).to(device)
+    attn.norm_q.weight[0] = QUIET - 1  # a gain is kept as its distance from 1
+
+
+@torch.no_grad()
+def install_look(model: Krea2Transformer2DModel, states: torch.Tensor, seed: int = 0) -> None:
+    """Let the first later block tell every token the look that the picture's tokens tell, which is what it was before.
+
+    References work there: where tokens of another picture are attended to as well, its look comes in. `states` (n,
+    width) are what the first blocks leave of some tokens. The block's attention has to be silent still.
+    """
+    look, first = readings.places_of_look(), readings.BLOCKS
+    count = len(look)
+    writers = [model.img_in, model.txt_in.linear_2]
+    for block in model.transformer_blocks[:first]:
+        writers += [block.attn.to_out[0], block.ff.down]
+        for norm in (block.norm1, block.norm2):  # a gain is kept as its distance from 1
+            norm.weight[look] = (1 + norm.weight[look]) / LOOK_KEPT - 1
+    for parameter in (each for writer in writers for each in writer.parameters()):
+        parameter[look] *= LOOK_KEPT
+
+    block, attn = model.transformer_blocks[first], model.transformer_blocks[first].attn
+    heads, width, device = attn.num_heads, attn.head_dim, states.device
+    head, pair = slice((heads - 1) * width, heads * width), slice((attn.num_kv_heads - 1) * width, None)
+    draw = torch.Generator().manual_seed(seed)
+    # All queries, and the keys of a picture's tokens, lie along what is alike in all of these.
+    alike = F.normalize(states.mean(0), dim=0)
+    attn.to_q.weight[head] = 0
+    attn.to_q.weight[head.start + LOOK_DIM] = alike
+    attn.norm_q.weight[LOOK_DIM] = PREFERENCE / width**0.5 - 1
+    others = F.normalize(torch.randn(width, len(alike), generator=draw).to(device), dim=1)
+    others -= (others @ alike)[:, None] * alike
+    attn.to_k.weight[pair] = others
+    attn.to_k.weight[pair][LOOK_DIM] = alike
+    attn.to_gate.weight[head] = 0
+
+    at_noise = torch.ones(1, device=device)
+    modulation = model.time_mod_proj(F.gelu(model.time_embed(at_noise, torch.float32), approximate="tanh"))
+    scale, shift, gate, *_ = (modulation.unflatten(-1, (6, -1)) + block.scale_shift_table)[0, 0].unbind(0)
+    size, numbers = states.square().mean().sqrt(), torch.arange(count, device=device)
+    steady = ((1 + scale) * states.mean(0) / size + shift) @ alike
+    attn.to_v.weight[pair] = 0
+    attn.to_v.weight[pair.start + numbers] = -(shift[look] / steady)[:, None] * alike
+    attn.to_v.weight[pair.start + numbers, look] += 1
+    # Of the share that is kept, through a gate that is half open.
+    back = 2 * size / (1 + scale[look]) / gate[look] * (1 - LOOK_KEPT) / LOOK_KEPT
+    attn.to_out[0].weight[:, head] = 0
+    attn.to_out[0].weight[look, head.start + numbers] = back

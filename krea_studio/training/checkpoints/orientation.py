@@ -1,0 +1,132 @@
+"""Teaches a fresh transformer's first blocks what all the rest builds on: where a token is, and what is wanted there.
+
+A Krea 2 transformer knows a token's place by how its attention turns alone, the prompt by attending to text, and the
+scene that its noise is coupled to by a mean over all tokens. Learning to draw teaches this last and badly; asked for it
+in so many numbers (`readings`), the first blocks learn it within minutes. They leave the token's noise as it is. Part of
+the pictures are given without words and with noise that says nothing: so a reference's look is read from its picture.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import torch
+from diffusers import Krea2Transformer2DModel
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast, Qwen3VLModel
+
+from krea_studio.training import loop
+from krea_studio.training.checkpoints import architecture, coupling, initialization, readings, text
+from krea_studio.training.checkpoints.denoiser import (
+    UNCONDITIONAL_SHARE,
+    Batch,
+    Learner,
+    captions_of,
+    freed,
+    noise_for,
+)
+from krea_studio.training.checkpoints.latents import Chunks
+from krea_studio.training.checkpoints.patches import grid_of, pack, part_of
+from krea_studio.training.flow import Grid, fastest_precision, noise_times, prepare, velocity
+from krea_studio.training.world.captions import caption
+from krea_studio.training.world.scenes import random_scene
+
+STEPS = 6000
+PEAK = 2e-3
+# Few tokens of many pictures teach most a second; but attention among all tokens is another than among some.
+BATCHES = {
+    Batch("1K", 32, 48): 0.35,
+    Batch("512", 32, 48): 0.15,
+    Batch("1K", 8, 256): 0.15,
+    Batch("512", 6): 0.15,
+    Batch("1K", 2): 0.2,
+}
+START_SHARE = 0.5  # of the batches, at t = 1
+ALONE_SHARE = 0.3  # of the batches, whose pictures alone tell what is in them
+REST_WEIGHT = 0.3  # of the numbers beside those that are read, which stay as they came in
+SHARED = ("img_in", "time_embed", "time_mod_proj")  # with the other blocks
+READER_CAPTIONS = 100
+READER_SEED = 11_000_000
+
+
+def install(
+    model: Krea2Transformer2DModel,
+    encoder: Qwen3VLModel,
+    tokenizer: PreTrainedTokenizerFast,
+    latents: Path,
+    folder: Path,
+    device: str,
+    seed: int = 0,
+) -> None:
+    """Give a settled transformer first blocks that have learned (or go on learning) to read.
+
+    What they read of the look goes on from token to token (`initialization.install_look`).
+    """
+    small = architecture.transformer(layers=readings.BLOCKS).to(device)
+    initialization.settle(small, seed)
+    for name in SHARED:
+        getattr(small, name).load_state_dict(getattr(model, name).state_dict())
+    captions = [caption(random_scene(READER_SEED + k), random.Random(k)).text for k in range(READER_CAPTIONS)]
+    conditioning = text.encode(encoder, tokenizer, captions)
+    initialization.install_reader(small, conditioning, seed)
+    small.requires_grad_(False)
+    # Not the parts that painters have taught: a state of before would bring back how these were then.
+    own = {name: child for name, child in small.named_children() if name not in (*SHARED, "final_layer")}
+    learned = nn.ModuleDict(own).requires_grad_(True)
+    learner = Learner(small)
+    _train(learner, learned, encoder, tokenizer, latents, folder, device, seed)
+    model.load_state_dict(learned.state_dict(), strict=False)
+    initialization.install_look(model, _states(learner, conditioning, seed), seed)
+
+
+@torch.no_grad()
+def _states(learner: Learner, conditioning: tuple[torch.Tensor, torch.Tensor], seed: int) -> torch.Tensor:
+    """What is left of some tokens of pictures that are nothing but noise, (n, width)."""
+    grid, generator = Grid(32, 32), torch.Generator().manual_seed(seed)
+    chosen = part_of(grid, 48, True, generator)
+    count, channels = len(conditioning[0]), learner.model.config.in_channels
+    noise = torch.randn(count, len(chosen), channels, generator=generator).to(learner.model.device)
+    velocity(learner.model, noise, torch.ones(count, device=noise.device), grid, conditioning, chosen, torch.float32)
+    return learner.states(len(chosen)).flatten(0, 1)
+
+
+def _train(
+    learner: Learner,
+    learned: nn.Module,
+    encoder: Qwen3VLModel,
+    tokenizer: PreTrainedTokenizerFast,
+    latents: Path,
+    folder: Path,
+    device: str,
+    seed: int,
+) -> None:
+    precision, chunks = fastest_precision(learner.model), Chunks(latents, {batch.kind for batch in BATCHES})
+    prepare(learner.model)
+    rest = torch.ones(learner.model.img_in.out_features, dtype=torch.bool, device=device)
+    rest[readings.FIRST : readings.FIRST + readings.COUNT] = False
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        common = loop.common_draw(f"orientation-{seed}", step)
+        batch = common.choices(list(BATCHES), list(BATCHES.values()))[0]
+        clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
+        alone, begins, grid = common.random() < ALONE_SHARE, common.random() < START_SHARE, grid_of(clean)
+        chosen, total = part_of(grid, batch.tokens, True, generator), grid.rows * grid.columns
+        draw = random.Random(f"orientation-{seed}-{step}")
+        tokens, captions = (
+            coupling.silent(pack(clean)[:, chosen]),
+            captions_of(seeds, draw, 1.0 if alone else UNCONDITIONAL_SHARE),
+        )
+        noise = noise_for(tokens, seeds, captions, total, generator)
+        times = torch.ones(len(seeds)) if begins and not alone else noise_times(len(seeds), total, generator)
+        noise = freed(noise, times, total, generator)
+        conditioning = text.encode(encoder, tokenizer, [c.text for c in captions])
+        t = times[:, None, None]
+        mixed, times = ((1 - t) * tokens + t * noise).to(device), times.to(device)
+        velocity(learner.model, mixed, times, grid, conditioning, chosen, precision)
+        read = learner.reading_loss(grid, chosen, seeds)
+        entered = learner.model.img_in(mixed)
+        return read + REST_WEIGHT * F.mse_loss(learner.states(len(chosen))[..., rest], entered[..., rest])
+
+    loop.run("orientation", learned, loss_of, loop.Schedule(STEPS, PEAK, warmup=50), folder, seed, decay=0.99)

@@ -1,0 +1,1 @@
+"""What the pictures of the embedded checkpoints are worth, and styles' pictures."""

@@ -1,0 +1,90 @@
+"""How the transformer begins."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from krea_studio.engine.cache import ByteCache
+from krea_studio.engine.controls.reference_attention import Reference, attending
+from krea_studio.engine.pipeline.prompts import PromptEmbedding
+from krea_studio.training import flow
+from krea_studio.training.checkpoints import (
+    architecture,
+    coupling,
+    denoiser,
+    initialization,
+    patches,
+    readings,
+)
+
+
+@pytest.mark.parametrize("grid", [flow.Grid(16, 16), flow.Grid(21, 49)])
+@pytest.mark.parametrize("part", [None, 128])
+def test_the_reader_gives_every_token_what_the_noise_says(grid, part):
+    torch.manual_seed(0)
+    model = architecture.transformer("mini-medium")
+    texts = torch.randn(60, 12, len(architecture.TEXT_TAPS), architecture.TEXT_WIDTH), torch.ones(60, 12).bool()
+    initialization.install_reader(model, texts)
+    total, count = grid.rows * grid.columns, coupling.NUMBERS
+    chosen = patches.part_of(grid, part, True, torch.Generator().manual_seed(1))
+    said = torch.randn(24, count)
+    noise = coupling.say(torch.randn(24, len(chosen), 96), total, said)
+    heads: list[torch.Tensor] = []
+    attention = model.transformer_blocks[0].attn
+    attention.to_out[0].register_forward_pre_hook(lambda module, inputs: heads.append(inputs[0]))
+    with torch.no_grad():
+        conditioning = texts[0][:24], texts[1][:24]
+        flow.velocity(model, noise, torch.ones(24), grid, conditioning, chosen, torch.float32)
+    found = heads[0][:, 12:, 3 * 64 : 3 * 64 + count]
+    for k in range(count):
+        correlation = torch.corrcoef(torch.stack([found[..., k].mean(1), said[:, k]]))[0, 1]
+        assert correlation > (0.7 if part else 0.9)
+    assert found.std(1).mean() < 0.1 * found.std()  # alike in all tokens
+
+
+def test_a_settled_model_carries_its_noise_through():
+    torch.manual_seed(0)
+    model = architecture.transformer("mini-medium")
+    initialization.settle(model)
+    tokens, grid = torch.randn(2, 96, 96), flow.Grid(8, 12)
+    embeds = torch.randn(2, 9, len(architecture.TEXT_TAPS), architecture.TEXT_WIDTH)
+    with torch.no_grad():
+        predicted = flow.velocity(
+            model, tokens, torch.ones(2), grid, (embeds, torch.ones(2, 9).bool()), precision=torch.float32
+        )
+    assert torch.corrcoef(torch.stack([predicted.flatten(), tokens.flatten()]))[0, 1] > 0.9
+
+
+def test_a_look_goes_from_one_picture_to_another_that_attends_to_it():
+    torch.manual_seed(0)
+    model = architecture.transformer("mini-medium")
+    initialization.settle(model)
+    look, grid = readings.places_of_look(), flow.Grid(8, 12)
+    with torch.no_grad():
+        model.img_in.weight[look] = 0.2 * torch.randn(len(look), 96)  # what a reader would find in a token
+    learner = denoiser.Learner(model)
+    picture, other = (torch.randn(1, 96, 96) + torch.randn(96) for _ in range(2))
+    empty = torch.randn(1, 5, len(architecture.TEXT_TAPS), architecture.TEXT_WIDTH), torch.ones(1, 5).bool()
+
+    def told(tokens: torch.Tensor) -> torch.Tensor:
+        positions = grid.positions(5, tokens.device)
+        with torch.no_grad():
+            model(
+                hidden_states=tokens,
+                encoder_hidden_states=empty[0],
+                timestep=torch.full((1,), 0.001),
+                position_ids=positions,
+                encoder_attention_mask=empty[1],
+            )
+        return learner.states(96)[0, :, look].mean(0)
+
+    before, seen = told(picture), learner.states(96)[0]
+    initialization.install_look(model, seen)
+    own, others = told(picture), told(other)
+    assert (own - before).square().mean() < 0.01 * before.square().mean()
+    reference = Reference("other", other, grid.rows, grid.columns, 1.0)
+    with attending(model, [reference], PromptEmbedding(*empty), 8, ByteCache(2**28)):
+        moved = told(picture)
+    way = others - own
+    assert 0.5 < (moved - own) @ way / (way @ way) < 1
