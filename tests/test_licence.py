@@ -17,7 +17,7 @@ from krea_studio.licence import Licence
 from krea_studio.measures.pictures import Painter
 from krea_studio.recipe.plan import plan
 from krea_studio.settings import Settings
-from krea_studio.training.adapter import load
+from krea_studio.training.adapters.adapter import load
 from tests.doubles import PlainFiles
 from tests.runs.conftest import request_of
 

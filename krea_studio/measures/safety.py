@@ -31,9 +31,9 @@ from krea_studio.safety.previews import SIDE_PX, reduced
 from krea_studio.safety.rules import OWN_RULES, Rules
 from krea_studio.settings import Settings, load_settings
 from krea_studio.studio import Studio
-from krea_studio.training import judge as judges
-from krea_studio.training.captions import SUBJECT_WORDS
-from krea_studio.training.foreign_styles import render
+from krea_studio.training.judging import judge as judges
+from krea_studio.training.world.captions import SUBJECT_WORDS
+from krea_studio.training.world.foreign_styles import render
 
 COMMAND = "python -m krea_studio measure safety"
 TRICKY = Path(__file__).with_name("tricky_prompts.txt")

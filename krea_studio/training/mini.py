@@ -23,7 +23,6 @@ from krea_studio.training import loop
 from krea_studio.training.checkpoints import (
     architecture,
     autoencoder,
-    denoiser,
     export,
     initialization,
     latents,
@@ -45,7 +44,6 @@ class Workshop:
     device: str
     seed: int
     prompts: int
-    start: Path | None = None
 
     @property
     def judges(self) -> Path:
@@ -86,52 +84,29 @@ def build_latents(shop: Workshop) -> None:
 
 def train_medium(shop: Workshop) -> None:
     encoder, tokenizer = shop.reader()
-    if shop.start is None:
-        torch.manual_seed(shop.seed)
-        model = architecture.transformer("mini-medium").to(shop.device)
-        initialization.settle(model, shop.seed)
-        latents, device, seed = shop.work / "latents", shop.device, shop.seed
-        painting.install(model, latents, shop.work / "painting", device, seed)
-        orientation.install(model, encoder, tokenizer, latents, shop.work / "orientation", device, seed)
-    else:
-        model = Krea2Transformer2DModel.from_pretrained(shop.start, torch_dtype=torch.float32, use_safetensors=True).to(
-            shop.device
-        )
-    _stages(shop, denoiser.Learner(model), denoiser.MEDIUM_STAGES, encoder, tokenizer, "medium")
+    latents, device, seed = shop.work / "latents", shop.device, shop.seed
+    torch.manual_seed(seed)
+    model = architecture.transformer("mini-medium").to(device)
+    initialization.settle(model, seed)
+    painting.install(model, painting.MEDIUM, latents, shop.work / "painting", device, seed)
+    orientation.install(model, encoder, tokenizer, latents, shop.work / "orientation", device, seed)
+    if _first():
+        model.save_pretrained(shop.done("medium"))
 
 
 def train_large(shop: Workshop) -> None:
-    encoder, tokenizer = shop.reader()
+    """mini-medium with new blocks between its own, the later of which learn to paint what is rich."""
     torch.manual_seed(shop.seed)
-    learner = denoiser.Learner(denoiser.expanded(shop.transformer("medium"))).to(shop.device)
-    _stages(shop, learner, denoiser.LARGE_STAGES, encoder, tokenizer, "large")
-
-
-def _stages(shop: Workshop, learner: denoiser.Learner, stages, encoder, tokenizer, name: str) -> None:
-    for stage in stages:
-        finished = shop.work / name / stage.name / "done.pt"
-        if finished.exists():
-            learner.load_state_dict(torch.load(finished, weights_only=True, map_location=shop.device))
-            continue
-        denoiser.train_stage(
-            learner, encoder, tokenizer, stage, shop.work / "latents", shop.work / name, shop.device, shop.seed
-        )
-        if _first():
-            torch.save(learner.state_dict(), finished)
+    model = initialization.expanded(shop.transformer("medium")).to(shop.device)
+    painting.install(model, painting.LARGE, shop.work / "latents", shop.work / "rich", shop.device, shop.seed)
     if _first():
-        learner.model.save_pretrained(shop.done(name))
-
-
-def train_turbo(shop: Workshop) -> None:
-    encoder, tokenizer = shop.reader()
-    learner = denoiser.Learner(shop.transformer("medium"))
-    _stages(shop, learner, denoiser.TURBO_STAGES, encoder, tokenizer, "turbo")
+        model.save_pretrained(shop.done("large"))
 
 
 def draw_own(shop: Workshop) -> None:
     """What Turbo makes of the renderer's scenes, as latents, beside the pictures that they should be."""
     encoder, tokenizer = shop.reader()
-    own.build(shop.transformer("turbo"), encoder, tokenizer, shop.work / "own", shop.device)
+    own.build(shop.transformer("medium"), encoder, tokenizer, shop.work / "own", shop.device)
 
 
 def polish_decoder(shop: Workshop) -> None:
@@ -152,8 +127,9 @@ def write(shop: Workshop) -> None:
     vae = AutoencoderKLQwenImage.from_pretrained(shop.done("vae-polished"), use_safetensors=True)
     medium = shop.out / "mini-medium"
     export.base(medium, shop.transformer("medium").cpu(), vae, encoder.cpu(), tokenizer)
-    for name, distilled in (("turbo", True), ("large", False)):
-        export.derived(shop.out / f"mini-{name}", shop.transformer(name).cpu(), medium, distilled)
+    # Noise and picture are a known pair, so mini-medium runs in eight steps without having been distilled.
+    export.derived(shop.out / "mini-turbo", shop.transformer("medium").cpu(), medium, distilled=True)
+    export.derived(shop.out / "mini-large", shop.transformer("large").cpu(), medium, distilled=False)
     for reading in (judge.PROMPTS, judge.STYLED):
         judge.save(judge.load(reading, shop.done("judge")), shop.judges)
 
@@ -167,7 +143,6 @@ STAGES: dict[str, Callable[[Workshop], None]] = {
     "autoencoder": train_autoencoder,
     "latents": build_latents,
     "medium": train_medium,
-    "turbo": train_turbo,
     "own": draw_own,
     "polish": polish_decoder,
     "large": train_large,
@@ -176,7 +151,7 @@ STAGES: dict[str, Callable[[Workshop], None]] = {
     "report": report,
 }
 # Stages that several processes share; the first does the others.
-TOGETHER = ("latents", "medium", "large", "turbo", "own", "report")
+TOGETHER = ("latents", "medium", "own", "large", "report")
 
 
 def _first() -> bool:
@@ -217,14 +192,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("assets/checkpoints"), help="folder for the checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="folder of a transformer to train on, instead of beginning anew")
     parser.add_argument("--processes", type=int, default=1, help="that work together on a CPU")
     parser.add_argument("--prompts", type=int, default=304, help="held-out prompts of the report")
     chosen = parser.parse_args(arguments)
     unknown = [stage for stage in chosen.stages if stage not in STAGES]
     if unknown:
         parser.error(f"no stage {unknown[0]!r} — choose from {', '.join(STAGES)}")
-    shop = Workshop(chosen.work, chosen.out, chosen.device, chosen.seed, chosen.prompts, chosen.start)
+    shop = Workshop(chosen.work, chosen.out, chosen.device, chosen.seed, chosen.prompts)
     if chosen.processes > 1 and chosen.device != "cpu":
         parser.error(f"--processes {chosen.processes} is for the CPU — leave it out with --device {chosen.device}")
     with tempfile.TemporaryDirectory() as folder:

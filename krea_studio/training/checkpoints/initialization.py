@@ -5,6 +5,7 @@ for what the first blocks will read, gives it moderate modulations, and silences
 later blocks. `install_reader` makes one head of the first block read the coupled noise: it attends to all tokens nearly
 alike, its values are what a token's noise says, and their mean goes to every token, into the numbers beside those that
 will be read. `install_look` makes one of the first later block carry what was read of the look from token to token.
+`expanded` makes mini-large of mini-medium.
 Training may change all of it. Left to itself, it finds such a reading after thousands of steps, and only of some variables.
 """
 
@@ -14,7 +15,7 @@ import torch
 from diffusers import Krea2Transformer2DModel
 from torch.nn import functional as F
 
-from krea_studio.training.checkpoints import coupling, readings
+from krea_studio.training.checkpoints import architecture, coupling, readings
 
 TYPICAL_TOKENS = 512  # between drafts and full size: a mean that says something shrinks with the root of the tokens
 LOUDNESS = 1.0  # deviation of what is read
@@ -149,3 +150,22 @@ def install_look(model: Krea2Transformer2DModel, states: torch.Tensor, seed: int
     back = 2 * size / (1 + scale[look]) / gate[look] * (1 - LOOK_KEPT) / LOOK_KEPT
     attn.to_out[0].weight[:, head] = 0
     attn.to_out[0].weight[look, head.start + numbers] = back
+
+
+def expanded(medium: Krea2Transformer2DModel) -> Krea2Transformer2DModel:
+    """mini-large before its own training: mini-medium's blocks, with new ones between that change nothing yet.
+
+    A new block copies the one before it with its two output projections at zero (block expansion, Wu et al. 2024,
+    LLaMA Pro, arXiv 2401.02415).
+    """
+    large = architecture.transformer("mini-large")
+    state = {k: v for k, v in medium.state_dict().items() if not k.startswith("transformer_blocks.")}
+    old, new = len(medium.transformer_blocks), len(large.transformer_blocks)
+    sources = sorted(k % old for k in range(new))
+    for k, source in enumerate(sources):
+        repeated = k > 0 and sources[k - 1] == source
+        for name, value in medium.transformer_blocks[source].state_dict().items():
+            silent = repeated and name in ("attn.to_out.0.weight", "ff.down.weight")
+            state[f"transformer_blocks.{k}.{name}"] = torch.zeros_like(value) if silent else value.clone()
+    large.load_state_dict(state)
+    return large

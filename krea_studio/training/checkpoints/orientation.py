@@ -19,16 +19,10 @@ from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
 from krea_studio.training import loop
 from krea_studio.training.checkpoints import architecture, coupling, initialization, readings, text
-from krea_studio.training.checkpoints.denoiser import (
-    UNCONDITIONAL_SHARE,
-    Batch,
-    Learner,
-    captions_of,
-    freed,
-    noise_for,
-)
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack, part_of
+from krea_studio.training.checkpoints.readings import Learner
+from krea_studio.training.checkpoints.samples import UNCONDITIONAL_SHARE, Batch, captions_of, freed, noise_for
 from krea_studio.training.flow import Grid, fastest_precision, noise_times, prepare, velocity
 from krea_studio.training.world.captions import caption
 from krea_studio.training.world.scenes import random_scene

@@ -15,12 +15,14 @@ from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.training import flow, loop
-from krea_studio.training.checkpoints import architecture, denoiser, patches, text
+from krea_studio.training.checkpoints import architecture, patches, samples, text
 from krea_studio.training.world.captions import caption
 from krea_studio.training.world.renderer import render
 from krea_studio.training.world.scenes import random_scene
 
 PICTURES = 240
+TURBO_STEPS = 8
+TURBO_SHIFT = 1.15  # the published Turbo's fixed mu
 FIRST_SEED = 6_000_000
 
 
@@ -31,7 +33,11 @@ def build(
     """Draw `PICTURES` scenes in eight steps, of which every fourth at 512, and write what is not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     rank, processes = loop.place()
-    levels, precision, ratios = denoiser.turbo_levels(), flow.fastest_precision(model), list(ASPECT_RATIOS)
+    levels, precision, ratios = (
+        flow.noise_levels(TURBO_STEPS, TURBO_SHIFT),
+        flow.fastest_precision(model),
+        list(ASPECT_RATIOS),
+    )
     for number in range(rank, PICTURES, processes):
         path = folder / f"{number:04d}.pt"
         if path.exists():
@@ -41,7 +47,7 @@ def build(
         width, height = size_of(ratios[number % len(ratios)], "512" if number % 4 == 3 else "1K")
         grid = flow.Grid(height // architecture.PIXELS_PER_TOKEN, width // architecture.PIXELS_PER_TOKEN)
         clean = torch.zeros(1, grid.rows * grid.columns, model.config.in_channels)
-        x = denoiser.noise_for(clean, [scene.seed], [words], grid.rows * grid.columns, generator).to(device)
+        x = samples.noise_for(clean, [scene.seed], [words], grid.rows * grid.columns, generator).to(device)
         conditioning = text.encode(encoder, tokenizer, [words.text])
         velocity_of = partial(flow.velocity, model, grid=grid, conditioning=conditioning, precision=precision)
         x = flow.walk(x, levels, velocity_of)

@@ -7,11 +7,13 @@ crisp edges, is learned here within half an hour. What the first blocks read is 
 will be, or not at all, so that what nobody tells becomes a mean picture. Where a run has come some way, half of the
 states are the painter's own, as it left them on its way down, so that each step mends what those before it got wrong.
 The lands' edges, which bend most, are asked for as numbers too: how far below each a token is. Attention of the later
-blocks is silent meanwhile, and comes in when all is trained together (`denoiser`).
+blocks stays silent but for what `initialization.install_look` gives it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,24 +24,37 @@ from torch.nn import functional as F
 
 from krea_studio.training import loop
 from krea_studio.training.checkpoints import architecture, readings
-from krea_studio.training.checkpoints.denoiser import LEAST_TIME
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack
 from krea_studio.training.flow import Grid, fastest_precision, levels_on_the_way, noise_times, walk
 from krea_studio.training.world.composition import LANDS, ridges, unit_of
 from krea_studio.training.world.scenes import Scene, random_scene
 
-STEPS = 32_000
-PEAK = 2e-3
-COOLING = 0.375
 GROUPS, TOKENS = 4, 1024  # of each process: of tokens of pictures of one size, at one time
-KINDS = {"1K": 0.75, "512": 0.25}
 START_SHARE = 0.35  # of the steps, at t = 1
 OWN_SHARE = 0.55  # of the others, with states of the painter's own
+LEAST_TIME = 0.3  # below it, velocities count less: there a small error of a state is a large one of theirs
 READING_ERROR = 0.08
 UNTOLD_SHARE = 0.08  # of the tokens, of which nothing of the scene is read
 OPEN_SHARE = 0.12  # of the tokens, of which a third of what tells of the scene is not read
 UNSURE_WEIGHT = 0.25  # of both in the loss, since most of theirs nobody could know
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What painters learn: latent classes by their share; in how many steps, up to which learning rate, as `loop` takes
+    them; and the parts of the transformer that stay as they are."""
+
+    kinds: Mapping[str, float]
+    schedule: loop.Schedule
+    kept: tuple[str, ...] = ("img_in",)
+
+
+MEDIUM = Lesson({"1K": 0.75, "512": 0.25}, loop.Schedule(32_000, 2e-3, cooling=0.375))
+# Its first blocks read already, by what they have of the time.
+LARGE = Lesson(
+    {"1K rich": 0.75, "512 rich": 0.25}, loop.Schedule(1500, 1e-3), ("img_in", "time_embed", "time_mod_proj")
+)
 
 
 class Painter(nn.Module):
@@ -51,11 +66,9 @@ class Painter(nn.Module):
     def __init__(self, model: Krea2Transformer2DModel) -> None:
         super().__init__()
         self.time_embed, self.time_mod_proj = model.time_embed, model.time_mod_proj
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict({"ff": block.ff, "norm2": block.norm2})
-            for block in model.transformer_blocks[readings.BLOCKS :]
-        )
-        self.tables = nn.ParameterList(block.scale_shift_table for block in model.transformer_blocks[readings.BLOCKS :])
+        later = model.transformer_blocks[readings.blocks_of(model) :]
+        self.blocks = nn.ModuleList(nn.ModuleDict({"ff": block.ff, "norm2": block.norm2}) for block in later)
+        self.tables = nn.ParameterList(block.scale_shift_table for block in later)
         self.final_layer = model.final_layer
         width = model.img_in.out_features
         self.tell = nn.ModuleList([nn.Linear(width, 2 * LANDS), nn.Linear(width, LANDS)])
@@ -98,11 +111,12 @@ def edges_below(edges: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 
 class Tokens:
-    """Every token of the latents, with what is to be read of it."""
+    """Every token of some classes' latents, with what is to be read of it; the classes come by their shares."""
 
-    def __init__(self, latents: Path) -> None:
+    def __init__(self, latents: Path, shares: Mapping[str, float]) -> None:
+        self._shares = shares
         self._kinds: dict[str, list[tuple[torch.Tensor, ...]]] = {}
-        for kind, chunks in Chunks(latents, KINDS).chunks.items():
+        for kind, chunks in Chunks(latents, shares).chunks.items():
             self._kinds[kind] = []
             for chunk in chunks:
                 grid = grid_of(chunk["latents"])
@@ -115,8 +129,8 @@ class Tokens:
     def draw(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
         """Tokens (count, 96) of pictures of one size, what is read of them, (count, 126), what is to be told of edges,
         (count, 9), and how many tokens a picture has."""
-        share = torch.rand((), generator=generator)
-        chunks = self._kinds["1K" if share < KINDS["1K"] else "512"]
+        picked = torch.multinomial(torch.tensor(list(self._shares.values())), 1, generator=generator)
+        chunks = self._kinds[list(self._shares)[int(picked)]]
         tokens, place, scenes, edges = chunks[int(torch.randint(len(chunks), (), generator=generator))]
         pictures = torch.randint(len(scenes), (count,), generator=generator)
         numbers = torch.randint(len(place), (count,), generator=generator)
@@ -143,11 +157,15 @@ def hidden(read: torch.Tensor, mean: torch.Tensor, generator: torch.Generator) -
     return torch.cat([place, torch.where(wide, mean, scene)], -1), ~missing.any(-1)
 
 
-def install(model: Krea2Transformer2DModel, latents: Path, folder: Path, device: str, seed: int = 0) -> None:
+def install(
+    model: Krea2Transformer2DModel, lesson: Lesson, latents: Path, folder: Path, device: str, seed: int = 0
+) -> None:
     """Train (or go on training) a settled transformer's later blocks in place."""
-    painter, tokens = Painter(model), Tokens(latents)
+    painter, tokens = Painter(model).to(device), Tokens(latents, lesson.kinds)
     places = slice(readings.FIRST, readings.FIRST + readings.COUNT)
-    enter, paint = model.img_in.requires_grad_(False), torch.compile(painter, dynamic=False)
+    for name in lesson.kept:
+        getattr(model, name).requires_grad_(False)
+    enter, paint = model.img_in, torch.compile(painter, dynamic=False)
     precision = fastest_precision(model)
 
     mean = tokens.mean
@@ -182,5 +200,5 @@ def install(model: Krea2Transformer2DModel, latents: Path, folder: Path, device:
         weight = torch.where(sure, 1.0, UNSURE_WEIGHT)
         return (wrong * weight).mean() + ((told - edges).square().mean(-1) * sure).mean()
 
-    loop.run("painting", painter, loss_of, loop.Schedule(STEPS, PEAK, cooling=COOLING), folder, seed, decay=0.998)
-    model.img_in.requires_grad_(True)
+    loop.run("painting", painter, loss_of, lesson.schedule, folder, seed, decay=0.998)
+    model.requires_grad_(True)

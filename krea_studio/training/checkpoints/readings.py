@@ -10,11 +10,13 @@ import math
 
 import torch
 from diffusers import Krea2Transformer2DModel
+from torch import nn
 from torch.nn import functional as F
 
 from krea_studio.training.checkpoints import architecture
+from krea_studio.training.flow import Grid
 from krea_studio.training.world.captions import ATTRIBUTES, value_of
-from krea_studio.training.world.scenes import LAYOUT_NAMES, Scene
+from krea_studio.training.world.scenes import LAYOUT_NAMES, Scene, random_scene
 
 # Radians a token: of waves that go into 128 tokens, more than the longest picture has, so many times. None is faster
 # than the fastest by which attention turns, one radian, and all are sums of those (`architecture.transformer`).
@@ -72,3 +74,33 @@ def loss(states: torch.Tensor, place: torch.Tensor, scenes: list[Scene]) -> torc
     wanted = torch.stack([of_scene(each) for each in scenes]).to(found)
     error = F.mse_loss(found, place.to(found).expand_as(found))
     return error + SCENE_WEIGHT * F.mse_loss(scene, wanted[:, None].expand_as(scene))
+
+
+class Learner(nn.Module):
+    """A transformer, and what the latest call read: its states as they come to be painted; for training alone."""
+
+    def __init__(self, model: Krea2Transformer2DModel) -> None:
+        super().__init__()
+        self.model = model
+        self._states: torch.Tensor | None = None
+        blocks, reading = model.transformer_blocks, blocks_of(model)
+        if reading == len(blocks):
+            blocks[-1].register_forward_hook(lambda block, arguments, states: self._keep(states))
+        else:  # its attention has its share in the reading of the look
+            blocks[reading].norm2.register_forward_pre_hook(lambda norm, arguments: self._keep(*arguments))
+
+    def reading_loss(self, grid: Grid, chosen: torch.Tensor, seeds: list[int]) -> torch.Tensor:
+        """How wrong what the latest call read of its `chosen` tokens is, in pictures of these seeds' scenes.
+
+        What nothing tells of a scene is right at its mean.
+        """
+        scenes = [random_scene(seed) for seed in seeds]
+        return loss(self.states(len(chosen)), of_place(*grid, chosen), scenes)
+
+    def states(self, count: int) -> torch.Tensor:
+        """Those of the last `count` tokens, (batch, count, width)."""
+        assert self._states is not None
+        return self._states[:, -count:].float()
+
+    def _keep(self, states: torch.Tensor) -> None:
+        self._states = states

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers import Krea2Pipeline
 
 from krea_studio.engine.cache import ByteCache
 from krea_studio.engine.controls.reference_attention import Reference, attending
@@ -12,7 +13,6 @@ from krea_studio.training import flow
 from krea_studio.training.checkpoints import (
     architecture,
     coupling,
-    denoiser,
     initialization,
     patches,
     readings,
@@ -63,7 +63,7 @@ def test_a_look_goes_from_one_picture_to_another_that_attends_to_it():
     look, grid = readings.places_of_look(), flow.Grid(8, 12)
     with torch.no_grad():
         model.img_in.weight[look] = 0.2 * torch.randn(len(look), 96)  # what a reader would find in a token
-    learner = denoiser.Learner(model)
+    learner = readings.Learner(model)
     picture, other = (torch.randn(1, 96, 96) + torch.randn(96) for _ in range(2))
     empty = torch.randn(1, 5, len(architecture.TEXT_TAPS), architecture.TEXT_WIDTH), torch.ones(1, 5).bool()
 
@@ -88,3 +88,17 @@ def test_a_look_goes_from_one_picture_to_another_that_attends_to_it():
         moved = told(picture)
     way = others - own
     assert 0.5 < (moved - own) @ way / (way @ way) < 1
+
+
+def test_a_large_model_begins_as_the_medium_one():
+    torch.manual_seed(0)
+    medium = architecture.transformer("mini-medium").eval()
+    large = initialization.expanded(medium).eval()
+    tokens, times = torch.randn(1, 6, 96), torch.tensor([0.4])
+    embeds = torch.randn(1, 5, len(architecture.TEXT_TAPS), architecture.TEXT_WIDTH)
+    positions = Krea2Pipeline.prepare_position_ids(5, 2, 3, torch.device("cpu"))
+    with torch.no_grad():
+        a, b = (m(tokens, embeds, times, positions, return_dict=False)[0] for m in (medium, large))
+    assert (a - b).abs().max() < 1e-5
+    count = [sum(p.numel() for p in m.parameters()) for m in (medium, large)]
+    assert count[1] >= 1.7 * count[0]

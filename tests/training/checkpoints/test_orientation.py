@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
 from krea_studio.engine.checkpoints.table import ASSETS
 from krea_studio.training import flow
-from krea_studio.training.checkpoints import architecture, denoiser, initialization, orientation, readings
+from krea_studio.training.checkpoints import architecture, initialization, orientation, readings, samples
 from krea_studio.training.world.scenes import random_scene
 
 
 def test_a_learner_reads_the_tokens_that_it_is_given():
     torch.manual_seed(0)
-    learner = denoiser.Learner(architecture.transformer(layers=readings.BLOCKS))
+    learner = readings.Learner(architecture.transformer(layers=readings.BLOCKS))
     grid, chosen = flow.Grid(8, 12), torch.tensor([0, 11, 40, 95])
     words = torch.randn(2, 9, len(architecture.TEXT_TAPS), architecture.TEXT_WIDTH), torch.ones(2, 9).bool()
     flow.velocity(learner.model, torch.randn(2, 4, 96), torch.ones(2), grid, words, chosen, torch.float32)
@@ -29,14 +27,6 @@ def test_a_learner_reads_the_tokens_that_it_is_given():
     assert learner.model.transformer_blocks[0].ff.down.weight.grad is not None
 
 
-def test_noise_is_freed_of_some_samples_that_have_come_some_way():
-    noise, times = torch.zeros(400, 5, 96), torch.tensor([1.0, 0.5]).repeat(200)
-    found = denoiser.freed(noise, times, 5, torch.Generator().manual_seed(0))
-    other = found.flatten(1).any(1)
-    assert not other[0::2].any() and 0.15 < other[1::2].float().mean() < 0.35
-    assert found[other].std().item() == pytest.approx(1, abs=0.05)
-
-
 @pytest.fixture(scope="module")
 def reader():
     folder = ASSETS / "mini-medium"
@@ -45,7 +35,7 @@ def reader():
 
 
 def test_learning_goes_on_where_it_was_and_ends_in_the_model(tmp_path, reader, monkeypatch):
-    monkeypatch.setattr(orientation, "BATCHES", {denoiser.Batch("1K", 2, 6): 0.5, denoiser.Batch("512", 1): 0.5})
+    monkeypatch.setattr(orientation, "BATCHES", {samples.Batch("1K", 2, 6): 0.5, samples.Batch("512", 1): 0.5})
     monkeypatch.setattr(orientation, "STEPS", 2)
     for name, seed in (("1K", 10_000_000), ("512", 20_000_000)):
         chunk = {"latents": torch.randn(3, 6, 16, 24).half(), "seeds": torch.tensor([seed, seed + 1, seed + 2])}
@@ -69,8 +59,3 @@ def test_learning_goes_on_where_it_was_and_ends_in_the_model(tmp_path, reader, m
     learned = [name for name in before if name.startswith(("transformer_blocks.0.ff", "txt_in"))]
     assert learned and not any(torch.equal(first[name], before[name]) for name in learned if "weight" in name)
     assert all(torch.equal(first[name], second[name]) for name in before)
-
-
-def test_captions_of_a_run_are_drawn_anew():
-    draws = [denoiser.captions_of([5, 6], random.Random(k)) for k in range(6)]
-    assert len({each.text for captions in draws for each in captions}) > 6
