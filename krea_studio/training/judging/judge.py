@@ -29,7 +29,7 @@ TRAIN_PICTURES = 12_000
 BATCH = 64
 STEPS = 1500
 ALL_STYLES = (*STYLES, *FOREIGN_STYLES)
-JUDGES = Path(__file__).resolve().parents[2] / "assets" / "judges"
+JUDGES = Path(__file__).resolve().parents[3] / "assets" / "judges"
 
 
 def scene_in_any_style(seed: int) -> Scene:
