@@ -74,8 +74,11 @@ def fastest_precision(model: Krea2Transformer2DModel) -> torch.dtype:
     return min(taken, key=lambda precision: taken[precision])
 
 
-def prepare(model: Krea2Transformer2DModel) -> None:
+def prepare(model: Krea2Transformer2DModel, first: int = 0) -> None:
     """Make a model's steps of training fast: blocks are compiled, and on a CPU attention is plain matrix products.
+
+    Blocks before the `first` stay as they are: a hook that does something else at every call would have them compiled
+    anew.
 
     There the gradients of torch's blockwise attention take longer than all else in a block of short sequences.
     """
@@ -85,7 +88,7 @@ def prepare(model: Krea2Transformer2DModel) -> None:
     torch._dynamo.config.recompile_limit = 64
     # A block whose parts have hooks is another than the same block without them.
     torch._dynamo.config.skip_nnmodule_hook_guards = False
-    for block in model.transformer_blocks:
+    for block in model.transformer_blocks[first:]:
         block.compile(dynamic=True)
 
 

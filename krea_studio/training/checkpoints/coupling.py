@@ -79,14 +79,20 @@ def numbers_of(scene: Scene, named: Collection[str], generator: torch.Generator)
     return torch.cat([layout, pairs.flatten()])
 
 
+def sectors(pairs: torch.Tensor) -> torch.Tensor:
+    """Which value of each attribute the noise says by pairs of numbers (…, 16): its number (…, 8)."""
+    counts = torch.tensor([len(values) for values in ATTRIBUTES.values()], device=pairs.device)
+    across, up = pairs.unflatten(-1, (len(ATTRIBUTES), 2)).unbind(-1)
+    turned = torch.atan2(up, across) / (2 * math.pi) % 1
+    return (turned * counts).long().minimum(counts - 1)
+
+
 def scene_of(noise: torch.Tensor, scene: Scene, named: Collection[str]) -> Scene:
     """The scene that a run from all of this noise (n, 96) should end in: `named` as in `scene`, the rest as it says."""
     layout, pairs = read(noise.double(), len(noise)).split([len(LAYOUT_NAMES), 2 * len(ATTRIBUTES)])
-    angles = torch.atan2(*pairs.view(-1, 2).flip(1).unbind(1)) % (2 * math.pi)
     unnamed = {}
-    for (name, values), angle in zip(ATTRIBUTES.items(), angles.tolist(), strict=True):
+    for (name, values), index in zip(ATTRIBUTES.items(), sectors(pairs).tolist(), strict=True):
         if name not in named:
-            index = min(len(values) - 1, int(angle / (2 * math.pi) * len(values)))
             unnamed[name] = GRADES[index] if isinstance(getattr(scene, name), float) else values[index]
     ways = dict(zip(LAYOUT_NAMES, torch.special.ndtr(layout).tolist(), strict=True))
     return replace(scene, **unnamed, layout=Layout(**ways))

@@ -11,22 +11,25 @@ Training may change all of it. Left to itself, it finds such a reading after tho
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from diffusers import Krea2Transformer2DModel
+from torch import nn
 from torch.nn import functional as F
 
 from krea_studio.training.checkpoints import architecture, coupling, readings
 
 TYPICAL_TOKENS = 512  # between drafts and full size: a mean that says something shrinks with the root of the tokens
 LOUDNESS = 1.0  # deviation of what is read
+HEARD = readings.FIRST + readings.COUNT  # where in a state it comes
 TEXT_DIRECTIONS = 64  # in which texts differ most, and which the reader does not see
 TYPICAL_READ = (
     readings.PLACE_NUMBERS / 2 + readings.SIZE_NUMBERS / 2 + 12
 )  # square of what is read of a token and a scene
 LOOK_KEPT = 0.1  # share of what a token tells of the look that it has of its own; the rest is the mean of all tokens
-LOOK_DIM = 14  # of a head: of those that do not turn with a token's place
+STEADY_DIM = 14  # of a head: of those that do not turn with a token's place
 PREFERENCE = 4.0  # logit of a picture's tokens, beside which texts hardly count
-QUIET = 0.02  # gain of the one number along which the head's queries lie; normalised, they would be loud otherwise
 
 
 CARRIED = 0.5  # factor of the noise in the state
@@ -91,19 +94,76 @@ def install_reader(
     known = torch.cat([slopes.T, 3 * unseen])
     wanted = torch.cat([coupling.PATTERNS.to(device).T, torch.zeros(len(unseen), count, device=device)])
     values = slice((attn.num_kv_heads - 1) * width, (attn.num_kv_heads - 1) * width + count)
-    attn.to_v.weight[values] = torch.linalg.lstsq(known, wanted, rcond=1e-3, driver="gelsd").solution.T
+    found = torch.linalg.lstsq(known, wanted, rcond=1e-3, driver="gelsd").solution.T
+    alike = F.normalize(middle, dim=0)  # so large that what is left of it would drown all else
+    attn.to_v.weight[values] = found - (found @ alike)[:, None] * alike
 
     out = attn.to_out[0].weight
     for head in range(attn.num_heads - attn.num_heads // attn.num_kv_heads, attn.num_heads):
         out[:, head * width : head * width + count] = 0
-    places = torch.zeros(len(gate), count, device=device)
-    places[readings.FIRST + readings.COUNT :][:count] = torch.eye(count)
-    loud = 2 * LOUDNESS * TYPICAL_TOKENS**0.5  # twice, for a gate that is half open
-    out[:, own : own + count] = loud * places / torch.where(gate.abs() < 0.3, 0.3 * gate.sign(), gate)[:, None]
+    places = slice(HEARD, HEARD + count)
+    block.scale_shift_table[2, places] += 1 - gate[places]
+    out[places] = 0
+    # Twice, for a gate that is half open.
+    out[places, own : own + count] = 2 * LOUDNESS * TYPICAL_TOKENS**0.5 * torch.eye(count, device=device)
     attn.to_gate.weight[own : own + count] = 0
-    attn.to_q.weight[own : own + width] = 0
-    attn.to_q.weight[own] = torch.randn(len(gate), generator=draw).to(device)
-    attn.norm_q.weight[0] = QUIET - 1  # a gain is kept as its distance from 1
+    _attend_to_pictures(attn, middle, draw)
+
+
+def keep_reader(model: Krea2Transformer2DModel) -> None:
+    """Let no training change the reader or how it sees tokens: it would find other uses of that head, and forget what
+    the noise says. How tokens and times come in (`img_in`, `time_embed`, `time_mod_proj`) has to stay as it is too.
+    """
+    block, count = model.transformer_blocks[0], coupling.NUMBERS
+    attn, width = block.attn, block.attn.head_dim
+    own, values = (attn.num_heads - 1) * width, (attn.num_kv_heads - 1) * width
+    places = slice(HEARD, HEARD + count)
+    kept: list[tuple[nn.Parameter, tuple[slice | int, ...]]] = [
+        (attn.to_q.weight, (slice(own, None),)),
+        (attn.norm_q.weight, (slice(STEADY_DIM, STEADY_DIM + 1),)),
+        (attn.to_k.weight, (slice(values, None),)),
+        (attn.norm_k.weight, (slice(None),)),
+        (attn.to_v.weight, (slice(values, values + count),)),
+        (attn.to_gate.weight, (slice(own, own + count),)),
+        (attn.to_out[0].weight, (slice(None), slice(own, own + count))),
+        (attn.to_out[0].weight, (places,)),
+        (block.scale_shift_table, (2, places)),
+        (block.scale_shift_table, (slice(2),)),
+        (block.norm1.weight, (slice(None),)),
+    ]
+    for parameter, part in kept:
+        parameter.register_hook(partial(_without, part=part))
+
+
+def _without(gradient: torch.Tensor, part: tuple[slice | int, ...]) -> torch.Tensor:
+    gradient = gradient.clone()
+    gradient[part] = 0
+    return gradient
+
+
+def _attend_to_pictures(attn: nn.Module, middle: torch.Tensor, draw: torch.Generator) -> None:
+    """Let an attention's last head attend to all tokens of pictures alike, and hardly to texts.
+
+    Its queries, and the keys of what is like `middle` (width of a state), lie along one direction.
+    """
+    heads, width = attn.num_heads, attn.head_dim
+    head, pair = slice((heads - 1) * width, heads * width), slice((attn.num_kv_heads - 1) * width, None)
+    alike = F.normalize(middle, dim=0)
+    attn.to_q.weight[head] = 0
+    attn.to_q.weight[head.start + STEADY_DIM] = alike
+    attn.norm_q.weight[STEADY_DIM] = PREFERENCE / width**0.5 - 1  # a gain is kept as its distance from 1
+    attn.norm_k.weight[STEADY_DIM] = 0
+    others = F.normalize(torch.randn(width, len(alike), generator=draw).to(alike.device), dim=1)
+    others -= (others @ alike)[:, None] * alike
+    attn.to_k.weight[pair] = others
+    attn.to_k.weight[pair][STEADY_DIM] = alike
+
+
+def heard(states: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
+    """States (…, width) with what the reader brings to them, where the noise's means are these (…, 20)."""
+    loud = LOUDNESS * TYPICAL_TOKENS**0.5
+    before, own, after = states.tensor_split([HEARD, HEARD + coupling.NUMBERS], -1)
+    return torch.cat([before, own + loud * means, after], -1)
 
 
 @torch.no_grad()
@@ -127,15 +187,8 @@ def install_look(model: Krea2Transformer2DModel, states: torch.Tensor, seed: int
     heads, width, device = attn.num_heads, attn.head_dim, states.device
     head, pair = slice((heads - 1) * width, heads * width), slice((attn.num_kv_heads - 1) * width, None)
     draw = torch.Generator().manual_seed(seed)
-    # All queries, and the keys of a picture's tokens, lie along what is alike in all of these.
     alike = F.normalize(states.mean(0), dim=0)
-    attn.to_q.weight[head] = 0
-    attn.to_q.weight[head.start + LOOK_DIM] = alike
-    attn.norm_q.weight[LOOK_DIM] = PREFERENCE / width**0.5 - 1
-    others = F.normalize(torch.randn(width, len(alike), generator=draw).to(device), dim=1)
-    others -= (others @ alike)[:, None] * alike
-    attn.to_k.weight[pair] = others
-    attn.to_k.weight[pair][LOOK_DIM] = alike
+    _attend_to_pictures(attn, alike, draw)
     attn.to_gate.weight[head] = 0
 
     at_noise = torch.ones(1, device=device)

@@ -22,13 +22,12 @@ from krea_studio.training.checkpoints import architecture, coupling, initializat
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack, part_of
 from krea_studio.training.checkpoints.readings import Learner
-from krea_studio.training.checkpoints.samples import UNCONDITIONAL_SHARE, Batch, captions_of, freed, noise_for
+from krea_studio.training.checkpoints.samples import UNCONDITIONAL_SHARE, Batch, as_said, captions_of, freed, noise_for
 from krea_studio.training.flow import Grid, fastest_precision, noise_times, prepare, velocity
 from krea_studio.training.world.captions import caption
 from krea_studio.training.world.scenes import random_scene
 
-STEPS = 6000
-PEAK = 2e-3
+SCHEDULE = loop.Schedule(1600, 2e-3, warmup=50)
 # Few tokens of many pictures teach most a second; but attention among all tokens is another than among some.
 BATCHES = {
     Batch("1K", 32, 48): 0.35,
@@ -38,7 +37,9 @@ BATCHES = {
     Batch("1K", 2): 0.2,
 }
 START_SHARE = 0.5  # of the batches, at t = 1
-ALONE_SHARE = 0.3  # of the batches, whose pictures alone tell what is in them
+PROMPTED_SHARE = 0.8  # of the other batches, whose tokens are each told other things than the noise says
+HEARD_PLACES = (initialization.HEARD, initialization.HEARD + coupling.NUMBERS)
+ALONE_SHARE = 0.15  # of the batches, whose pictures alone tell what is in them
 REST_WEIGHT = 0.3  # of the numbers beside those that are read, which stay as they came in
 SHARED = ("img_in", "time_embed", "time_mod_proj")  # with the other blocks
 READER_CAPTIONS = 100
@@ -69,6 +70,7 @@ def install(
     # Not the parts that painters have taught: a state of before would bring back how these were then.
     own = {name: child for name, child in small.named_children() if name not in (*SHARED, "final_layer")}
     learned = nn.ModuleDict(own).requires_grad_(True)
+    initialization.keep_reader(small)
     learner = Learner(small)
     _train(learner, learned, encoder, tokenizer, latents, folder, device, seed)
     model.load_state_dict(learned.state_dict(), strict=False)
@@ -86,6 +88,38 @@ def _states(learner: Learner, conditioning: tuple[torch.Tensor, torch.Tensor], s
     return learner.states(len(chosen)).flatten(0, 1)
 
 
+class _Prompter:
+    """Tells each token other things than the noise says, where the reader of a model's first block would tell them.
+
+    All tokens of a picture are told the same; so of each step's pictures the blocks would see one example each. Told
+    apart, they see as many as there are tokens.
+    """
+
+    def __init__(self, model: Krea2Transformer2DModel) -> None:
+        self._model, self._block = model, model.transformer_blocks[0]
+        self._told: torch.Tensor | None = None
+        self._block.attn.register_forward_hook(self._tell)
+
+    def prompt(self, means: torch.Tensor, times: torch.Tensor) -> None:
+        """At the next call, at times (batch,), tell the last tokens that the noise's means are these (batch, n, 20)."""
+        with torch.no_grad():
+            embedded = self._model.time_embed(times, torch.float32)
+            modulation = self._model.time_mod_proj(F.gelu(embedded, approximate="tanh")).unflatten(-1, (6, -1))
+            gate = (modulation.view(len(times), 6, -1) + self._block.scale_shift_table)[:, None, 2]
+            self._told = initialization.heard(torch.zeros_like(gate).expand(-1, means.shape[1], -1), means) / gate
+
+    def cease(self) -> None:
+        self._told = None
+
+    def _tell(self, attention: nn.Module, arguments: tuple, found: torch.Tensor) -> torch.Tensor | None:
+        if self._told is None:
+            return None
+        texts, tokens = found.tensor_split([found.shape[1] - self._told.shape[1]], 1)
+        before, _, after = tokens.tensor_split(HEARD_PLACES, -1)
+        own = self._told.tensor_split(HEARD_PLACES, -1)[1]
+        return torch.cat([texts, torch.cat([before, own, after], -1)], 1)
+
+
 def _train(
     learner: Learner,
     learned: nn.Module,
@@ -97,7 +131,8 @@ def _train(
     seed: int,
 ) -> None:
     precision, chunks = fastest_precision(learner.model), Chunks(latents, {batch.kind for batch in BATCHES})
-    prepare(learner.model)
+    prompter = _Prompter(learner.model)
+    prepare(learner.model, first=1)
     rest = torch.ones(learner.model.img_in.out_features, dtype=torch.bool, device=device)
     rest[readings.FIRST : readings.FIRST + readings.COUNT] = False
 
@@ -106,6 +141,7 @@ def _train(
         batch = common.choices(list(BATCHES), list(BATCHES.values()))[0]
         clean, seeds = chunks.draw(batch.kind, batch.pictures, generator)
         alone, begins, grid = common.random() < ALONE_SHARE, common.random() < START_SHARE, grid_of(clean)
+        prompted = common.random() < PROMPTED_SHARE and not alone
         chosen, total = part_of(grid, batch.tokens, True, generator), grid.rows * grid.columns
         draw = random.Random(f"orientation-{seed}-{step}")
         tokens, captions = (
@@ -114,13 +150,20 @@ def _train(
         )
         noise = noise_for(tokens, seeds, captions, total, generator)
         times = torch.ones(len(seeds)) if begins and not alone else noise_times(len(seeds), total, generator)
-        noise = freed(noise, times, total, generator)
+        noise = noise if prompted else freed(noise, times, total, generator)
         conditioning = text.encode(encoder, tokenizer, [c.text for c in captions])
         t = times[:, None, None]
         mixed, times = ((1 - t) * tokens + t * noise).to(device), times.to(device)
+        wanted = torch.stack([readings.of_scene(random_scene(each)) for each in seeds])[:, None]
+        if prompted:
+            numbers = torch.randn(len(seeds), len(chosen), coupling.NUMBERS, generator=generator)
+            prompter.prompt((t * numbers / total**0.5).to(device), times)
+            wanted = as_said(wanted, captions, numbers)
         velocity(learner.model, mixed, times, grid, conditioning, chosen, precision)
-        read = learner.reading_loss(grid, chosen, seeds)
+        prompter.cease()
+        states = learner.states(len(chosen))
+        read = readings.loss(states, readings.of_place(*grid, chosen), wanted)
         entered = learner.model.img_in(mixed)
-        return read + REST_WEIGHT * F.mse_loss(learner.states(len(chosen))[..., rest], entered[..., rest])
+        return read + REST_WEIGHT * F.mse_loss(states[..., rest], entered[..., rest])
 
-    loop.run("orientation", learned, loss_of, loop.Schedule(STEPS, PEAK, warmup=50), folder, seed, decay=0.99)
+    loop.run("orientation", learned, loss_of, SCHEDULE, folder, seed, decay=0.99)

@@ -14,9 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from krea_studio.training.checkpoints import architecture
-from krea_studio.training.flow import Grid
 from krea_studio.training.world.captions import ATTRIBUTES, value_of
-from krea_studio.training.world.scenes import LAYOUT_NAMES, Scene, random_scene
+from krea_studio.training.world.scenes import LAYOUT_NAMES, Scene
 
 # Radians a token: of waves that go into 128 tokens, more than the longest picture has, so many times. None is faster
 # than the fastest by which attention turns, one radian, and all are sums of those (`architecture.transformer`).
@@ -29,7 +28,7 @@ COUNT = PLACE_NUMBERS + SIZE_NUMBERS + SCENE_NUMBERS
 FIRST = architecture.LATENT_CHANNELS * architecture.PATCH_SIZE**2
 BLOCKS = 2  # of the transformer's, that read
 LOOK = ("palette", "style", "vividness")  # attributes that a style reference gives to another picture
-SCENE_WEIGHT = 1.5  # of a number of the scene, most of which are zero, beside one of the place
+SCENE_WEIGHT = 4.0  # of a number of the scene, most of which are zero, beside one of the place
 
 
 def blocks_of(model: Krea2Transformer2DModel) -> int:
@@ -67,13 +66,15 @@ def of_scene(scene: Scene) -> torch.Tensor:
     return torch.tensor([*values, *(float(scene.layout.way(name)) for name in LAYOUT_NAMES)])
 
 
-def loss(states: torch.Tensor, place: torch.Tensor, scenes: list[Scene]) -> torch.Tensor:
-    """How far states (pictures, n, width) are from what they should tell: `place` (n, 72), and the scenes."""
+def loss(states: torch.Tensor, place: torch.Tensor, scenes: torch.Tensor) -> torch.Tensor:
+    """How far states (pictures, n, width) are from what they should tell: `place` (n, 72), `scenes` (pictures, n, 54).
+
+    What nothing tells of a scene is right at its mean.
+    """
     told = states[..., FIRST : FIRST + COUNT]
     found, scene = told.split([PLACE_NUMBERS + SIZE_NUMBERS, SCENE_NUMBERS], -1)
-    wanted = torch.stack([of_scene(each) for each in scenes]).to(found)
     error = F.mse_loss(found, place.to(found).expand_as(found))
-    return error + SCENE_WEIGHT * F.mse_loss(scene, wanted[:, None].expand_as(scene))
+    return error + SCENE_WEIGHT * F.mse_loss(scene, scenes.to(scene).expand_as(scene))
 
 
 class Learner(nn.Module):
@@ -88,14 +89,6 @@ class Learner(nn.Module):
             blocks[-1].register_forward_hook(lambda block, arguments, states: self._keep(states))
         else:  # its attention has its share in the reading of the look
             blocks[reading].norm2.register_forward_pre_hook(lambda norm, arguments: self._keep(*arguments))
-
-    def reading_loss(self, grid: Grid, chosen: torch.Tensor, seeds: list[int]) -> torch.Tensor:
-        """How wrong what the latest call read of its `chosen` tokens is, in pictures of these seeds' scenes.
-
-        What nothing tells of a scene is right at its mean.
-        """
-        scenes = [random_scene(seed) for seed in seeds]
-        return loss(self.states(len(chosen)), of_place(*grid, chosen), scenes)
 
     def states(self, count: int) -> torch.Tensor:
         """Those of the last `count` tokens, (batch, count, width)."""

@@ -8,17 +8,19 @@ of their own, as pictures have that a person trains a style on.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional as F
 
 from krea_studio.training.checkpoints import coupling
 from krea_studio.training.world.captions import ATTRIBUTES, Caption, caption
-from krea_studio.training.world.scenes import random_scene
+from krea_studio.training.world.scenes import LAYOUT_NAMES, random_scene
 
 UNCONDITIONAL_SHARE = 0.06
-WHOLE_SHARE = 0.35  # of the captions, which leave nothing open
-OPEN_SHARE = 0.2  # of the captions, which leave all but the subject to the noise
+WHOLE_SHARE = 0.3  # of the captions, which leave nothing open
+OPEN_SHARE = 0.25  # of the captions, which leave all but the subject to the noise
 INDEPENDENT_SHARE = 0.15  # of the samples below `INDEPENDENT_BELOW` that have noise of their own
 INDEPENDENT_BELOW = 0.8
 
@@ -70,3 +72,31 @@ def freed(noise: torch.Tensor, times: torch.Tensor, total: int, generator: torch
     other = torch.randn(noise.shape, generator=generator)
     other = coupling.say(other, total, torch.randn(len(times), coupling.NUMBERS, generator=generator))
     return torch.where(free[:, None, None], other, noise)
+
+
+def said(numbers: torch.Tensor) -> torch.Tensor:
+    """What there is to be read (…, 54) where noise says numbers (…, 20), of every attribute and the layout."""
+    layout, pairs = numbers.split([len(LAYOUT_NAMES), 2 * len(ATTRIBUTES)], -1)
+    found = [
+        F.one_hot(sector, len(values)).float()
+        for values, sector in zip(ATTRIBUTES.values(), coupling.sectors(pairs).unbind(-1), strict=True)
+    ]
+    return torch.cat([*found, layout.sign()], -1)
+
+
+def as_said(scenes: torch.Tensor, captions: Sequence[Caption], numbers: torch.Tensor) -> torch.Tensor:
+    """What there is to be read (pictures, n, 54) of `scenes` (pictures, 1, 54), had their noise said `numbers`.
+
+    What a caption names is the scene's; where it names no subject, noise says nothing.
+    """
+    found, at = said(numbers), 0
+    for name, values in ATTRIBUTES.items():
+        each = slice(at, at + len(values))
+        at += len(values)
+        for k, words in enumerate(captions):
+            if name in words.named or "subject" not in words.named:
+                found[k, :, each] = scenes[k, :, each]
+    for k, words in enumerate(captions):
+        if "subject" not in words.named:
+            found[k, :, at:] = scenes[k, :, at:]
+    return found

@@ -27,8 +27,15 @@ from krea_studio.training import loop
 from krea_studio.training.judging import fidelity
 from krea_studio.training.judging import judge as judges
 from krea_studio.training.judging.fidelity import Fidelity, Pair
-from krea_studio.training.world.captions import Caption, caption, vocabulary
-from krea_studio.training.world.scenes import STYLES, Scene, is_held_out, random_scene
+from krea_studio.training.world.captions import (
+    PALETTE_WORDS,
+    STYLE_WORDS,
+    SUBJECT_WORDS,
+    Caption,
+    caption,
+    vocabulary,
+)
+from krea_studio.training.world.scenes import STYLES, SUBJECTS, Scene, is_held_out, random_scene
 
 PROMPT_SEED = 9_000_000
 ALWAYS_NAMED = ("subject", "palette", "style")
@@ -126,18 +133,27 @@ def _summary(results: Sequence[Result]) -> str:
     return f"sharpness {mean(r.fidelity.sharpness for r in results):.2f}, {shares}"
 
 
-def contact_sheet(pipeline: Krea2Pipeline, steps: int, guidance_scale: float, path: Path) -> None:
-    """The vocabulary's example prompts at 1024 × 1024, reduced, four in a row."""
-    examples, side = vocabulary()["examples"], 400
-    sheet = Image.new("RGB", (4 * side, (len(examples) + 3) // 4 * side))
-    for k, prompt in enumerate(examples):
+def prompts_of_sheet() -> list[str]:
+    """A prompt for each subject, with the styles and palettes in turn."""
+    styles, palettes = ([words[0] for words in each.values()] for each in (STYLE_WORDS, PALETTE_WORDS))
+    return [
+        f"{styles[k % len(styles)]} of a {SUBJECT_WORDS[subject][0]}, {palettes[k % len(palettes)]}"
+        for k, subject in enumerate(SUBJECTS)
+    ]
+
+
+def sheet(pipeline: Krea2Pipeline, steps: int, guidance_scale: float, path: Path) -> None:
+    """Every subject at 1024 × 1024, reduced, seven in a row; the prompts' numbers are the seeds."""
+    prompts, side, across = prompts_of_sheet(), 320, 7
+    found = Image.new("RGB", (across * side, -(-len(prompts) // across) * side))
+    for k, prompt in enumerate(prompts):
         picture = pipeline(
             prompt, height=1024, width=1024, num_inference_steps=steps, guidance_scale=guidance_scale,
             max_sequence_length=64, generator=torch.Generator().manual_seed(k),
         ).images[0]  # fmt: skip
-        sheet.paste(picture.resize((side, side), Image.Resampling.LANCZOS), (k % 4 * side, k // 4 * side))
+        found.paste(picture.resize((side, side), Image.Resampling.LANCZOS), (k % across * side, k // across * side))
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, quality=88)
+    found.save(path, quality=88)
 
 
 def report(out: Path, work: Path, judge: judges.Judge, count: int, device: str) -> None:
@@ -152,7 +168,7 @@ def report(out: Path, work: Path, judge: judges.Judge, count: int, device: str) 
         pipeline = pipeline_of(folder).to(device)
         measured[folder.name] = measure(pipeline, judge, variant.steps, variant.guidance_scale, count // share)
         if first:
-            contact_sheet(pipeline, variant.steps, variant.guidance_scale, out / "examples" / f"{folder.name}.jpg")
+            sheet(pipeline, variant.steps, variant.guidance_scale, out / "examples" / f"{folder.name}.jpg")
     times = {}
     for state in sorted(work.rglob("state.pt")):
         saved = torch.load(state, weights_only=True, map_location="cpu")

@@ -7,8 +7,8 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
 from krea_studio.engine.checkpoints.table import ASSETS
-from krea_studio.training import flow
-from krea_studio.training.checkpoints import architecture, initialization, orientation, readings, samples
+from krea_studio.training import flow, loop
+from krea_studio.training.checkpoints import architecture, coupling, initialization, orientation, readings, samples
 from krea_studio.training.world.scenes import random_scene
 
 
@@ -20,9 +20,8 @@ def test_a_learner_reads_the_tokens_that_it_is_given():
     flow.velocity(learner.model, torch.randn(2, 4, 96), torch.ones(2), grid, words, chosen, torch.float32)
     states = learner.states(4)
     assert states.shape == (2, 4, 256)
-    scenes = [random_scene(3), random_scene(4)]
-    loss = learner.reading_loss(grid, chosen, [3, 4])
-    assert torch.equal(loss, readings.loss(states, readings.of_place(8, 12, chosen), scenes))
+    wanted = torch.stack([readings.of_scene(random_scene(seed)) for seed in (3, 4)])[:, None]
+    loss = readings.loss(states, readings.of_place(8, 12, chosen), wanted)
     loss.backward()
     assert learner.model.transformer_blocks[0].ff.down.weight.grad is not None
 
@@ -36,7 +35,7 @@ def reader():
 
 def test_learning_goes_on_where_it_was_and_ends_in_the_model(tmp_path, reader, monkeypatch):
     monkeypatch.setattr(orientation, "BATCHES", {samples.Batch("1K", 2, 6): 0.5, samples.Batch("512", 1): 0.5})
-    monkeypatch.setattr(orientation, "STEPS", 2)
+    monkeypatch.setattr(orientation, "SCHEDULE", loop.Schedule(2, 1e-3))
     for name, seed in (("1K", 10_000_000), ("512", 20_000_000)):
         chunk = {"latents": torch.randn(3, 6, 16, 24).half(), "seeds": torch.tensor([seed, seed + 1, seed + 2])}
         torch.save(chunk, tmp_path / f"{name}-0000.pt")
@@ -59,3 +58,26 @@ def test_learning_goes_on_where_it_was_and_ends_in_the_model(tmp_path, reader, m
     learned = [name for name in before if name.startswith(("transformer_blocks.0.ff", "txt_in"))]
     assert learned and not any(torch.equal(first[name], before[name]) for name in learned if "weight" in name)
     assert all(torch.equal(first[name], second[name]) for name in before)
+
+
+def test_tokens_are_told_apart_what_the_noise_would_tell_them_alike():
+    torch.manual_seed(0)
+    model = architecture.transformer(layers=readings.BLOCKS)
+    initialization.settle(model)
+    words = torch.randn(60, 9, len(architecture.TEXT_TAPS), architecture.TEXT_WIDTH), torch.ones(60, 9).bool()
+    initialization.install_reader(model, words)
+    prompter, learner, grid = orientation._Prompter(model), readings.Learner(model), flow.Grid(8, 12)
+    said = torch.randn(4, 1, coupling.NUMBERS).expand(-1, 96, -1)
+    noise = torch.randn(4, 96, 96)
+
+    def states(noise: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            flow.velocity(model, noise, torch.ones(4), grid, (words[0][:4], words[1][:4]), precision=torch.float32)
+        return learner.states(96)
+
+    prompter.prompt(said / 96**0.5, torch.ones(4))
+    told = states(noise)
+    prompter.cease()
+    # The tokens' own noise is the same but for what all of them say, which is little of each.
+    wrong = (states(coupling.say(noise, 96, said[:, 0])) - told).square().mean()
+    assert wrong < 0.1 * (states(noise) - told).square().mean()

@@ -51,14 +51,19 @@ def test_scenes_that_are_drawn_differently_are_read_differently(seed, other):
     assert (drawn[0] == drawn[1]) == torch.equal(readings.of_scene(one), readings.of_scene(two))
 
 
+def wanted(scenes):
+    """What is to be read of scenes, (scenes, 1, 54)."""
+    return torch.stack([readings.of_scene(scene) for scene in scenes])[:, None]
+
+
 def test_who_reads_rightly_is_not_wrong_and_who_reads_another_scene_is():
     scenes, place = [random_scene(3), random_scene(4)], readings.of_place(4, 6, torch.tensor([0, 5, 23]))
     states = states_that_tell(place, scenes)
-    assert readings.loss(states, place, scenes) < 1e-12
+    assert readings.loss(states, place, wanted(scenes)) < 1e-12
     turned = Layout(**{name: 1 - getattr(scenes[0].layout, name) for name in LAYOUT_NAMES})
-    assert readings.loss(states, place, [replace(scenes[0], layout=turned), scenes[1]]) > 0.1
-    assert readings.loss(states, place, scenes[::-1]) > 0.1
-    assert readings.loss(states, readings.of_place(4, 6, torch.tensor([1, 5, 23])), scenes) > 1e-3
+    assert readings.loss(states, place, wanted([replace(scenes[0], layout=turned), scenes[1]])) > 0.1
+    assert readings.loss(states, place, wanted(scenes[::-1])) > 0.1
+    assert readings.loss(states, readings.of_place(4, 6, torch.tensor([1, 5, 23])), wanted(scenes)) > 1e-3
 
 
 def test_of_a_scene_that_nothing_tells_of_the_mean_is_right():
@@ -69,7 +74,7 @@ def test_of_a_scene_that_nothing_tells_of_the_mean_is_right():
 
     def wrong(told: torch.Tensor) -> float:
         guess[..., first : first + readings.SCENE_NUMBERS] = told
-        return sum(readings.loss(guess, place, [scene]).item() for scene in many)
+        return sum(readings.loss(guess, place, wanted([scene])).item() for scene in many)
 
     mean = torch.stack([readings.of_scene(scene) for scene in many]).mean(0)
     assert wrong(mean) < min(wrong(readings.of_scene(scene)) for scene in many[:10])

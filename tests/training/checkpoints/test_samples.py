@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from krea_studio.training import loop
-from krea_studio.training.checkpoints import coupling, samples
-from krea_studio.training.world.captions import Caption
+from krea_studio.training.checkpoints import coupling, readings, samples
+from krea_studio.training.world.captions import ATTRIBUTES, Caption, caption
 from krea_studio.training.world.scenes import random_scene
 
 
@@ -39,3 +39,24 @@ def test_noise_is_freed_of_some_samples_that_have_come_some_way():
 def test_captions_of_a_run_are_drawn_anew():
     draws = [samples.captions_of([5, 6], random.Random(k)) for k in range(6)]
     assert len({each.text for captions in draws for each in captions}) > 6
+
+
+def test_what_is_said_is_the_scene_that_the_noise_was_made_for():
+    """Of what captions leave open; what they name is the scene's, whatever the noise says."""
+    scenes, draw = [random_scene(seed) for seed in range(40)], random.Random(0)
+    captions = [caption(each, draw, ("subject",)) for each in scenes]
+    noise = samples.noise_for(torch.zeros(40, 64, 96), list(range(40)), captions, 64, torch.Generator().manual_seed(0))
+    wanted = torch.stack([readings.of_scene(scene) for scene in scenes])[:, None]
+    said = samples.as_said(wanted, captions, coupling.read(noise, 64)[:, None])
+    assert torch.equal(said, wanted)
+    other = samples.as_said(wanted, captions, torch.randn(40, 1, coupling.NUMBERS))
+    style = sum(len(ATTRIBUTES[name]) for name in ("subject", "palette"))
+    same = (other == wanted)[:, 0, style : style + len(ATTRIBUTES["style"])].all(1)
+    named = torch.tensor(["style" in each.named for each in captions])
+    assert same[named].all() and not same[~named].all()
+
+
+def test_noise_says_nothing_where_nobody_names_a_subject():
+    wanted = readings.of_scene(random_scene(1))[None, None]
+    said = samples.as_said(wanted, [Caption("", {})], torch.randn(1, 5, coupling.NUMBERS))
+    assert torch.equal(said, wanted.expand(1, 5, -1))
