@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.training import flow, loop
 from krea_studio.training.checkpoints import architecture, patches, samples, text
-from krea_studio.training.world.captions import caption
+from krea_studio.training.world.captions import ATTRIBUTES, caption
 from krea_studio.training.world.renderer import render
 from krea_studio.training.world.scenes import random_scene
 
@@ -43,7 +43,8 @@ def build(
         if path.exists():
             continue
         scene, generator = random_scene(FIRST_SEED + number), torch.Generator().manual_seed(FIRST_SEED + number)
-        words = caption(scene, random.Random(f"own-{scene.seed}"), always=("subject",))
+        # All is named: a picture of another scene would teach the decoder nothing.
+        words = caption(scene, random.Random(f"own-{scene.seed}"), always=tuple(ATTRIBUTES))
         width, height = size_of(ratios[number % len(ratios)], "512" if number % 4 == 3 else "1K")
         grid = flow.Grid(height // architecture.PIXELS_PER_TOKEN, width // architecture.PIXELS_PER_TOKEN)
         clean = torch.zeros(1, grid.rows * grid.columns, model.config.in_channels)
