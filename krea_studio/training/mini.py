@@ -29,6 +29,7 @@ from krea_studio.training.checkpoints import (
     orientation,
     own,
     painting,
+    refinement,
     text,
 )
 from krea_studio.training.judging import judge
@@ -88,17 +89,28 @@ def train_medium(shop: Workshop) -> None:
     torch.manual_seed(seed)
     model = architecture.transformer("mini-medium").to(device)
     initialization.settle(model, seed)
-    painting.install(model, painting.MEDIUM, latents, shop.work / "painting", device, seed)
+    painting.install(model, latents, shop.work / "painting", device, seed)
     orientation.install(model, encoder, tokenizer, latents, shop.work / "orientation", device, seed)
+    refinement.refine(model, encoder, tokenizer, refinement.MEDIUM, latents, shop.work / "refinement", device, seed)
     if _first():
         model.save_pretrained(shop.done("medium"))
 
 
 def train_large(shop: Workshop) -> None:
     """mini-medium with new blocks between its own, the later of which learn to paint what is rich."""
+    encoder, tokenizer = shop.reader()
     torch.manual_seed(shop.seed)
     model = initialization.expanded(shop.transformer("medium")).to(shop.device)
-    painting.install(model, painting.LARGE, shop.work / "latents", shop.work / "rich", shop.device, shop.seed)
+    refinement.refine(
+        model,
+        encoder,
+        tokenizer,
+        refinement.LARGE,
+        shop.work / "latents",
+        shop.work / "rich refinement",
+        shop.device,
+        shop.seed,
+    )
     if _first():
         model.save_pretrained(shop.done("large"))
 

@@ -7,13 +7,12 @@ crisp edges, is learned here within half an hour. What the first blocks read is 
 will be, or not at all, so that what nobody tells becomes a mean picture. Where a run has come some way, half of the
 states are the painter's own, as it left them on its way down, so that each step mends what those before it got wrong.
 The lands' edges, which bend most, are asked for as numbers too: how far below each a token is. Attention of the later
-blocks stays silent but for what `initialization.install_look` gives it.
+blocks stays silent but for what `initialization.install_look` gives it. In the end they learn on what is really read
+(`refinement`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,8 @@ from krea_studio.training.flow import Grid, fastest_precision, levels_on_the_way
 from krea_studio.training.world.composition import LANDS, ridges, unit_of
 from krea_studio.training.world.scenes import Scene, random_scene
 
+SCHEDULE = loop.Schedule(32_000, 2e-3, cooling=0.375)
+KINDS = {"1K": 0.75, "512": 0.25}
 GROUPS, TOKENS = 4, 1024  # of each process: of tokens of pictures of one size, at one time
 START_SHARE = 0.35  # of the steps, at t = 1
 OWN_SHARE = 0.55  # of the others, with states of the painter's own
@@ -38,23 +39,6 @@ READING_ERROR = 0.08
 UNTOLD_SHARE = 0.08  # of the tokens, of which nothing of the scene is read
 OPEN_SHARE = 0.12  # of the tokens, of which a third of what tells of the scene is not read
 UNSURE_WEIGHT = 0.25  # of both in the loss, since most of theirs nobody could know
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What painters learn: latent classes by their share; in how many steps, up to which learning rate, as `loop` takes
-    them; and the parts of the transformer that stay as they are."""
-
-    kinds: Mapping[str, float]
-    schedule: loop.Schedule
-    kept: tuple[str, ...] = ("img_in",)
-
-
-MEDIUM = Lesson({"1K": 0.75, "512": 0.25}, loop.Schedule(32_000, 2e-3, cooling=0.375))
-# Its first blocks read already, by what they have of the time.
-LARGE = Lesson(
-    {"1K rich": 0.75, "512 rich": 0.25}, loop.Schedule(1500, 1e-3), ("img_in", "time_embed", "time_mod_proj")
-)
 
 
 class Painter(nn.Module):
@@ -111,12 +95,11 @@ def edges_below(edges: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 
 class Tokens:
-    """Every token of some classes' latents, with what is to be read of it; the classes come by their shares."""
+    """Every token of the latents, with what is to be read of it."""
 
-    def __init__(self, latents: Path, shares: Mapping[str, float]) -> None:
-        self._shares = shares
+    def __init__(self, latents: Path) -> None:
         self._kinds: dict[str, list[tuple[torch.Tensor, ...]]] = {}
-        for kind, chunks in Chunks(latents, shares).chunks.items():
+        for kind, chunks in Chunks(latents, KINDS).chunks.items():
             self._kinds[kind] = []
             for chunk in chunks:
                 grid = grid_of(chunk["latents"])
@@ -129,8 +112,8 @@ class Tokens:
     def draw(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
         """Tokens (count, 96) of pictures of one size, what is read of them, (count, 126), what is to be told of edges,
         (count, 9), and how many tokens a picture has."""
-        picked = torch.multinomial(torch.tensor(list(self._shares.values())), 1, generator=generator)
-        chunks = self._kinds[list(self._shares)[int(picked)]]
+        share = torch.rand((), generator=generator)
+        chunks = self._kinds["1K" if share < KINDS["1K"] else "512"]
         tokens, place, scenes, edges = chunks[int(torch.randint(len(chunks), (), generator=generator))]
         pictures = torch.randint(len(scenes), (count,), generator=generator)
         numbers = torch.randint(len(place), (count,), generator=generator)
@@ -157,15 +140,11 @@ def hidden(read: torch.Tensor, mean: torch.Tensor, generator: torch.Generator) -
     return torch.cat([place, torch.where(wide, mean, scene)], -1), ~missing.any(-1)
 
 
-def install(
-    model: Krea2Transformer2DModel, lesson: Lesson, latents: Path, folder: Path, device: str, seed: int = 0
-) -> None:
+def install(model: Krea2Transformer2DModel, latents: Path, folder: Path, device: str, seed: int = 0) -> None:
     """Train (or go on training) a settled transformer's later blocks in place."""
-    painter, tokens = Painter(model).to(device), Tokens(latents, lesson.kinds)
+    painter, tokens = Painter(model).to(device), Tokens(latents)
     places = slice(readings.FIRST, readings.FIRST + readings.COUNT)
-    for name in lesson.kept:
-        getattr(model, name).requires_grad_(False)
-    enter, paint = model.img_in, torch.compile(painter, dynamic=False)
+    enter, paint = model.img_in.requires_grad_(False), torch.compile(painter, dynamic=False)
     precision = fastest_precision(model)
 
     mean = tokens.mean
@@ -200,5 +179,5 @@ def install(
         weight = torch.where(sure, 1.0, UNSURE_WEIGHT)
         return (wrong * weight).mean() + ((told - edges).square().mean(-1) * sure).mean()
 
-    loop.run("painting", painter, loss_of, lesson.schedule, folder, seed, decay=0.998)
-    model.requires_grad_(True)
+    loop.run("painting", painter, loss_of, SCHEDULE, folder, seed, decay=0.998)
+    model.img_in.requires_grad_(True)

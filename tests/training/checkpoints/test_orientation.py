@@ -36,6 +36,7 @@ def reader():
 def test_learning_goes_on_where_it_was_and_ends_in_the_model(tmp_path, reader, monkeypatch):
     monkeypatch.setattr(orientation, "BATCHES", {samples.Batch("1K", 2, 6): 0.5, samples.Batch("512", 1): 0.5})
     monkeypatch.setattr(orientation, "SCHEDULE", loop.Schedule(2, 1e-3))
+    monkeypatch.setattr(orientation, "prepare", lambda model, first: None)  # compiling takes longer than all else here
     for name, seed in (("1K", 10_000_000), ("512", 20_000_000)):
         chunk = {"latents": torch.randn(3, 6, 16, 24).half(), "seeds": torch.tensor([seed, seed + 1, seed + 2])}
         torch.save(chunk, tmp_path / f"{name}-0000.pt")

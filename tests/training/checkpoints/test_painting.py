@@ -44,7 +44,7 @@ def model():
 
 
 def test_tokens_come_with_what_is_read_of_them(folder):
-    tokens, generator = painting.Tokens(folder, painting.MEDIUM.kinds), torch.Generator().manual_seed(1)
+    tokens, generator = painting.Tokens(folder), torch.Generator().manual_seed(1)
     chunks = latents.Chunks(folder, {"1K", "512"}).chunks
     seen = set()
     for _ in range(12):
@@ -109,9 +109,9 @@ def test_edges_are_where_pictures_change(size):
 
 def test_painting_goes_on_where_it_was_and_changes_only_what_paints(model, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(painting, "TOKENS", 16)
-    lesson = replace(painting.MEDIUM, schedule=loop.Schedule(2, 1e-3))
+    monkeypatch.setattr(painting, "SCHEDULE", loop.Schedule(2, 1e-3))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    painting.install(model, lesson, folder, tmp_path, "cpu")
+    painting.install(model, folder, tmp_path, "cpu")
     after = model.state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert (
@@ -124,7 +124,7 @@ def test_painting_goes_on_where_it_was_and_changes_only_what_paints(model, folde
     assert all(parameter.requires_grad for parameter in model.parameters())
     again = architecture.transformer("mini-medium")
     initialization.settle(again)
-    painting.install(again, lesson, folder, tmp_path, "cpu")
+    painting.install(again, folder, tmp_path, "cpu")
     painted = [name for name in changed if "norm" not in name]
     assert all(torch.equal(again.state_dict()[name], after[name]) for name in painted)
 
