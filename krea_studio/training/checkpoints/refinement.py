@@ -27,7 +27,7 @@ from krea_studio.training.flow import fastest_precision, levels_on_the_way, nois
 
 MEDIUM = {Batch("1K", 32, 48): 0.4, Batch("1K", 8, 192): 0.35, Batch("512", 16, 96): 0.25}
 LARGE = {Batch("1K rich", 32, 48): 0.4, Batch("1K rich", 8, 192): 0.35, Batch("512 rich", 16, 96): 0.25}
-SCHEDULE = loop.Schedule(4000, 5e-4)
+SCHEDULE = loop.Schedule(900, 1.5e-4, warmup=30)
 START_SHARE = 0.5  # of the batches, at t = 1
 OWN_SHARE = 0.5  # of the others, with states of the transformer's own
 READ_BY = ("img_in", "time_embed", "time_mod_proj")  # as it is, what is read is right
