@@ -46,7 +46,7 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
             build_moodboards_tab(services, visitors, tabs, create.parts["moodboard"], create.parts["moodboard_content"])
             build_styles_tab(services, visitors, tabs, create.parts)
             if services.settings.sign_in != "none":
-                build_team_tab(services)
+                build_team_tab(services, visitors)
         wire_tabs(tabs)
         build_foot(services, visitors)
         add_endpoints(services, visitors)

@@ -6,13 +6,14 @@ from collections.abc import Callable
 import gradio as gr
 
 from krea_studio.accounts.accounts import Accounts
-from krea_studio.errors import InvalidRequest, StudioError, Unavailable
+from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.people import LOCAL
 from krea_studio.runs.run import Run
 from krea_studio.services import Services
 from krea_studio.ui.notices import guarded, note, problem, visible
 from krea_studio.ui.presenter import Update
 from krea_studio.ui.team import fragments
+from krea_studio.ui.visitors import Visitors
 
 NOTICE = "team_notice"
 MOST_WAIT_SECONDS = 60.0  # for a step, and for what is being written
@@ -22,15 +23,13 @@ SHOWN = ("team_usage", "team_runs", "team_accounts")
 class TeamHandlers:
     """The tab's behaviour, over one set of services and its accounts."""
 
-    def __init__(self, services: Services, accounts: Accounts) -> None:
-        self._runs, self._library, self._accounts = services.runs, services.library, accounts
+    def __init__(self, services: Services, accounts: Accounts, visitors: Visitors) -> None:
+        self._runs, self._library = services.runs, services.library
+        self._accounts, self._visitors = accounts, visitors
 
     def open(self, visitor: gr.Request) -> Update:
         """The page was opened: the tab is there for admins."""
-        try:
-            return {"team_tab": visible(self._is_admin(visitor))}
-        except StudioError:
-            return {}
+        return {"team_tab": visible(self._visitors.person(visitor).runs_studio)}
 
     def look(self, visitor: gr.Request) -> Update:
         """How things stand now."""
@@ -66,14 +65,11 @@ class TeamHandlers:
 
     def _guarded(self, visitor: gr.Request, action: Callable[[], Update]) -> Update:
         def act() -> Update:
-            if not self._is_admin(visitor):
+            if not self._visitors.person(visitor).runs_studio:
                 raise InvalidRequest("This is for admins — ask one of them")
             return action() | self._shown()
 
         return guarded(act, lambda message: problem(message, NOTICE))
-
-    def _is_admin(self, visitor: gr.Request) -> bool:
-        return any(each.admin for each in self._accounts.all() if each.name == visitor.username)
 
     def _end_runs(self, name: str) -> None:
         """End all runs of an account, and wait until they have. Raises Unavailable where one does not."""

@@ -19,9 +19,10 @@ from krea_studio.settings import Settings
 from krea_studio.ui.server.launch import build_demo, launch_options
 from krea_studio.ui.team import fragments
 from krea_studio.ui.team.handlers import TeamHandlers
+from krea_studio.ui.visitors import Visitors
 from tests.doubles import drawn
 from tests.runs.conftest import Gate, ended, request_of, shot_of
-from tests.ui.conftest import PageEngine
+from tests.ui.conftest import PageEngine, signed_in
 
 PASSWORD = "seven foxes in snow"
 THEN = datetime(2026, 1, 2, tzinfo=UTC)
@@ -39,11 +40,12 @@ def services(engine: PageEngine, library: Library) -> Iterator[Services]:
 
 @pytest.fixture
 def team(services: Services) -> TeamHandlers:
-    return TeamHandlers(services, Accounts(services.settings.library))
+    return TeamHandlers(services, Accounts(services.settings.library), Visitors(shared=True))
 
 
 def visitor_of(name: str | None) -> SimpleNamespace:
-    return SimpleNamespace(username=name)
+    """Who asks by an account, of which ada's alone is an admin's, or, without one of these names, by none."""
+    return signed_in(name, admin=name == "ada") if name in ("ada", "ben") else SimpleNamespace(username=name)
 
 
 def draw(services: Services, name: str, prompt: str = "a fox") -> str:
