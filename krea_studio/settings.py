@@ -145,6 +145,11 @@ class Settings(BaseSettings):
     filter_rules: Folder | None = Field(
         default=None, description="A file of rules for prompts beside the studio's own, written as these are"
     )
+    accept_licence: bool = Field(
+        default=False,
+        description="Whoever sets it has read the licence of Krea 2's published weights and accepts it, as on a Space, "
+        "where nobody is asked",
+    )
     sign_in: Literal["none", "accounts"] = Field(
         default="none", description="Who may use the page: everybody who reaches it, or who signs in to an account"
     )

@@ -1,4 +1,4 @@
-"""A start that does not look for garbage where there is none, nor for a proxy.
+"""A start that does not look for garbage where there is none, nor for a proxy, and knows where it runs.
 
 Importing torch, diffusers or Gradio makes hundreds of thousands of objects that all stay, and Python's cyclic collector
 goes through them again and again: a quarter of the time that the imports take. Gradio also makes an HTTP client as it
@@ -9,6 +9,7 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -34,3 +35,16 @@ def without_proxies() -> Iterator[None]:
         yield
     finally:
         os.environ.update(proxies)
+
+
+def take_settings(path: Path) -> None:
+    """Put the lines NAME=VALUE of a file into the process's environment, but for names that it has; none without a file.
+
+    Empty lines and those that begin with # say nothing. So a variable of a Space counts before the file that came with it.
+    """
+    if not path.is_file():
+        return
+    for line in path.read_text("utf-8").splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() and not name.startswith("#"):
+            os.environ.setdefault(name.strip(), value.strip())
