@@ -54,8 +54,8 @@ TARGETS = {
 def write_space(name: str, out: Path) -> list[Path]:
     """Write the folder of the target `name` and return its files, as paths within it, sorted.
 
-    Raises InvalidRequest for an `out` that holds something already, Unavailable where the repository's own files are not
-    beside this package or one is too large, StorageError where it cannot be written.
+    Raises InvalidRequest for an `out` that holds something already, Unavailable where the repository's own files are
+    not beside this package or one is too large, StorageError where it cannot be written.
     """
     if out.exists() and not out.is_dir():
         raise InvalidRequest(f"{shown(str(out))} is a file — give a folder that is empty or does not exist yet")
@@ -86,17 +86,18 @@ def contents(name: str) -> dict[Path, Path]:
     found.pop(Path(REQUIREMENTS), None)
     for place, path in found.items():
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            raise Unavailable(f"{place} has {size / 1e6:.1f} MB — a Space takes files of up to 10 MB; split or shrink it")
+            raise Unavailable(f"{place} has {size / 1e6:.1f} MB — a Space takes files of up to 10 MB; make it smaller")
     return found
 
 
 def requirements(name: str) -> list[str]:
     """The lines of the target's requirements: the studio's, where its own file names no other range, and what it adds.
 
-    Raises Unavailable where the repository's are not beside this package.
+    Empty where neither is beside this package.
     """
     own = _requirements(CONFIGURATIONS / name / REQUIREMENTS)
-    return [*(line for package, line in _requirements(ROOT / REQUIREMENTS).items() if package not in own), *own.values()]
+    shared = _requirements(ROOT / REQUIREMENTS)
+    return [*(line for package, line in shared.items() if package not in own), *own.values()]
 
 
 def _requirements(path: Path) -> dict[str, str]:

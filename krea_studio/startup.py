@@ -37,14 +37,15 @@ def without_proxies() -> Iterator[None]:
         os.environ.update(proxies)
 
 
-def take_settings(path: Path) -> None:
-    """Put the lines NAME=VALUE of a file into the process's environment, but for names that it has; none without a file.
-
-    Empty lines and those that begin with # say nothing. So a variable of a Space counts before the file that came with it.
-    """
+def settings_in(path: Path) -> dict[str, str]:
+    """The lines NAME=VALUE of a file, without empty ones and those that begin with #; none where there is no file."""
     if not path.is_file():
-        return
-    for line in path.read_text("utf-8").splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() and not name.startswith("#"):
-            os.environ.setdefault(name.strip(), value.strip())
+        return {}
+    lines = [line.partition("=") for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
+    return {name.strip(): value.strip() for name, _, value in lines if name.strip()}
+
+
+def take_settings(path: Path) -> None:
+    """Put what a file sets into the process's environment, where that does not: variables of a Space count before."""
+    for name, value in settings_in(path).items():
+        os.environ.setdefault(name, value)

@@ -58,7 +58,7 @@ EXIT_CODES: dict[type[StudioError], int] = {
 # Commands with options of their own, which their module's `main` takes as they are; it returns an exit code.
 MEASURES = (
     "speed", "startup", "sliders", "references", "moodboards", "creativity", "styles", "adapters", "durability",
-    "expansion", "weights", "gpu", "library", "safety",
+    "expansion", "weights", "gpu", "library", "safety", "spaces",
 )  # fmt: skip
 TRAINING = {
     "train-slider": "train a slider LoRA on a checkpoint",
@@ -313,7 +313,9 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _run_module(room: str, name: str, arguments: Sequence[str]) -> int:
     if find_spec(f"krea_studio.{room}") is None:
-        raise Unavailable(f"{shown(name)} is no part of this copy of the studio — run it in a checkout of the repository")
+        raise Unavailable(
+            f"{shown(name)} is no part of this copy of the studio — run it in a checkout of the repository"
+        )
     # Help and mistakes are answered here, before the module imports torch.
     import_module(f"krea_studio.{room}.options").parsed(name, arguments)
     return import_module(f"krea_studio.{room}.{name}").main(arguments)

@@ -15,8 +15,8 @@ def add_space_command(commands: Any) -> None:
     parser = commands.add_parser(
         "space",
         help="write what is pushed to a Hugging Face Space, or built into a container",
-        description="Write the folder that is pushed to a Hugging Face Space or built into a container: what serves and "
-        "draws, with the target's own front matter, requirements and settings. Nothing is uploaded. Targets: "
+        description="Write the folder that is pushed to a Hugging Face Space or built into a container: what serves "
+        "and draws, with the target's own front matter, requirements and settings. Nothing is uploaded. Targets: "
         + "; ".join(f"{name}, {target.what}" for name, target in TARGETS.items())
         + ".",
         allow_abbrev=False,
