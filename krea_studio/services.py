@@ -68,8 +68,16 @@ def build_services(settings: Settings, pictures: Path | None = None) -> Services
     if settings.accept_licence and not licence.accepted:
         licence.accept()
     choices = Choices(settings, settings.library)
-    engine = LocalEngine(settings, choices)
+    engine = _engine(settings, choices)
     return services_over(settings, Library(pictures or settings.library, settings.library), engine, engine, choices)
+
+
+def _engine(settings: Settings, choices: Choices) -> LocalEngine:
+    if settings.engine == "local":
+        return LocalEngine(settings, choices)
+    from krea_studio.engine.zerogpu.engine import ZeroGPUEngine  # heavier, and of one target alone
+
+    return ZeroGPUEngine(settings, choices)
 
 
 def build_engine(settings: Settings) -> LocalEngine:

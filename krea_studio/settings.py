@@ -105,6 +105,9 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Tokens that the server's model may think for before it writes, where it cannot be kept from that",
     )
+    engine: Literal["local", "zerogpu"] = Field(
+        default="local", description="Where runs are drawn: in this process, or on the GPUs of a ZeroGPU Space"
+    )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", description="give auto, cpu, cuda, cuda:N or mps"
     )
