@@ -43,6 +43,7 @@ _PUSH = 'push it: hf upload OWNER/NAME {folder} . --repo-type space --delete "*"
 TARGETS = {
     "cpu_demo": Target("a Space without a GPU, on the embedded checkpoints", ("app.py",), _PUSH),
     "gpu": Target("a Space with a GPU of its own, on the published weights", ("app.py",), _PUSH),
+    "zerogpu": Target("a Space that borrows a GPU for every picture, on the published Turbo", ("app.py",), _PUSH),
     "team": Target(
         "a container for a team, with a GPU and accounts",
         ("Makefile", "constraints.txt"),

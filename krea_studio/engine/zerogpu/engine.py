@@ -1,9 +1,9 @@
 """The local engine on ZeroGPU: what it draws with is placed as it is built, and each run borrows a GPU.
 
-The package `spaces` lends it: in the server's own process CUDA is make-believe, and what is moved there is packed as the
-page is launched. A decorated function runs in a fork that has a GPU and those models; what it loads or learns in memory
-goes with it. So the server's process draws nothing, and after its start does not touch what draws. Elsewhere `spaces`
-does nothing, and the run is drawn in this process.
+The package `spaces` lends it: in the server's own process CUDA is make-believe, and what is moved there is packed as
+the page is launched. A decorated function runs in a fork that has a GPU and those models; what it loads or learns in
+memory goes with it. So the server's process draws nothing, and after its start does not touch what draws. Elsewhere
+`spaces` does nothing, and the run is drawn in this process.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _spaces_gpu() -> Lend:
 
 
 def _of_the_visitor() -> Context:
-    """A context that knows of this one only which visitor's request is drawn: by that `spaces` tells whose quota counts."""
+    """A context that knows of this one only whose request is drawn: by that `spaces` tells whose quota counts."""
     context = Context()
     try:
         from spaces.utils import gradio_request_var
