@@ -124,6 +124,13 @@ def test_a_target_s_settings_are_settings(target: str, monkeypatch: pytest.Monke
     assert loaded.filter == "on"
 
 
+def test_a_zero_gpu_space_installs_what_lends_and_compiles_nothing() -> None:
+    settings = settings_in(CONFIGURATIONS / "zerogpu" / "settings.env")
+    assert (settings["KREA_STUDIO_ENGINE"], settings["KREA_STUDIO_COMPILE"]) == ("zerogpu", "off")
+    assert any(line.startswith("spaces==") for line in requirements("zerogpu"))
+    assert not any(line.startswith("spaces") for name in set(TARGETS) - {"zerogpu"} for line in requirements(name))
+
+
 def test_the_team_s_container_is_built_by_the_makefile_s_steps() -> None:
     text = (CONFIGURATIONS / "team" / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
     steps = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]

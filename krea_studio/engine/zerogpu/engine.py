@@ -124,7 +124,9 @@ def _spaces_gpu() -> Lend:
     try:
         import spaces
     except ImportError as error:
-        raise Unavailable(f"KREA_STUDIO_ENGINE is 'zerogpu', which needs the package spaces ({error})") from None
+        raise Unavailable(
+            f"KREA_STUDIO_ENGINE is 'zerogpu', which needs the package spaces ({error}) — install it, or set local"
+        ) from None
     return spaces.GPU
 
 

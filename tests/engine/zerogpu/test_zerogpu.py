@@ -25,6 +25,7 @@ from krea_studio.engine.zerogpu.worker import Failed, SentFiles, events
 from krea_studio.errors import InvalidRequest, Stopped, StudioError, Unavailable
 from krea_studio.recipe.plan import GenerationPlan, plan
 from krea_studio.recipe.request import parse_request
+from krea_studio.services import build_services
 from krea_studio.settings import Settings
 from tests.doubles import PlainFiles
 
@@ -142,6 +143,12 @@ def test_an_error_of_another_s_is_none_of_quota() -> None:
     assert in_words(ValueError("no"), 10) is None
 
 
+def test_without_the_package_it_is_told_before_anything_is_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "spaces", None)
+    with pytest.raises(Unavailable, match=r"ENGINE is 'zerogpu', which needs the package spaces \(.*\) — install it"):
+        build_services(Settings(engine="zerogpu"))
+
+
 def test_no_language_model_borrows_a_gpu(borrowing: ZeroGPUEngine) -> None:
     assert borrowing.writer("turbo") is None
     with pytest.raises(Unavailable, match="phrasebook"):
@@ -171,7 +178,7 @@ def test_a_defect_crosses_as_a_message_and_the_last_event_is_the_last() -> None:
 
 
 def test_files_are_sent_with_the_plan_that_names_them() -> None:
-    image = "0" * 64
+    image = "0" * 32
     fields = {"style_references": [{"image": image, "strength": 0.5}]}
 
     class Files(PlainFiles):
