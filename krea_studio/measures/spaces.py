@@ -32,6 +32,7 @@ ACCOUNT = ("ada", "a-long-enough-password")
 CLEAN = {"HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_SERVER_NAME": "0.0.0.0"}
 EMBEDDED = {
     "KREA_STUDIO_DEVICE": "cpu",
+    "KREA_STUDIO_PRECISION": "float32",
     **{f"KREA_STUDIO_CHECKPOINT_{variant.upper()}": f"mini-{variant}" for variant in ("medium", "turbo")},
 }
 KEPT = ("PATH", "PYTHONPATH", "LANG", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "LD_LIBRARY_PATH")
