@@ -135,7 +135,7 @@ def main(argv: Sequence[str]) -> int:
         "",
         f"Written by `{COMMAND}`: each folder as `space` writes it, started in an environment of its own with the "
         "embedded checkpoints on the CPU; one start each, files in the machine's cache. No Space, no container and no "
-        "GPU was used.",
+        "GPU was used; off its hardware the package `spaces` does nothing.",
         "",
         f"Machine: {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}.",
         "",
