@@ -13,6 +13,7 @@ from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.expansion.writers import Expanders
 from krea_studio.library.store import Library
+from krea_studio.licence import Licence
 from krea_studio.runs.limits import Limits
 from krea_studio.runs.runs import Runs
 from krea_studio.safety.content_filter import ContentFilter
@@ -58,14 +59,25 @@ class StyleDoctor:
 
 
 def build_services(settings: Settings, pictures: Path | None = None) -> Services:
-    """Build a studio; its library's folder is made when it does not exist.
+    """Build a studio; its library's folder is made when it does not exist, and the licence accepted where they say so.
 
     `pictures` is where new pictures go, where that is not the library. Raises StorageError where the library cannot be
     used.
     """
+    licence = Licence(settings.library)
+    if settings.accept_licence and not licence.accepted:
+        licence.accept()
     choices = Choices(settings, settings.library)
-    engine = LocalEngine(settings, choices)
+    engine = _engine(settings, choices)
     return services_over(settings, Library(pictures or settings.library, settings.library), engine, engine, choices)
+
+
+def _engine(settings: Settings, choices: Choices) -> LocalEngine:
+    if settings.engine == "local":
+        return LocalEngine(settings, choices)
+    from krea_studio.engine.zerogpu.engine import ZeroGPUEngine  # heavier, and of one target alone
+
+    return ZeroGPUEngine(settings, choices)
 
 
 def build_engine(settings: Settings) -> LocalEngine:

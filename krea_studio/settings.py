@@ -105,6 +105,9 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Tokens that the server's model may think for before it writes, where it cannot be kept from that",
     )
+    engine: Literal["local", "zerogpu"] = Field(
+        default="local", description="Where runs are drawn: in this process, or on the GPUs of a ZeroGPU Space"
+    )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", description="give auto, cpu, cuda, cuda:N or mps"
     )
@@ -144,6 +147,11 @@ class Settings(BaseSettings):
     )
     filter_rules: Folder | None = Field(
         default=None, description="A file of rules for prompts beside the studio's own, written as these are"
+    )
+    accept_licence: bool = Field(
+        default=False,
+        description="Whoever sets it has read the licence of Krea 2's published weights and accepts it, as on a Space, "
+        "where nobody is asked",
     )
     sign_in: Literal["none", "accounts"] = Field(
         default="none", description="Who may use the page: everybody who reaches it, or who signs in to an account"

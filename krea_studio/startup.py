@@ -1,4 +1,4 @@
-"""A start that does not look for garbage where there is none, nor for a proxy.
+"""A start that does not look for garbage where there is none, nor for a proxy, and knows where it runs.
 
 Importing torch, diffusers or Gradio makes hundreds of thousands of objects that all stay, and Python's cyclic collector
 goes through them again and again: a quarter of the time that the imports take. Gradio also makes an HTTP client as it
@@ -9,6 +9,7 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -34,3 +35,17 @@ def without_proxies() -> Iterator[None]:
         yield
     finally:
         os.environ.update(proxies)
+
+
+def settings_in(path: Path) -> dict[str, str]:
+    """The lines NAME=VALUE of a file, without empty ones and those that begin with #; none where there is no file."""
+    if not path.is_file():
+        return {}
+    lines = [line.partition("=") for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
+    return {name.strip(): value.strip() for name, _, value in lines if name.strip()}
+
+
+def take_settings(path: Path) -> None:
+    """Put what a file sets into the process's environment, where that does not: variables of a Space count before."""
+    for name, value in settings_in(path).items():
+        os.environ.setdefault(name, value)

@@ -143,7 +143,7 @@ def test_what_opens_at_once_does_not_load_the_model_code(statement: str, absent:
     "command",
     [
         *("generate", "inspect", "history", "history delete", "moodboard", "styles", "inspect-style", "serve"),
-        "accept-licence",
+        *("accept-licence", "space"),
         *TRAINING,
         *(f"measure {name}" for name in MEASURES),
     ],

@@ -4,10 +4,11 @@ import gc
 import os
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from krea_studio.startup import uncollected, without_proxies
+from krea_studio.startup import settings_in, take_settings, uncollected, without_proxies
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +53,17 @@ def test_proxies_are_back_after_an_import_also_after_an_error(name: str, monkeyp
         assert name not in os.environ
         raise ImportError
     assert os.environ[name] == "socks://127.0.0.1:9"
+
+
+def test_a_space_s_variables_count_before_the_file_that_came_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.env"
+    take_settings(file)  # a checkout has none
+    file.write_text("# why\n\nKREA_STUDIO_PORT = 8000\nKREA_STUDIO_HOSTS=a.example,b.example=c\nnothing\n")
+    monkeypatch.setenv("KREA_STUDIO_PORT", "9000")
+    monkeypatch.setenv("KREA_STUDIO_HOSTS", "")
+    monkeypatch.delenv("KREA_STUDIO_HOSTS")
+    take_settings(file)
+    assert (os.environ["KREA_STUDIO_PORT"], os.environ["KREA_STUDIO_HOSTS"]) == ("9000", "a.example,b.example=c")
+    assert settings_in(file)["KREA_STUDIO_PORT"] == "8000"

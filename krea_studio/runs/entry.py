@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,6 +54,7 @@ class Entry:
         self.failure = ""
         self.result: Any = None
         self.stop = threading.Event()
+        self.context = copy_context()  # of who asked for it, in which it is drawn: an engine may have to know for whom
         self.watchers = 0
         self.watched_at = time.monotonic()
 

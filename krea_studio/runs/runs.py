@@ -304,7 +304,7 @@ class Runs:
             try:
                 if begins:
                     self._rows.change(entry.id, State.RUNNING, now())
-                self._turn(entry)
+                entry.context.run(self._turn, entry)
             except Exception as error:
                 self._fail(entry, error)
             finally:

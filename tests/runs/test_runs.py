@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from types import SimpleNamespace
 
 import pytest
@@ -75,6 +76,17 @@ class TestForgetting:
 
 
 class TestGoingOn:
+    def test_a_run_is_drawn_in_the_context_of_who_asked_for_it(self, stage: Stage, runs: Runs) -> None:
+        asks: ContextVar[str] = ContextVar("asks")
+        seen: list[str] = []
+        looks = [lambda: seen.append(asks.get("nobody")), *drawn(shot_of())]
+        stage.engine.scripts = [looks, looks]
+        for name in ("ada", "bob"):
+            context = copy_context()
+            context.run(asks.set, name)
+            ended(runs, context.run(runs.submit, request_of()))
+        assert seen == ["ada", "bob"]
+
     def test_a_run_is_taken_on_at_once_and_drawn_unwatched(self, stage: Stage, runs: Runs) -> None:
         gate, script = stage.gated(request_of())
         stage.engine.scripts = [script]
