@@ -47,7 +47,8 @@ from krea_studio.ui.server.calls import CheckedCalls
 from krea_studio.ui.server.files import show_in_place
 from krea_studio.ui.server.hosts import Hosts
 from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders, ShownFiles, UploadSpace
-from krea_studio.ui.server.sign_in import SignIn, account_of
+from krea_studio.ui.server.sign_in import SignIn, account_of, payer_of
+from krea_studio.ui.server.uploads import UploadShare
 from krea_studio.validation import shown
 
 logger = logging.getLogger(__name__)
@@ -60,11 +61,9 @@ SPARE_THREADS = 40  # for short requests, beside the threads that wait for the e
 
 def build_demo(services: Services) -> gr.Blocks:
     """The page with its queue; not serving yet."""
-    host, _ = address(services.settings)
     _require_root_path()
     _require_upload_folder()
-    # Else whoever opens the page owns the library.
-    shared = not is_loopback(host) or services.settings.sign_in != "none"
+    shared = is_shared(services.settings)
     services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
     if shared:
         services.library.judge_what_comes_in(services.studio.content_filter.admit, discard_upload)
@@ -72,6 +71,11 @@ def build_demo(services: Services) -> gr.Blocks:
         page = build_page(services, shared)
     show_in_place(page, services.library.shows)
     return page.queue(max_size=services.settings.queue_size)
+
+
+def is_shared(settings: Settings) -> bool:
+    """Whether strangers may open the page; else whoever opens it owns the library."""
+    return not is_loopback(address(settings)[0]) or settings.sign_in != "none"
 
 
 def discard_upload(file: Path) -> None:
@@ -220,6 +224,7 @@ def launch_options(services: Services) -> dict[str, Any]:
                 Middleware(SecurityHeaders),
                 *_sign_in(services.settings),
                 Middleware(BodyLimit),
+                Middleware(UploadShare, services.shares, partial(payer_of, shared=is_shared(services.settings))),
                 Middleware(CheckedCalls, refusal_of_call),
                 Middleware(UploadSpace),
                 Middleware(ShownFiles, services.library.shows),
