@@ -5,6 +5,7 @@ and in containers the address comes from GRADIO_SERVER_NAME and PORT, otherwise 
 code is read in the background once the server answers, so that the page never waits for torch.
 """
 
+import asyncio
 import errno
 import logging
 import os
@@ -24,7 +25,6 @@ from typing import Any, NoReturn
 import gradio as gr
 import gradio.blocks
 from gradio.utils import get_upload_folder
-from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -44,8 +44,10 @@ from krea_studio.ui.gradio_api import refusal_of_call
 from krea_studio.ui.page import build_page
 from krea_studio.ui.server import standing
 from krea_studio.ui.server.calls import CheckedCalls
+from krea_studio.ui.server.connections import limited_connections
 from krea_studio.ui.server.files import show_in_place
 from krea_studio.ui.server.hosts import Hosts
+from krea_studio.ui.server.leftovers import UNCOLLECTED_SECONDS, Leftovers, Listeners, PlainSessions
 from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders, ShownFiles, UploadSpace
 from krea_studio.ui.server.sign_in import SignIn, account_of, payer_of
 from krea_studio.ui.server.uploads import UploadShare
@@ -120,7 +122,7 @@ def start(demo: gr.Blocks, services: Services) -> str:
     # A browser and Gradio write an IPv6 address in brackets.
     name = f"[{host}]" if ":" in host and not host.startswith("[") else host
     try:
-        with _asked_directly():
+        with _asked_directly(), limited_connections():
             # Gradio would look a second time whether its page is there, for three seconds: too short on a busy machine.
             _, url, _ = demo.launch(
                 server_name=name,
@@ -229,7 +231,7 @@ def launch_options(services: Services) -> dict[str, Any]:
                 Middleware(UploadSpace),
                 Middleware(ShownFiles, services.library.shows),
             ],
-            "lifespan": _behind(Hosts.of(host, services.settings.host_names)),
+            "lifespan": _behind(Hosts.of(host, services.settings.host_names), _patience(services.settings)),
         },
         # Of which ShownFiles gives out what pages show, and Gradio copies the covers of styles.
         "allowed_paths": [str(services.library.folder), str(SHIPPED_STYLES_FOLDER)],
@@ -248,16 +250,28 @@ def _sign_in(settings: Settings) -> list[Middleware]:
     return [Middleware(SignIn, accounts, round(settings.sign_in_days * 86_400))]
 
 
-def _behind(hosts: Hosts) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """Gradio puts its middleware around all that it is given; this comes around that, as the server starts."""
+def _behind(hosts: Hosts, patience: float) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Gradio puts its middleware around all that it is given; this comes around that, as the server starts.
+
+    `patience` is for how many seconds what nobody listens to is kept.
+    """
 
     @asynccontextmanager
-    async def started(app: Starlette) -> AsyncIterator[None]:
-        assert app.middleware_stack
-        app.middleware_stack = KnownHosts(app.middleware_stack, hosts)
-        yield
+    async def started(app: Any) -> AsyncIterator[None]:
+        listeners = Listeners()
+        app.middleware_stack = KnownHosts(listeners.counting(app.middleware_stack), hosts)
+        app.state_holder.__class__ = PlainSessions  # which Gradio has made by now
+        dropping = asyncio.create_task(Leftovers(app.get_blocks()._queue, listeners, patience).keep_dropping())
+        try:
+            yield
+        finally:
+            dropping.cancel()
 
     return started
+
+
+def _patience(settings: Settings) -> float:
+    return settings.unwatched_seconds if is_shared(settings) else UNCOLLECTED_SECONDS
 
 
 async def _healthy(_: Request) -> JSONResponse:
