@@ -17,12 +17,12 @@ from contextlib import suppress
 from typing import Any
 
 from krea_studio.engine.base import ImageReady, Loading, Step
-from krea_studio.errors import DEFECT, InvalidRequest, Refused, Stopped, StorageError, StudioError
+from krea_studio.errors import InvalidRequest, Refused, Stopped, StorageError
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.recipe.sweep import Sweep
 from krea_studio.runs import turns
-from krea_studio.runs.entry import STOPPED, Entry, now
+from krea_studio.runs.entry import STOPPED, Entry, now, reason_of
 from krea_studio.runs.forecast import forecast
 from krea_studio.runs.limits import Limits, Tally
 from krea_studio.runs.pace import Pace
@@ -404,11 +404,8 @@ class Runs:
     def _fail(self, entry: Entry, error: Exception) -> None:
         if self._closing.is_set() and not entry.stop.is_set():
             return  # the row still says that it goes on, and the next server will
-        if not isinstance(error, StudioError):
-            log.error("A run failed", exc_info=error)
-        message = error.message if isinstance(error, StudioError) else DEFECT
         with self._changed:
-            self._end(entry, State.STOPPED if isinstance(error, Stopped) else State.FAILED, message)
+            self._end(entry, State.STOPPED if isinstance(error, Stopped) else State.FAILED, reason_of(error))
 
     def _end(self, entry: Entry, state: State, failure: str = "") -> None:
         """Decide that a run ends; it has ended when the pictures that it drew are on disk. The first reason counts."""

@@ -5,6 +5,7 @@ Everything else that the page can do is private to it.
 """
 
 import inspect
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from krea_studio.errors import InvalidRequest, StudioError, Unavailable
+from krea_studio.errors import InvalidRequest, StorageError, StudioError, Unavailable
 from krea_studio.library.pictures.formats import KINDS
 from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.library.records import Record
@@ -24,7 +25,9 @@ from krea_studio.runs.run import State
 from krea_studio.runs.shares import Thing
 from krea_studio.services import Services
 from krea_studio.ui.visitors import Visitors
-from krea_studio.validation import shown
+from krea_studio.validation import shown, without_folders
+
+logger = logging.getLogger(__name__)
 
 Pictures = list[dict[str, Any]]
 NEWS_SECONDS = 0.5
@@ -145,6 +148,9 @@ def _told() -> Iterator[None]:
     """What the studio refuses, as Gradio tells it to a program."""
     try:
         yield
+    except StorageError as error:
+        logger.error("%s", error.message)
+        raise gr.Error(without_folders(error.message), print_exception=False) from None
     except StudioError as error:
         raise gr.Error(error.message, print_exception=False) from None
 
