@@ -181,6 +181,10 @@ class Settings(BaseSettings):
         description="Zips and sheets that one person may have written within 24 hours, on such a page",
     )
     person_export_mb_a_day: int = Field(default=4_000, ge=1, description="Megabytes of these zips and sheets together")
+    metrics: Literal["loopback", "everybody"] = Field(
+        default="loopback", description="Who may read /metrics: who asks on this machine itself, or everybody"
+    )
+    log: Literal["text", "json"] = Field(default="text", description="How the server's log is written")
     queue_size: int = Field(default=32, ge=1, le=10_000, description="Runs that may wait before new ones are refused")
 
     @property

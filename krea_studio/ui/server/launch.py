@@ -42,12 +42,13 @@ from krea_studio.startup import uncollected
 from krea_studio.ui import theme
 from krea_studio.ui.gradio_api import refusal_of_call
 from krea_studio.ui.page import build_page
-from krea_studio.ui.server import standing
+from krea_studio.ui.server import standing, status
 from krea_studio.ui.server.calls import CheckedCalls
 from krea_studio.ui.server.connections import limited_connections
 from krea_studio.ui.server.files import show_in_place
 from krea_studio.ui.server.hosts import Hosts
 from krea_studio.ui.server.leftovers import UNCOLLECTED_SECONDS, Leftovers, Listeners, PlainSessions
+from krea_studio.ui.server.logs import log_as_json
 from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders, ShownFiles, UploadSpace
 from krea_studio.ui.server.sign_in import SignIn, account_of, payer_of
 from krea_studio.ui.server.uploads import UploadShare
@@ -97,6 +98,8 @@ def serve_demo(demo: gr.Blocks, services: Services) -> NoReturn:
     """Serve a page that `build_demo` made, until interrupted; then the process ends."""
     services.runs.resume()  # before a tab is opened, which then shows them
     url = start(demo, services)
+    if services.settings.log == "json":
+        log_as_json()
     # Who stops a service sends SIGTERM: it ends as by Ctrl+C. A second one of either ends it at once.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
@@ -221,7 +224,12 @@ def launch_options(services: Services) -> dict[str, Any]:
         "auth_dependency": None if services.settings.sign_in == "none" else account_of,
         "app_kwargs": {
             "openapi_url": None,
-            "routes": [Route("/healthz", _healthy), Route(standing.PATH, standing.standing_of(services.runs))],
+            "routes": [
+                Route("/healthz", _healthy),
+                Route(status.READY, status.readiness_of(services)),
+                Route(status.METRICS, status.metrics_of(services)),
+                Route(standing.PATH, standing.standing_of(services.runs)),
+            ],
             "middleware": [
                 Middleware(SecurityHeaders),
                 *_sign_in(services.settings),

@@ -26,7 +26,8 @@ from krea_studio.people import LOCAL, Person, member
 logger = logging.getLogger(__name__)
 
 SIGN_IN, SIGN_OUT = "/login", "/logout"
-OPEN = ("/healthz", "/gradio_api/startup-events")  # the latter is what Gradio asks itself, and tells nothing
+# Supervisors know no password; the last is what Gradio asks itself, and tells nothing.
+OPEN = ("/healthz", "/readyz", "/metrics", "/gradio_api/startup-events")
 COOKIE = "krea-studio"
 ACCOUNT = "krea_studio.account"  # its key in an ASGI scope
 MOST_FORM_BYTES, MOST_FIELDS = 10_000, 10
