@@ -101,8 +101,12 @@ class Shares:
         quarters = self._taken.get((person.id, thing), deque())
         while quarters and quarters[0].begun + DAY_SECONDS <= now:
             quarters.popleft()
-        limits = [(allowance.number, number, [each.number for each in quarters], f"{allowance.number:,} {thing}")]
-        if allowance.megabytes is not None:
+        limits = []
+        if number:  # else it is more of what was begun
+            limits.append(
+                (allowance.number, number, [each.number for each in quarters], f"{allowance.number:,} {thing}")
+            )
+        if allowance.megabytes is not None and (number or size):
             told = f"{allowance.megabytes:,} MB of {thing}"
             limits.append((allowance.megabytes * MEGABYTE, size, [each.size for each in quarters], told))
         for most, wanted, had, told in limits:

@@ -63,6 +63,14 @@ def test_more_at_once_than_a_day_has_is_said_to_be_that(shares: Shares, asked: d
     shares.take(ADA, Thing.UPLOADS, 3, 2 * MEGABYTE)
 
 
+def test_what_was_begun_within_a_share_may_come_to_its_end(shares: Shares) -> None:
+    shares.take(ADA, Thing.UPLOADS, 3, MEGABYTE)
+    shares.take(ADA, Thing.UPLOADS, 0, MEGABYTE)
+    shares.take(ADA, Thing.UPLOADS, 0, 0)
+    with pytest.raises(Unavailable):
+        shares.take(ADA, Thing.UPLOADS, 0, 1)
+
+
 def test_what_fails_does_not_count(shares: Shares) -> None:
     for _ in range(9):
         with pytest.raises(ZeroDivisionError), shares.taking(ADA, Thing.BOARDS, 3):

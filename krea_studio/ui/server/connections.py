@@ -8,7 +8,9 @@ files for the pictures. What is being answered, such as the stream of an open pa
 import asyncio
 import ipaddress
 import logging
+import math
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -23,6 +25,7 @@ REQUEST_SECONDS = 20.0
 """In which a request has to be there up to its body, and the longest pause within the body."""
 MOST_CONNECTIONS = 1_000
 MOST_AT_ONCE = 100
+TOLD_AGAIN_SECONDS = 60.0
 MOST_OPEN_FILES = 65_536
 
 logger = logging.getLogger(__name__)
@@ -70,7 +73,7 @@ class _Limited(asyncio.Protocol):
 
     _admitted = False
     _patience: asyncio.TimerHandle | None = None
-    _told = False  # of all connections: that some are refused is told once, until some are not
+    _told_at = -math.inf  # of all connections: when it was last told that some are refused
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self._is_one_too_many(transport.get_extra_info("peername")):
@@ -121,9 +124,9 @@ class _Limited(asyncio.Protocol):
                 getattr(each, "client", None) is not None and each.client[0] == host for each in self.connections
             )
             refused = same >= self.most // 2
-        if refused and not kind._told:
+        if refused and kind._told_at + TOLD_AGAIN_SECONDS < (now := time.monotonic()):
+            kind._told_at = now
             logger.warning("There are %d connections, so new ones from %s are refused", len(self.connections), host)
-        kind._told = refused
         return refused
 
 

@@ -30,8 +30,8 @@ def readiness_of(services: Services) -> Answer:
         try:
             await run_in_threadpool(services.library.check_writable)
         except StudioError as error:
-            told = {"status": "not ready"} | ({"reason": error.message} if _may_know(request, services) else {})
-            return JSONResponse(told, 503)
+            reason = {"reason": error.message} if _may_know(request, services) else {}
+            return JSONResponse({"status": "not ready"} | reason, 503)
         if _may_know(request, services):
             status = services.engine.status()
             waiting, going_on = _line(services)
@@ -89,4 +89,5 @@ def _may_know(request: Request, services: Services) -> bool:
         return True
     if any(name in request.headers for name in FORWARDED):
         return False
-    return bool(request.client) and is_loopback(request.client.host) and is_loopback(request.url.hostname or "")
+    asked_by = request.client.host if request.client else ""
+    return is_loopback(asked_by) and is_loopback(request.url.hostname or "")
