@@ -16,6 +16,7 @@ from krea_studio.library.store import Library
 from krea_studio.licence import Licence
 from krea_studio.runs.limits import Limits
 from krea_studio.runs.runs import Runs
+from krea_studio.runs.shares import Allowance, Shares, Thing
 from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.settings import Settings
 from krea_studio.studio import Studio
@@ -32,6 +33,7 @@ class Services:
     studio: Studio
     intake: StyleIntake
     runs: Runs
+    shares: Shares
 
 
 class StyleDoctor:
@@ -94,4 +96,15 @@ def services_over(
     studio = Studio(engine, language_model, library, expanders, settings.deadline_seconds, content_filter)
     runs = Runs(studio, Limits(settings.queue_size, settings.person_runs, settings.person_pictures_an_hour))
     intake = StyleIntake(library.styles, settings.styles, StyleDoctor(choices or Choices(settings), engine))
-    return Services(settings, library, engine, studio, intake, runs)
+    return Services(settings, library, engine, studio, intake, runs, _shares(settings))
+
+
+def _shares(settings: Settings) -> Shares:
+    return Shares(
+        {
+            Thing.UPLOADS: Allowance(settings.person_uploads_a_day, settings.person_upload_mb_a_day),
+            Thing.REFERENCES: Allowance(settings.person_references_a_day),
+            Thing.BOARDS: Allowance(settings.person_boards_a_day),
+            Thing.EXPORTS: Allowance(settings.person_exports_a_day, settings.person_export_mb_a_day),
+        }
+    )

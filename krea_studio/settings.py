@@ -171,6 +171,28 @@ class Settings(BaseSettings):
     person_pictures_an_hour: int | None = Field(
         default=None, ge=1, description="Pictures that one person may have drawn within an hour, on such a page"
     )
+    person_uploads_a_day: int = Field(
+        default=1_000, ge=1, description="Files that one person may upload within 24 hours, on such a page"
+    )
+    person_upload_mb_a_day: int = Field(
+        default=2_000, ge=1, description="Megabytes of these files together, begun uploads among them"
+    )
+    person_references_a_day: int = Field(
+        default=500, ge=1, description="Style references that one person may bring in within 24 hours, on such a page"
+    )
+    person_boards_a_day: int = Field(
+        default=50, ge=1, description="Moodboards that one person may make or import within 24 hours, on such a page"
+    )
+    person_exports_a_day: int = Field(
+        default=200,
+        ge=1,
+        description="Zips and sheets that one person may have written within 24 hours, on such a page",
+    )
+    person_export_mb_a_day: int = Field(default=4_000, ge=1, description="Megabytes of these zips and sheets together")
+    metrics: Literal["loopback", "everybody"] = Field(
+        default="loopback", description="Who may read /metrics: who asks on this machine itself, or everybody"
+    )
+    log: Literal["text", "json"] = Field(default="text", description="How the server's log is written")
     queue_size: int = Field(default=32, ge=1, le=10_000, description="Runs that may wait before new ones are refused")
 
     @property

@@ -37,7 +37,7 @@ from krea_studio.library.moodboard_files import (
     parse_archive,
     parse_board,
 )
-from krea_studio.library.names import folded, free_name, missing
+from krea_studio.library.names import folded, free_name, missing, without_turns
 from krea_studio.library.pictures.loader import Tell, logged
 from krea_studio.library.references import Reference, References
 from krea_studio.recipe.request import bounds
@@ -83,14 +83,14 @@ class Moodboards:
 
     def create(self, name: str) -> Moodboard:
         """A new, empty board. Raises InvalidRequest where there is one of this name."""
-        board = Moodboard(name=board_name(name))
+        board = Moodboard(name=board_name(without_turns(name)))
         with self._changing():
             self._require_free(board.name)
             return self._write(board)
 
     def rename(self, name: str, new: str) -> Moodboard:
         """Give a board another name, which may differ in case only. Raises InvalidRequest where another has it."""
-        new = board_name(new)
+        new = board_name(without_turns(new))
         with self._changing():
             board = self.get(name)
             old_path = self._path(board.name)
@@ -193,7 +193,7 @@ class Moodboards:
         """
         content = read_given(path, MAX_ARCHIVE_BYTES, "the zip of a moodboard")
         board, references = parse_archive(content, Path(path).name)
-        name = board_name(board.name if name is None else name)
+        name = board_name(without_turns(board.name if name is None else name))
         with self._changing():
             self._keep((reference, path) for reference in references)
             return self._write(board.model_copy(update={"name": self._free_name(name)}))

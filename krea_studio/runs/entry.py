@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -9,13 +10,16 @@ from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import Any
 
-from krea_studio.errors import Stopped
+from krea_studio.errors import DEFECT, Stopped, StorageError, StudioError
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.runs.rows import Row, picture_id
 from krea_studio.runs.run import Kind, Progress, Run, State
 from krea_studio.safety.content_filter import REFUSED
 from krea_studio.studio import Generation
+from krea_studio.validation import without_folders
+
+log = logging.getLogger(__name__)
 
 TITLE_CHARACTERS = 200
 STOPPED = "Stopped. Finished pictures are kept."
@@ -173,6 +177,17 @@ class Entry:
     def unwatched_for(self) -> float:
         """For how many seconds nobody has looked at it."""
         return 0.0 if self.watchers else time.monotonic() - self.watched_at
+
+
+def reason_of(error: Exception) -> str:
+    """What is said of a run that an error ended; what whoever runs the studio has to know of it is logged."""
+    if not isinstance(error, StudioError):
+        log.error("A run failed", exc_info=error)
+        return DEFECT
+    if isinstance(error, StorageError):
+        log.error("%s", error.message)
+        return without_folders(error.message)  # who asked need not know where files lie
+    return error.message
 
 
 def now() -> datetime:

@@ -79,6 +79,8 @@ def _addressed(parts: Parts, handler: Callable[..., Any], inputs: Parts) -> Call
         known = {name: kwargs.pop(f"{name}{KNOWN}", None) for name in inputs}
         try:
             for choice in args:
+                if isinstance(choice, gr.EventData) and not isinstance(choice._data, dict):
+                    raise InvalidRequest("The page did not say what was chosen on it — reload it and try again")
                 if isinstance(choice, gr.SelectData) and type(choice.index) is not int:
                     raise InvalidRequest(f"The page chose {shown(choice.index)} — reload it and try again")
             return {

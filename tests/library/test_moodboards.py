@@ -788,3 +788,9 @@ def test_a_library_has_references_and_moodboards(
     again = Library(tmp_path / "library")
     assert again.moodboards.get("Foxes").images == (id_of(0),) and again.recent(9) == []
     again.close()
+
+
+def test_a_new_name_turns_nothing_that_stands_beside_it(boards: Moodboards) -> None:
+    turned = "\u202eDusk\u2066"
+    assert boards.create(turned).name == "Dusk"
+    assert boards.rename("Dusk", f"Night{turned}").name == "NightDusk"

@@ -38,7 +38,7 @@ class CreateTab:
         self.parts: Parts = {}
         self.prompt, self.shape = PromptPanel(), ShapePanel(engine)
         self.seed, self.advanced, self.models = SeedPanel(), AdvancedPanel(), ModelsPanel(engine, visitors)
-        self.references = ReferencesPanel(library.references)
+        self.references = ReferencesPanel(services, visitors)
         self.moodboard, self.styles = MoodboardPanel(services, visitors), StylesPanel(services)
         self.creativity = CreativityPanel(
             services, visitors, beside=(self.prompt, self.shape, self.seed, self.moodboard, self.styles)

@@ -9,7 +9,7 @@ import functools
 import re
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from krea_studio.files import without_clutter
 from krea_studio.library.moodboards import Moodboards
 from krea_studio.runs.run import Kind, Run, State
 from krea_studio.runs.runs import Check, Report
+from krea_studio.runs.shares import Thing
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.create.panels.moodboard import choices_of
@@ -49,6 +50,7 @@ class MoodboardHandlers:
         self._library, self._visitors = services.library, visitors
         self._studio = services.studio
         self._boards = services.library.moodboards
+        self._shares = services.shares
         self._analyses = Watch(services.runs, Kind.ANALYZE, "analyses")
         self._imports = Watch(services.runs, Kind.IMPORT, "imports")
         self._view = BoardView(services, visitors, self._analyses)
@@ -76,10 +78,10 @@ class MoodboardHandlers:
 
         def created() -> Update:
             self._leave(visitor, open_board, kept_words, texts)
-            return {
-                **self._view.opened(visitor, self._changed_by(visitor).create(board_name), chosen),
-                "board_name": "",
-            }
+            boards = self._changed_by(visitor)
+            with self._shares.taking(self._visitors.payer(visitor), Thing.BOARDS):
+                board = boards.create(board_name)
+            return {**self._view.opened(visitor, board, chosen), "board_name": ""}
 
         return self._guarded(open_board, created)
 
@@ -231,12 +233,15 @@ class MoodboardHandlers:
 
         return self._guarded(open_board, used)
 
-    def export(self, open_board: str) -> Update:
+    def export(self, visitor: gr.Request, open_board: str) -> Update:
         """Write the open board as a zip that the browser can take; Gradio removes it a day later."""
 
         def exported() -> Update:
             path = Path(get_upload_folder()) / "exports" / secrets.token_hex(16) / f"{_file_name(open_board)}.zip"
-            self._boards.export(open_board, path)
+            payer = self._visitors.payer(visitor)
+            with self._shares.taking(payer, Thing.EXPORTS):
+                self._boards.export(open_board, path)
+            self._shares.note(payer, Thing.EXPORTS, path.stat().st_size)
             return {"download": str(path)}
 
         # What could not be written must not leave an older zip to be taken instead.
@@ -247,10 +252,9 @@ class MoodboardHandlers:
 
         def begun() -> Update:
             boards, path = self._changed_by(visitor), Path(archive or "")
-            return {
-                **self._begin_import(visitor, path.name, functools.partial(_imported, boards, path), ARCHIVE),
-                **note(BEGUN[ARCHIVE]),
-            }
+            one_more = self._shares.taking(self._visitors.payer(visitor), Thing.BOARDS)
+            work = functools.partial(_imported, boards, path, one_more)
+            return {**self._begin_import(visitor, path.name, work, ARCHIVE), **note(BEGUN[ARCHIVE])}
 
         return {"archive": None, **(self._guarded(open_board, begun) if archive else note(""))}
 
@@ -374,9 +378,12 @@ class MoodboardHandlers:
         return update
 
 
-def _imported(boards: Moodboards, archive: Path, report: Report, check: Check) -> str:
+def _imported(
+    boards: Moodboards, archive: Path, one_more: AbstractContextManager[None], report: Report, check: Check
+) -> str:
     """The name of the board in a zip, which is in the library now."""
-    return boards.import_(archive).name
+    with one_more:
+        return boards.import_(archive).name
 
 
 def _added(boards: Moodboards, name: str, files: list[str], report: Report, check: Check) -> str:

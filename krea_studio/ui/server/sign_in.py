@@ -7,8 +7,10 @@ program that posts the same form (`gradio_client`'s `auth` does) gets JSON; both
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from html import escape
+from ipaddress import ip_address, ip_network
 from urllib.parse import parse_qs, urlencode
 
 from starlette.concurrency import run_in_threadpool
@@ -24,7 +26,8 @@ from krea_studio.people import LOCAL, Person, member
 logger = logging.getLogger(__name__)
 
 SIGN_IN, SIGN_OUT = "/login", "/logout"
-OPEN = ("/healthz", "/gradio_api/startup-events")  # the latter is what Gradio asks itself, and tells nothing
+# Supervisors know no password; the last is what Gradio asks itself, and tells nothing.
+OPEN = ("/healthz", "/readyz", "/metrics", "/gradio_api/startup-events")
 COOKIE = "krea-studio"
 ACCOUNT = "krea_studio.account"  # its key in an ASGI scope
 MOST_FORM_BYTES, MOST_FIELDS = 10_000, 10
@@ -129,6 +132,20 @@ def person_of(scope: Scope) -> Person:
     """Who asks; LOCAL where nobody has to sign in, and where addresses that nobody guesses are all that there is."""
     account: Account | None = scope.get(ACCOUNT)
     return member(account.name, account.admin) if account else LOCAL
+
+
+def payer_of(scope: Scope, shared: bool) -> Person:
+    """Whose share it comes out of what a request brings in: the account's, or on a page without any, the address's.
+
+    Not the browser's entry, of which anybody may make up as many as they like.
+    """
+    if not shared or ACCOUNT in scope:
+        return person_of(scope)
+    host = (scope.get("client") or ("",))[0]
+    with suppress(ValueError):
+        if (address := ip_address(host)).version == 6:  # of which everybody has a whole network
+            host = str(ip_network((address, 64), strict=False))
+    return Person(f"address-{host}")
 
 
 def account_of(request: Request) -> str | None:

@@ -24,6 +24,7 @@ from krea_studio.recipe.request import GenerationRequest, parse_request
 from krea_studio.recipe.sweep import MOST_CELLS, MOST_CELLS_EVER, Sweep, sweep_from_json
 from krea_studio.runs.pace import Pace, expected
 from krea_studio.runs.run import Run
+from krea_studio.runs.shares import Thing
 from krea_studio.services import Services
 from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
@@ -59,7 +60,7 @@ class SweepHandlers:
 
     def __init__(self, services: Services, visitors: Visitors, create: CreateTab) -> None:
         self._services, self._visitors, self._create = services, visitors, create
-        self._runs, self._library = services.runs, services.library
+        self._runs, self._library, self._shares = services.runs, services.library, services.shares
 
     def open(self, visitor: gr.Request, browser: str, sweep_run: str, sweep_cell: str, **values: Any) -> Update:
         """The tab or the page was opened: the sweep that it shows or else the person's last one, and what would be."""
@@ -178,8 +179,11 @@ class SweepHandlers:
             at = cells.run.cells
             files = {at[place]: record.path for place, record in enumerate(cells.pictures) if record}
             path = Path(get_upload_folder()) / "sheets" / secrets.token_hex(16) / f"sweep-{cells.run.id[:8]}.png"
-            make_folder(path.parent)
-            write_whole(path, sheet_bytes(sheet(cells.sweep, files), cells.sweep))
+            payer = self._visitors.payer(visitor)
+            with self._shares.taking(payer, Thing.EXPORTS):
+                make_folder(path.parent)
+                write_whole(path, sheet_bytes(sheet(cells.sweep, files), cells.sweep))
+            self._shares.note(payer, Thing.EXPORTS, path.stat().st_size)
             return {"sweep_download": str(path)}
 
         # What could not be made must not leave an older one to be taken instead.

@@ -16,12 +16,15 @@ from krea_studio.files import without_clutter
 from krea_studio.library.pictures.formats import ENDINGS
 from krea_studio.library.references import Reference, References
 from krea_studio.recipe.request import GenerationRequest, StyleReference, bounds, default, help_text, label
+from krea_studio.runs.shares import Thing
+from krea_studio.services import Services
 from krea_studio.ui import controls, fragments
 from krea_studio.ui.controls import mechanism_of, percent, strength_of
 from krea_studio.ui.create.panels import cards
-from krea_studio.ui.notices import guarded, remarks
-from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.notices import guarded, problem, remarks
+from krea_studio.ui.presenter import Update
 from krea_studio.ui.remembered import remembered
+from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring
 
 PLACES = int(bounds("style_references")[1])
@@ -51,13 +54,14 @@ def loss(place: int) -> str:
 
 
 class ReferencesPanel:
-    """The places, over one library's pictures."""
+    """The places, over one set of services and the page's visitors."""
 
     reads, writes = ("references", *STRENGTHS), (*REFERENCES, "wide_strengths")
     parts_by_field: Mapping[str, tuple[str, ...]] = {"style_references": ("reference_file", *STRENGTHS)}
 
-    def __init__(self, references: References) -> None:
-        self._references = references
+    def __init__(self, services: Services, visitors: Visitors) -> None:
+        self._references: References = services.library.references
+        self._shares, self._visitors = services.shares, visitors
 
     def build(self, parts: Parts) -> None:
         """Lay out the drop zone and the places, which show when they are filled."""
@@ -142,11 +146,13 @@ class ReferencesPanel:
         files = without_clutter([files] if isinstance(files, str) else files or ())
         return guarded(lambda: self._with(files, references, places))
 
-    def drop(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Iterator[Update]:
+    def drop(
+        self, visitor: gr.Request, files: Sequence[str] | None, references: list[str], **places: Any
+    ) -> Iterator[Update]:
         """`add` for the drop zone, which is emptied first, and only then: what is dropped meanwhile stays."""
         yield {"reference_file": None}
         # The page can still empty it between a drop and its event.
-        yield self.add(files, references, **places) if files else {"stage": shown(fragments.notice(NOTHING_CAME))}
+        yield self._brought(visitor, files, references, places) if files else problem(NOTHING_CAME, "stage")
 
     def remove(self, place: int, references: list[str], **places: Any) -> Update:
         """A place was emptied: those after it move up."""
@@ -164,6 +170,18 @@ class ReferencesPanel:
             name: gr.update(minimum=low, maximum=high, value=value)
             for name, value in zip(STRENGTHS, values, strict=True)
         }
+
+    def _brought(
+        self, visitor: gr.Request, files: Sequence[str], references: list[str], places: dict[str, Any]
+    ) -> Update:
+        """`add` for what comes from outside, and out of the visitor's share."""
+        files = without_clutter([files] if isinstance(files, str) else files)
+
+        def added() -> Update:
+            with self._shares.taking(self._visitors.payer(visitor), Thing.REFERENCES, len(files)):
+                return self._with(files, references, places)
+
+        return guarded(added)
 
     def _fill(self, references: Sequence[str], strengths: Sequence[float], wide: bool) -> Update:
         """The places with these pictures and strengths in %; grey is one that is not kept any more."""

@@ -187,19 +187,25 @@ class StylesPanel:
 
     def try_prompt(self, place: int, chosen_styles: list[Chosen]) -> Update:
         """A style's suggested prompt becomes the prompt."""
-        return guarded(lambda: {"prompt": self._styles.of(chosen_styles[place]["identity"]).suggested_prompt})
+        return guarded(lambda: {"prompt": self._card_at(place, chosen_styles).suggested_prompt})
 
     def use_speed(self, place: int, chosen_styles: list[Chosen]) -> Update:
         """Steps, guidance and sigmas become those that a style was made for."""
 
         def used() -> Update:
-            card = self._styles.of(chosen_styles[place]["identity"])
+            card = self._card_at(place, chosen_styles)
             preset = preset_of({card.name: card.speed} if card.speed else {})
             numbers = {field: number_text(preset[field]) for field in ("steps", "guidance_scale")}
             told = f"«{card.name}»: {preset['steps']} steps without guidance are set under Advanced."
             return {**numbers, "sigmas": sigmas_text(preset["sigmas"]), **note(told, "stage")}
 
         return guarded(used)
+
+    def _card_at(self, place: int, chosen_styles: list[Chosen]) -> StyleCard:
+        """The card of the style at a place. Raises InvalidRequest where there is none."""
+        if place >= len(chosen_styles):
+            raise InvalidRequest(f"No style is at place {place + 1} — reload the page and try again")
+        return self._styles.of(chosen_styles[place]["identity"])
 
     def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
         """The places as a recipe has them, and what a person should know of styles that are not here as they were."""

@@ -1,6 +1,7 @@
 """Style references on the page: four places, filled in order, and nothing lost by what cannot be taken."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,13 +10,14 @@ from PIL import Image
 from krea_studio.errors import InvalidRequest
 from krea_studio.services import Services
 from krea_studio.ui.create.panels.references import CARDS, PICTURES, STRENGTHS, USUAL_STRENGTH, ReferencesPanel
+from krea_studio.ui.visitors import Visitors
 
 USUAL = {**dict.fromkeys(STRENGTHS, USUAL_STRENGTH), "wide_strengths": False}
 
 
 @pytest.fixture
 def panel(services: Services) -> ReferencesPanel:
-    return ReferencesPanel(services.library.references)
+    return ReferencesPanel(services, Visitors(shared=True))
 
 
 @pytest.fixture
@@ -48,10 +50,12 @@ def test_a_fifth_reference_is_refused_and_the_four_stay(panel: ReferencesPanel, 
     assert "4 are taken" in refused["stage"]["value"] and "references" not in refused
 
 
-def test_the_drop_zone_is_emptied_first_and_only_then(panel: ReferencesPanel, files: list[str]) -> None:
-    emptied, added = panel.drop(files[:1], [], **USUAL)
+def test_the_drop_zone_is_emptied_first_and_only_then(
+    panel: ReferencesPanel, files: list[str], visitor: SimpleNamespace
+) -> None:
+    emptied, added = panel.drop(visitor, files[:1], [], **USUAL)
     assert emptied == {"reference_file": None} and "reference_file" not in added and visible(added)[0]
-    _, told = panel.drop(None, [], **USUAL)
+    _, told = panel.drop(visitor, None, [], **USUAL)
     assert "Nothing arrived" in told["stage"]["value"]
 
 
