@@ -9,7 +9,6 @@ import asyncio
 import ipaddress
 import logging
 import math
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,9 +29,16 @@ MOST_OPEN_FILES = 65_536
 
 logger = logging.getLogger(__name__)
 
+try:
+    import resource
+except ImportError:  # Windows has no limit to raise
+    resource = None  # type: ignore[assignment]
+
 
 def _open_files() -> int:
     """Take as many open files as the system allows this process, and return how many these are."""
+    if resource is None:
+        return MOST_OPEN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
