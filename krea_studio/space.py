@@ -5,6 +5,7 @@ it, and the studio's requirements with the target's own in their place. What tra
 in the repository. Nothing is uploaded or built here.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ def write_space(name: str, out: Path) -> list[Path]:
 def _require_free(out: Path) -> None:
     """Raise InvalidRequest or StorageError where a folder cannot be written at `out`."""
     try:
-        whole = out.resolve()
+        whole = Path(os.path.realpath(out))  # of links that lead in a circle too
         if any(whole.is_relative_to(ROOT / taken) for taken in (*SERVED, CONFIGURATIONS.name)):
             raise InvalidRequest(
                 f"{shown(str(out))} is in a folder that a Space is made of, and would be in the next one — give one "

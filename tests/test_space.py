@@ -81,9 +81,10 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("out", ["file/out", "n" * 300])
+@pytest.mark.parametrize("out", ["file/out", "n" * 300, "circle/out"])
 def test_a_folder_that_cannot_be_written_is_told(out: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to("circle")
     with pytest.raises(StorageError, match="The folder .* cannot be written"):
         write_space("cpu_demo", tmp_path / out)
 
