@@ -9,12 +9,12 @@ from krea_studio.errors import StudioError
 from krea_studio.settings import load_settings
 from krea_studio.startup import take_settings, uncollected, without_proxies
 
-take_settings(Path(__file__).with_name("settings.env"))  # before libraries that read the environment once
-with uncollected(), without_proxies():
-    from krea_studio.services import build_services
-    from krea_studio.ui.server.launch import build_demo, serve_demo
-
 try:
+    take_settings(Path(__file__).with_name("settings.env"))  # before libraries that read the environment once
+    with uncollected(), without_proxies():
+        from krea_studio.services import build_services
+        from krea_studio.ui.server.launch import build_demo, serve_demo
+
     services = build_services(load_settings())
     demo = build_demo(services)
     if __name__ == "__main__":

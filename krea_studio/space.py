@@ -5,6 +5,7 @@ it, and the studio's requirements with the target's own in their place. What tra
 in the repository. Nothing is uploaded or built here.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -24,9 +25,11 @@ MAX_FILE_BYTES = 10_000_000
 SERVED = ("LICENSE", "NOTICE", "assets", "krea_studio")
 LEFT_OUT = (
     *("krea_studio/training", "krea_studio/measures", "assets/judges", "assets/checkpoints/examples"),
-    *("__pycache__", "*.md"),
+    *("__pycache__", "outputs", "*.md"),
 )
 """What of these no server needs, as `Path.match` takes it."""
+TAKEN_DOT_FILES = (".dockerignore",)
+"""Other names that begin with a dot are left out: a token in `.env`, an editor's lock, a tool's state."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,10 @@ TARGETS = {
 def write_space(name: str, out: Path) -> list[Path]:
     """Write the folder of the target `name` and return its files, as paths within it, sorted.
 
-    Raises InvalidRequest for an `out` that holds something already, Unavailable where the repository's own files are
-    not beside this package or one is too large, StorageError where it cannot be written.
+    Raises InvalidRequest for an `out` that holds something already or is in what a Space is made of, Unavailable where
+    the repository's own files are not beside this package or one is too large, StorageError where it cannot be written.
     """
-    if out.exists() and not out.is_dir():
-        raise InvalidRequest(f"{shown(str(out))} is a file — give a folder that is empty or does not exist yet")
-    if out.is_dir() and any(out.iterdir()):
-        raise InvalidRequest(f"{shown(str(out))} is not empty — give a folder that is empty or does not exist yet")
+    _require_free(out)
     sources = contents(name)
     lines = requirements(name)
     try:
@@ -70,8 +70,25 @@ def write_space(name: str, out: Path) -> list[Path]:
             shutil.copyfile(source, out / place)
         (out / REQUIREMENTS).write_text("\n".join(lines) + "\n", "utf-8")
     except OSError as error:
-        raise write_error(error, out) from None
+        raise write_error(error, out, "The folder") from None
     return sorted({*sources, Path(REQUIREMENTS)})
+
+
+def _require_free(out: Path) -> None:
+    """Raise InvalidRequest or StorageError where a folder cannot be written at `out`."""
+    try:
+        whole = Path(os.path.realpath(out))  # of links that lead in a circle too
+        if any(whole.is_relative_to(ROOT / taken) for taken in (*SERVED, CONFIGURATIONS.name)):
+            raise InvalidRequest(
+                f"{shown(str(out))} is in a folder that a Space is made of, and would be in the next one — give one "
+                "elsewhere"
+            )
+        if out.exists() and not out.is_dir():
+            raise InvalidRequest(f"{shown(str(out))} is a file — give a folder that is empty or does not exist yet")
+        if out.is_dir() and any(out.iterdir()):
+            raise InvalidRequest(f"{shown(str(out))} is not empty — give a folder that is empty or does not exist yet")
+    except OSError as error:
+        raise write_error(error, out, "The folder") from None
 
 
 def contents(name: str) -> dict[Path, Path]:
@@ -83,7 +100,7 @@ def contents(name: str) -> dict[Path, Path]:
     found = {
         path.relative_to(ROOT): path for served in (*SERVED, *TARGETS[name].files) for path in _files(ROOT / served)
     }
-    found |= {path.relative_to(own): path for path in _files(own, but=())}
+    found |= {path.relative_to(own): path for path in _files(own, but=("__pycache__", "outputs"))}
     found.pop(Path(REQUIREMENTS), None)
     for place, path in found.items():
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
@@ -110,14 +127,15 @@ def _requirements(path: Path) -> dict[str, str]:
 
 
 def _files(path: Path, but: tuple[str, ...] = LEFT_OUT) -> Iterator[Path]:
-    """The file itself, or those of a folder, without what matches `but` and what systems leave beside files."""
+    """The file itself, or those of a folder, without hidden ones, what matches `but` and what systems leave there."""
     if not path.exists():
         raise _incomplete(path)
     if path.is_file():
         yield path
         return
     for each in sorted(path.iterdir()):
-        if not is_clutter(each.name) and not any(each.match(pattern) for pattern in but):
+        is_hidden = each.name.startswith(".") and each.name not in TAKEN_DOT_FILES
+        if not is_hidden and not is_clutter(each.name) and not any(each.match(pattern) for pattern in but):
             yield from _files(each, but)
 
 

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from krea_studio.errors import InvalidRequest
+from krea_studio.validation import shown
+
 
 @contextmanager
 def uncollected() -> Iterator[None]:
@@ -38,14 +41,33 @@ def without_proxies() -> Iterator[None]:
 
 
 def settings_in(path: Path) -> dict[str, str]:
-    """The lines NAME=VALUE of a file, without empty ones and those that begin with #; none where there is no file."""
+    """The lines NAME=VALUE of a file, without empty ones and those that begin with #; none where there is no file.
+
+    Raises InvalidRequest for another line, and for a file that is no text.
+    """
     if not path.is_file():
         return {}
-    lines = [line.partition("=") for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
-    return {name.strip(): value.strip() for name, _, value in lines if name.strip()}
+    try:
+        text = path.read_text("utf-8-sig")  # editors of Windows put a mark before it
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{path.name} is no text in UTF-8 — save it as that") from None
+    settings = {}
+    for line in map(str.strip, text.splitlines()):
+        if line and not line.startswith("#"):
+            name, separator, value = line.partition("=")
+            if not name.strip() or not separator:
+                raise InvalidRequest(f"{path.name} has the line {shown(line)} — write NAME=VALUE, or # before it")
+            settings[name.strip()] = value.strip()
+    return settings
 
 
 def take_settings(path: Path) -> None:
-    """Put what a file sets into the process's environment, where that does not: variables of a Space count before."""
+    """Put what a file sets into the process's environment, where that does not: variables of a Space count before.
+
+    As for the settings, an empty variable counts as not set, and names are the same in small letters. Raises
+    InvalidRequest as `settings_in` does.
+    """
+    given = {name.upper() for name, value in os.environ.items() if value}
     for name, value in settings_in(path).items():
-        os.environ.setdefault(name, value)
+        if name.upper() not in given:
+            os.environ[name] = value

@@ -81,10 +81,42 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("out", ["file/out", "n" * 300, "circle/out"])
+def test_a_folder_that_cannot_be_written_is_told(out: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError):
-        write_space("cpu_demo", tmp_path / "file" / "out")
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(StorageError, match="The folder .* cannot be written"):
+        write_space("cpu_demo", tmp_path / out)
+
+
+@pytest.mark.parametrize("folder", ["krea_studio", "assets/styles", "spaces_config/gpu"])
+def test_a_folder_is_not_written_into_what_the_next_is_made_of(folder: str) -> None:
+    out = space.ROOT / folder / "written-by-a-test"
+    with pytest.raises(InvalidRequest, match="is in a folder that a Space is made of, .* — give one elsewhere"):
+        write_space("cpu_demo", out)
+    assert not out.exists()
+
+
+def test_tokens_libraries_and_locks_of_the_checkout_are_not_pushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("krea_studio", "assets", "spaces_config/gpu"):
+        folder = tmp_path / place
+        for private in (".env", ".env.local", ".cache/token", "outputs/licence.json", "__pycache__/a.pyc"):
+            (folder / private).parent.mkdir(parents=True, exist_ok=True)
+            (folder / private).write_text("HF_TOKEN=secret")
+        (folder / ".#kept.txt").symlink_to("nobody@nowhere")  # as Emacs locks a file
+        (folder / f"{folder.name}.txt").touch()
+        (folder / ".dockerignore").touch()
+    for name in ("LICENSE", "NOTICE", "app.py"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(space, "ROOT", tmp_path)
+    monkeypatch.setattr(space, "CONFIGURATIONS", tmp_path / "spaces_config")
+    served = {f"{name}/{file}" for name in ("assets", "krea_studio") for file in (f"{name}.txt", ".dockerignore")}
+    assert {path.as_posix() for path in space.contents("gpu")} == {
+        *("LICENSE", "NOTICE", "app.py", "gpu.txt", ".dockerignore"),
+        *served,
+    }
 
 
 def test_a_file_that_is_too_large_stops_it_before_anything_is_written(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -34,5 +35,6 @@ def _write(options: argparse.Namespace) -> int:
     files = write_space(options.target, options.out)
     size = sum((options.out / path).stat().st_size for path in files)
     tell(str(options.out))
-    remark(f"{len(files)} files, {size / 1e6:.0f} MB; {TARGETS[options.target].next_step.format(folder=options.out)}")
+    next_step = TARGETS[options.target].next_step.format(folder=shlex.quote(str(options.out)))
+    remark(f"{len(files)} files, {size / 1e6:.0f} MB; {next_step}")
     return 0

@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 import time
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from datetime import UTC, datetime
 from typing import Any
 
@@ -159,6 +159,12 @@ class Entry:
         state, reason = self.ending
         told = next(iter(self.withheld.values()), "")
         return state, f"{reason.rstrip('.')}. {told}" if reason and told else reason or told
+
+    def end(self, state: State, failure: str) -> None:
+        """It has ended, and holds nothing any more of who asked for it: a context may have all of a request."""
+        self.state, self.failure = state, failure
+        self.progress = None
+        self.context = Context()
 
     def is_writing(self) -> bool:
         """Whether a picture of it is on its way to the disk."""

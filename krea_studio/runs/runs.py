@@ -139,7 +139,8 @@ class Runs:
             is_known = row is None or row.id in self._entries
         if row and not is_known and row.state.ended:  # one that goes on is another server's
             entry = self._left(row)
-            entry.ending = entry.state, entry.failure = row.state, row.failure
+            entry.ending = row.state, row.failure
+            entry.end(*entry.ending)
             with self._changed:
                 self._add(entry)
         sweeps = [run for run in self.of(person) if isinstance(run.asked, Sweep) and run.owner == person.id]
@@ -419,8 +420,7 @@ class Runs:
 
     def _settle(self, entry: Entry) -> None:
         if entry.ending and not entry.state.ended and not entry.is_writing():
-            entry.state, entry.failure = entry.ended_as()
-            entry.progress = None
+            entry.end(*entry.ended_as())
             self.counts.ended(entry)
             self._tell(entry)
 

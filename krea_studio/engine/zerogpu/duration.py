@@ -28,6 +28,11 @@ class Durations:
         known = self._seconds.get(shot.variant, found)
         self._seconds[shot.variant] = max(found, (known + found) / 2)
 
+    def fell_short(self, shots: Sequence[Shot]) -> None:
+        """Take in that a run was ended before it was finished: the next one is given twice as long."""
+        for variant in {shot.variant for shot in shots}:
+            self._seconds[variant] = 2 * self._seconds.get(variant, SECONDS_A_MEGAPIXEL)
+
     def seconds(self, shots: Sequence[Shot]) -> int:
         """Whole seconds for all of these, from LEAST_SECONDS to MOST_SECONDS."""
         drawing = sum(_work(shot) * self._seconds.get(shot.variant, SECONDS_A_MEGAPIXEL) for shot in shots)

@@ -18,7 +18,7 @@ from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.checkpoints.table import Checkpoint
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.engine.zerogpu.duration import Durations
-from krea_studio.engine.zerogpu.quota import in_words
+from krea_studio.engine.zerogpu.quota import in_words, was_aborted
 from krea_studio.engine.zerogpu.worker import Failed, SentFiles, events
 from krea_studio.errors import StudioError, Unavailable
 from krea_studio.recipe.plan import GenerationPlan
@@ -93,6 +93,8 @@ class ZeroGPUEngine(LocalEngine):
         except StudioError:
             raise
         except Exception as error:
+            if was_aborted(error):
+                self._durations.fell_short(plan.shots)
             if told := in_words(error, seconds):
                 raise told from None
             raise

@@ -6,6 +6,7 @@ so that this needs neither package.
 
 from krea_studio.errors import Unavailable
 
+WORKER_ERROR = "ZeroGPU worker error"
 LESS = "ask for fewer steps, a smaller picture or fewer references"
 _TOLD = {
     "ZeroGPU quota exceeded": (
@@ -16,9 +17,14 @@ _TOLD = {
     "ZeroGPU illegal duration": ("A GPU is not lent to you for so long", LESS),
     "ZeroGPU queue timeout": ("No GPU was free in time", "try again in a few minutes"),
     "ZeroGPU client error": ("No GPU could be had", "reload the page, and try again in a few minutes"),
-    "ZeroGPU worker error": ("The process with the GPU ended before the picture was finished", "try again, or " + LESS),
+    WORKER_ERROR: ("The process with the GPU ended before the picture was finished", "try again, or " + LESS),
 }
 """Title → what happened, what to do."""
+
+
+def was_aborted(error: Exception) -> bool:
+    """Whether the process with the GPU was ended from outside, as where it takes longer than was asked for."""
+    return getattr(error, "title", "") == WORKER_ERROR and "aborted" in str(getattr(error, "message", ""))
 
 
 def in_words(error: Exception, seconds: int) -> Unavailable | None:

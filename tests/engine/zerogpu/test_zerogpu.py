@@ -139,6 +139,30 @@ def test_what_no_gpu_is_lent_for_is_told_in_words(borrowing: ZeroGPUEngine, lend
     assert not borrowing.status().busy
 
 
+def test_a_run_that_was_ended_for_its_length_is_given_longer_the_next_time(
+    borrowing: ZeroGPUEngine, lender: Lender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Error(Exception):
+        title = "ZeroGPU worker error"
+        message = "GPU task aborted"
+
+    monkeypatch.setattr(borrowing, "_durations", Durations())
+    monkeypatch.setattr(lender, "refuse_with", Error())
+    asked = planned(resolution="1K", steps=20)
+    before = len(lender.asked)
+    for _ in range(6):
+        with pytest.raises(Unavailable, match="ended before the picture was finished .* — try again"):
+            run(borrowing, asked)
+    seconds = lender.asked[before:]
+    assert seconds[0] < seconds[1] < MOST_SECONDS and seconds[-1] == MOST_SECONDS
+    Error.message = "RuntimeError"
+    borrowing._durations = Durations()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            run(borrowing, asked)
+    assert lender.asked[-2] == lender.asked[-1] == seconds[0]
+
+
 def test_an_error_of_another_s_is_none_of_quota() -> None:
     assert in_words(ValueError("no"), 10) is None
 
