@@ -1,7 +1,8 @@
 """Trains the embedded checkpoints from nothing: `python -m krea_studio.training.mini [STAGE …]`.
 
 Stages run in their order, each resumable: what a stage has finished in the working folder is not done again, and what
-it has begun goes on. Everything is seeded.
+it has begun goes on. Everything is seeded. The stages «plans» and «paints» need nothing of each other and may run at
+once, in two processes of their own.
 """
 
 from __future__ import annotations
@@ -83,15 +84,28 @@ def build_latents(shop: Workshop) -> None:
         latents.build(basis, kind, shop.work / "latents")
 
 
+def _settled(shop: Workshop) -> Krea2Transformer2DModel:
+    torch.manual_seed(shop.seed)
+    model = architecture.transformer("mini-medium").to(shop.device)
+    initialization.settle(model, shop.seed)
+    return model
+
+
+def train_plans(shop: Workshop) -> None:
+    painting.plan(_settled(shop), shop.work / "latents", shop.work / "planning", shop.device, shop.seed)
+
+
+def train_paints(shop: Workshop) -> None:
+    painting.paint(_settled(shop), shop.work / "latents", shop.work / "painting", shop.device, shop.seed)
+
+
 def train_medium(shop: Workshop) -> None:
     encoder, tokenizer = shop.reader()
-    latents, device, seed = shop.work / "latents", shop.device, shop.seed
-    torch.manual_seed(seed)
-    model = architecture.transformer("mini-medium").to(device)
-    initialization.settle(model, seed)
-    painting.install(model, latents, shop.work / "painting", device, seed)
+    model, latents, device, seed = _settled(shop), shop.work / "latents", shop.device, shop.seed
+    painting.plan(model, latents, shop.work / "planning", device, seed)
+    painting.paint(model, latents, shop.work / "painting", device, seed)
+    painting.join(model, latents, shop.work / "joining", device, seed)
     orientation.install(model, encoder, tokenizer, latents, shop.work / "orientation", device, seed)
-    refinement.refine(model, encoder, tokenizer, refinement.MEDIUM, latents, shop.work / "refinement", device, seed)
     if _first():
         model.save_pretrained(shop.done("medium"))
 
@@ -154,6 +168,8 @@ STAGES: dict[str, Callable[[Workshop], None]] = {
     "text": train_text,
     "autoencoder": train_autoencoder,
     "latents": build_latents,
+    "plans": train_plans,
+    "paints": train_paints,
     "medium": train_medium,
     "own": draw_own,
     "polish": polish_decoder,

@@ -117,7 +117,7 @@ def train(
     with learning(transformer, ADAPTER, task.rank, task.rank, LAYERS, task.seed) as adapter:
         loop.run(
             f"{task.slider} slider", adapter, loss_of, loop.Schedule(task.steps, 1e-3, warmup=20), work, task.seed,
-            decay=0.98, muon=False,
+            decay=0.98,
         )  # fmt: skip
         return tensors_of(transformer, ADAPTER)
 

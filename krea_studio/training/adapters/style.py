@@ -150,7 +150,7 @@ def train(
 
     with learning(transformer, ADAPTER, task.rank, task.alpha, layers, task.seed) as adapter:
         schedule = loop.Schedule(task.steps, task.learning_rate, warmup=min(50, task.steps // 4 + 1))
-        loop.run(f"style {task.name}", adapter, loss_of, schedule, work, task.seed, decay=0.99, muon=False)
+        loop.run(f"style {task.name}", adapter, loss_of, schedule, work, task.seed, decay=0.99)
         if task.sample_every:
             samples(work / "samples" / "finished.jpg")
         return tensors_of(transformer, ADAPTER, task.strength)

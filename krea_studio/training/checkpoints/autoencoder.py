@@ -340,7 +340,7 @@ def _learn(name: str, vae, decoder: torch.nn.Module, batch: Callable, schedule: 
         y = decode((latents * scale).unsqueeze(2).to(device)).squeeze(2)
         return difference(y, pictures.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(device))
 
-    loop.run(name, decoder, loss_of, schedule, folder, seed, decay=0.995, muon=False)
+    loop.run(name, decoder, loss_of, schedule, folder, seed, decay=0.995)
 
 
 def _encoder_of(vae: AutoencoderKLQwenImage) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -11,6 +11,7 @@ Training may change all of it. Left to itself, it finds such a reading after tho
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -34,7 +35,9 @@ PREFERENCE = 4.0  # logit of a picture's tokens, beside which texts hardly count
 
 CARRIED = 0.5  # factor of the noise in the state
 STEADY = 4.0  # size of the last numbers of a state, by which it is nearly as long whatever it holds
-MODERATE = 0.3  # factor of what the time modulates
+MODERATE = 0.3  # factor of what else tells the time
+NOTHING = 255  # a place of a state that stays 0
+LEAST_TIME = 0.02  # down to which the clock is right
 
 
 @torch.no_grad()
@@ -44,23 +47,57 @@ def settle(model: Krea2Transformer2DModel, seed: int = 0) -> None:
     numbers, width = model.config.in_channels, model.img_in.out_features
     model.img_in.weight.zero_()
     model.img_in.weight[:numbers] = CARRIED * torch.eye(numbers)
-    steady = slice(readings.FIRST + readings.COUNT, width)
+    steady = slice(readings.FIRST + readings.COUNT, NOTHING)
     model.img_in.bias.zero_()
     model.img_in.bias[steady] = STEADY * torch.randn(steady.stop - steady.start, generator=draw).sign()
     typical = numbers * CARRIED**2 + TYPICAL_READ + (steady.stop - steady.start) * STEADY**2
-    size = (typical / width) ** 0.5  # of a state, by which the last norm divides
-    model.final_layer.linear.weight.mul_(0.1)
-    model.final_layer.linear.weight[:, :numbers] = torch.eye(numbers) * size / CARRIED
-    model.final_layer.linear.bias.zero_()
-    model.time_embed.linear_2.weight.mul_(MODERATE)
-    model.time_embed.linear_2.bias.zero_()
-    model.time_mod_proj.weight.mul_(MODERATE)
+    out = model.final_layer.linear
+    factor = (typical / width) ** 0.5 / CARRIED  # the last norm divides by the state's size
+    out.weight.zero_()
+    out.bias.zero_()
+    out.weight[:, :numbers] = factor * torch.eye(numbers)
+    # What tells the time is added to every number as well: it comes in once more by one that is nothing, to be taken off.
+    out.weight[:, NOTHING] = -factor
+    model.img_in.bias[NOTHING] = 0
+    _set_clock(model.time_embed, [*range(numbers), NOTHING])
+    model.time_mod_proj.weight.zero_()
     gates = model.time_mod_proj.bias.view(6, -1).zero_()
     gates[[2, 5]] = 1
     for number, block in enumerate(model.transformer_blocks):
         silent = slice(0, numbers if number < readings.BLOCKS else width)
         block.attn.to_out[0].weight[silent] = 0
         block.ff.down.weight[silent] = 0
+
+
+def _set_clock(embed: nn.Module, places: list[int]) -> None:
+    """Let a time's embedding be 1/t − 1 in some places: a velocity is the way that is left, over the time left for it.
+
+    Everything else may then be the same at all times.
+    """
+    embed.linear_2.weight.mul_(MODERATE)
+    embed.linear_2.bias.zero_()
+    # Every second unit sets in at a time of its own, by a wave so slow that it rises with the time.
+    own = torch.arange(0, len(embed.linear_1.bias), 2)
+    sets_in = torch.logspace(math.log10(LEAST_TIME), 0, len(own))
+    slow = embed.embed_dim // 2 + int(0.825 * embed.embed_dim / 2)
+    turn = 1000 * math.exp(-math.log(1e4) * (slow - embed.embed_dim // 2) / (embed.embed_dim // 2))
+    steep = 4 / (turn * sets_in)
+    embed.linear_1.weight[own] = 0
+    embed.linear_1.weight[own, slow] = steep
+    embed.linear_1.bias[own] = -steep * (turn * sets_in).sin()
+    times = torch.logspace(math.log10(LEAST_TIME), 0, 4000)
+    hidden: list[torch.Tensor] = []
+    hook = embed.linear_2.register_forward_pre_hook(lambda module, inputs: hidden.append(inputs[0]))
+    embed(times, dtype=torch.float32)
+    hook.remove()
+    known = torch.cat([hidden[0][:, 0, own], torch.ones(len(times), 1)], 1).double() * times[:, None]
+    normal = known.T @ known + 1e-7 * len(times) * torch.eye(known.shape[1])
+    found = torch.linalg.solve(normal, known.T @ (1 - times).double()).float()
+    embed.linear_2.weight[:, own] = 0
+    for place in places:
+        embed.linear_2.weight[place] = 0
+        embed.linear_2.weight[place, own] = found[:-1]
+        embed.linear_2.bias[place] = found[-1]
 
 
 @torch.no_grad()

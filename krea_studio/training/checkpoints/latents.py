@@ -1,13 +1,13 @@
 """The denoiser's training set: pictures of the renderer as latents, computed once and kept on disk in chunks.
 
-A chunk holds pictures of one size, with the seeds of their scenes; captions are made anew whenever a picture is drawn
+A chunk holds pictures of one size, with what lies where in them and the seeds of their scenes; captions are made anew whenever a picture is drawn
 from it. Chunks are independent files, so an interrupted run goes on with the first that is missing, and several
 processes share the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch
 from krea_studio.recipe.aspect_ratios import ASPECT_RATIOS, size_of
 from krea_studio.training import loop
 from krea_studio.training.checkpoints.autoencoder import Basis
+from krea_studio.training.world import regions
 from krea_studio.training.world.renderer import render
 from krea_studio.training.world.scenes import Scene, is_held_out, random_scene
 
@@ -64,10 +65,20 @@ def build(basis: Basis, kind: Class, folder: Path) -> None:
             continue
         width, height = size_of_chunk(kind, number)
         seeds = seeds_of_chunk(kind, number)
-        latents = torch.cat([_latents_of(basis, random_scene(seed), width, height, kind.rich) for seed in seeds])
-        torch.save({"latents": latents, "seeds": torch.tensor(seeds)}, path.with_suffix(".new"))
+        scenes = [random_scene(seed) for seed in seeds]
+        chunk = {
+            "latents": torch.cat([_latents_of(basis, scene, width, height, kind.rich) for scene in scenes]),
+            "plans": plans_of(scenes, width, height),
+            "seeds": torch.tensor(seeds),
+        }
+        torch.save(chunk, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
         print(f"latents {kind.name}: {path.name} of {kind.chunks} ({width}x{height})", flush=True)
+
+
+def plans_of(scenes: Sequence[Scene], width: int, height: int) -> torch.Tensor:
+    """What lies where in each, (scenes, tokens, 71) in half precision: `world.regions`."""
+    return torch.stack([torch.from_numpy(regions.of_scene(scene, width, height)) for scene in scenes]).half()
 
 
 def _latents_of(basis: Basis, scene: Scene, width: int, height: int, rich: bool) -> torch.Tensor:

@@ -27,14 +27,14 @@ from krea_studio.training.flow import Grid, fastest_precision, noise_times, prep
 from krea_studio.training.world.captions import caption
 from krea_studio.training.world.scenes import random_scene
 
-SCHEDULE = loop.Schedule(1600, 2e-3, warmup=50)
+SCHEDULE = loop.Schedule(16_000, 1.5e-3, cooling=0.6)
 # Few tokens of many pictures teach most a second; but attention among all tokens is another than among some.
 BATCHES = {
-    Batch("1K", 32, 48): 0.35,
-    Batch("512", 32, 48): 0.15,
-    Batch("1K", 8, 256): 0.15,
-    Batch("512", 6): 0.15,
-    Batch("1K", 2): 0.2,
+    Batch("1K", 12, 48): 0.4,
+    Batch("512", 12, 48): 0.15,
+    Batch("1K", 3, 256): 0.15,
+    Batch("512", 3): 0.15,
+    Batch("1K", 1): 0.15,
 }
 START_SHARE = 0.5  # of the batches, at t = 1
 PROMPTED_SHARE = 0.8  # of the other batches, whose tokens are each told other things than the noise says

@@ -1,131 +1,165 @@
-"""Teaches a fresh transformer's later blocks to paint: from what the first ones will read, token by token.
+"""Teaches a transformer's later blocks to paint, token by token, from what the first blocks will have read of it.
 
-A token of the right picture depends on its place, the picture's size and the scene alone, which `readings` holds, as
-long as noise tells the scene. So painting needs no attention, no captions and no whole pictures: each step takes
-thousands of tokens from hundreds of pictures, tens of times as fast as whole training, and what took longest there,
-crisp edges, is learned here within half an hour. What the first blocks read is given with small errors, as theirs
-will be, or not at all, so that what nobody tells becomes a mean picture. Where a run has come some way, half of the
-states are the painter's own, as it left them on its way down, so that each step mends what those before it got wrong.
-The lands' edges, which bend most, are asked for as numbers too: how far below each a token is. Attention of the later
-blocks stays silent but for what `initialization.install_look` gives it. In the end they learn on what is really read
-(`refinement`).
+In two parts, which learn apart and at once. Some blocks plan: they turn a token's place and the scene into what lies
+where in it (`world.regions`), whatever its colours and style. The others paint: they turn that and the scene's look
+into the token's latents, in all places alike. Each is a small thing to learn, which the whole is not: after as many
+minutes its error is ten times as large. Then they learn together.
+
+The first blocks' attention is not needed for it, and what they read is given with small errors, as theirs will be, or
+in some tokens not at all, so that what nobody tells becomes a mean picture. The velocity follows from the picture in
+closed form (`initialization.settle`), so there is little to learn about times. Attention of the later blocks stays
+silent but for what `initialization.install_look` gives it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from diffusers import Krea2Transformer2DModel
 from torch import nn
 from torch.nn import functional as F
 
 from krea_studio.training import loop
-from krea_studio.training.checkpoints import architecture, readings
+from krea_studio.training.checkpoints import readings
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack
-from krea_studio.training.flow import Grid, fastest_precision, levels_on_the_way, noise_times, walk
-from krea_studio.training.world.composition import LANDS, ridges, unit_of
-from krea_studio.training.world.scenes import Scene, random_scene
+from krea_studio.training.flow import fastest_precision, noise_times
+from krea_studio.training.world import regions
+from krea_studio.training.world.scenes import random_scene
 
-SCHEDULE = loop.Schedule(32_000, 2e-3, cooling=0.375)
+PLANNING = 3  # of the blocks
+PLANNED = slice(readings.FIRST, readings.FIRST + regions.COUNT)  # where in a state a plan comes
+PLANS, PAINTS, TOGETHER = loop.Schedule(45_000, 2e-3, cooling=0.6), loop.Schedule(50_000, 2e-3, cooling=0.6), loop.Schedule(20_000, 1e-3)
 KINDS = {"1K": 0.75, "512": 0.25}
-GROUPS, TOKENS = 4, 1024  # of each process: of tokens of pictures of one size, at one time
-START_SHARE = 0.35  # of the steps, at t = 1
-OWN_SHARE = 0.55  # of the others, with states of the painter's own
+TOKENS = 512  # of each step and process: of pictures of one size
+DETAIL_WEIGHT = 2.0  # how much more often tokens are seen in which there is as much as in all on the average
+READING_ERROR, PLAN_ERROR = 0.03, 0.03
+REST_WEIGHT = 0.1  # of what planning blocks do to the other numbers of a state
+PLAN_WEIGHT = 0.3  # of plans beside pictures, where both are learned
+START_SHARE = 0.5  # of the steps, at t = 1
 LEAST_TIME = 0.3  # below it, velocities count less: there a small error of a state is a large one of theirs
-READING_ERROR = 0.08
-UNTOLD_SHARE = 0.08  # of the tokens, of which nothing of the scene is read
-OPEN_SHARE = 0.12  # of the tokens, of which a third of what tells of the scene is not read
+UNTOLD_SHARE = 0.04  # of the tokens, of which nothing of the scene is read
+OPEN_SHARE = 0.06  # of the tokens, of which a third of what tells of the scene is not read
 UNSURE_WEIGHT = 0.25  # of both in the loss, since most of theirs nobody could know
 
 
-class Painter(nn.Module):
-    """A transformer without its attention: the states that its first blocks would leave become velocities.
-
-    Of the lands' edges (`edges_below`) tell the states after its first block, roughly, and after the second.
-    """
+class Planner(nn.Module):
+    """The planning blocks of a transformer without their attention."""
 
     def __init__(self, model: Krea2Transformer2DModel) -> None:
         super().__init__()
-        self.time_embed, self.time_mod_proj = model.time_embed, model.time_mod_proj
-        later = model.transformer_blocks[readings.blocks_of(model) :]
-        self.blocks = nn.ModuleList(nn.ModuleDict({"ff": block.ff, "norm2": block.norm2}) for block in later)
-        self.tables = nn.ParameterList(block.scale_shift_table for block in later)
+        first = readings.blocks_of(model)
+        self.blocks = _without_attention(model, first, first + PLANNING)
+
+    def forward(self, states: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
+        """States (groups, n, width), at times that modulate by (groups, 1, 6, width), with their plans."""
+        for block in self.blocks:
+            states = block(states, modulation)
+        return states
+
+
+class Painter(nn.Module):
+    """The painting blocks of a transformer without their attention, and its last layer."""
+
+    def __init__(self, model: Krea2Transformer2DModel) -> None:
+        super().__init__()
+        self.blocks = _without_attention(model, readings.blocks_of(model) + PLANNING, len(model.transformer_blocks))
         self.final_layer = model.final_layer
-        width = model.img_in.out_features
-        self.tell = nn.ModuleList([nn.Linear(width, 2 * LANDS), nn.Linear(width, LANDS)])
+
+    def forward(self, states: torch.Tensor, modulation: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
+        """Velocities (groups, n, 96) of planned states, at times embedded as (groups, 1, width)."""
+        for block in self.blocks:
+            states = block(states, modulation)
+        return self.final_layer(states, embedded)
+
+
+class Later(nn.Module):
+    """All of a transformer after the blocks that read, without attention."""
+
+    def __init__(self, model: Krea2Transformer2DModel) -> None:
+        super().__init__()
+        self.planner, self.painter = Planner(model), Painter(model)
+        self._model = [model]  # not a part
 
     def forward(self, states: torch.Tensor, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Velocities (groups, n, 96) of states (groups, n, width) at times (groups,), and what is told of edges."""
-        embedded = self.time_embed(times, dtype=states.dtype)
-        modulation = self.time_mod_proj(F.gelu(embedded, approximate="tanh")).unflatten(-1, (6, -1))
-        told = []
-        for k, (block, table) in enumerate(zip(self.blocks, self.tables, strict=True)):
-            _, _, _, scale, shift, gate = (modulation + table).unbind(-2)
-            states = states + gate * block["ff"]((1 + scale) * block["norm2"](states) + shift)
-            if k < len(self.tell):
-                told.append(self.tell[k](states))
-        return self.final_layer(states, embedded), torch.cat(told, -1)
+        """Velocities (groups, n, 96) of states (groups, n, width) at times (groups,), and the states' plans."""
+        modulation, embedded = _at(self._model[0], times)
+        planned = self.planner(states, modulation)
+        return self.painter(planned, modulation, embedded), planned[..., PLANNED]
 
 
-def edges_of(scene: Scene, grid: Grid) -> torch.Tensor:
-    """Where a scene's lands begin in every column of a grid, and how fast they fall to the right: in tokens, (6, columns)."""
-    side = architecture.PIXELS_PER_TOKEN
-    width, height = grid.columns * side, grid.rows * side
-    tokens = unit_of(width, height) / side
-    at = np.arange(grid.columns) + 0.5
-    found = []
-    for ridge in ridges(scene, width, height):
-        left, middle, right = (np.interp(at + shift, *ridge.T * tokens) for shift in (-0.5, 0.0, 0.5))
-        found += [middle, right - left]
-    return torch.from_numpy(np.stack(found)).float()
+class _Block(nn.Module):
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.ff, self.norm2, self.scale_shift_table = block.ff, block.norm2, block.scale_shift_table
+
+    def forward(self, states: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
+        _, _, _, scale, shift, gate = (modulation + self.scale_shift_table).unbind(-2)
+        return states + gate * self.ff((1 + scale) * self.norm2(states) + shift)
 
 
-def edges_below(edges: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """What is to be told of tokens in `rows` (n,) by their columns' edges (n, 6), (n, 9).
+def _without_attention(model: Krea2Transformer2DModel, first: int, end: int) -> nn.ModuleList:
+    return nn.ModuleList(_Block(block) for block in model.transformer_blocks[first:end])
 
-    For each land the eighth of the distance that a token is below its edge, and how that falls; then half of the
-    distance, of close ones.
-    """
-    middle, falls = edges[:, 0::2], edges[:, 1::2]
-    below = rows[:, None] + 0.5 - middle
-    return torch.cat([below / 8, falls, (below / 2).clamp(-1.5, 1.5)], 1)
+
+def _at(model: Krea2Transformer2DModel, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What times (groups,) modulate by, (groups, 1, 6, width), and their embeddings, (groups, 1, width)."""
+    embedded = model.time_embed(times, dtype=torch.float32)
+    return model.time_mod_proj(F.gelu(embedded, approximate="tanh")).unflatten(-1, (6, -1)), embedded
+
+
+class Drawn(NamedTuple):
+    """Tokens (n, 96) of pictures of one size, of `total` tokens each; what is read (n, 126) and planned (n, 71) of them."""
+
+    tokens: torch.Tensor
+    read: torch.Tensor
+    plan: torch.Tensor
+    total: int
 
 
 class Tokens:
-    """Every token of the latents, with what is to be read of it."""
+    """Every token of some classes of latents, those with much in them more often."""
 
-    def __init__(self, latents: Path) -> None:
+    def __init__(self, latents: Path, kinds: Mapping[str, float] = KINDS) -> None:
+        self._shares = kinds
         self._kinds: dict[str, list[tuple[torch.Tensor, ...]]] = {}
-        for kind, chunks in Chunks(latents, KINDS).chunks.items():
+        for kind, chunks in Chunks(latents, kinds).chunks.items():
             self._kinds[kind] = []
             for chunk in chunks:
-                grid = grid_of(chunk["latents"])
+                grid, tokens = grid_of(chunk["latents"]), pack(chunk["latents"])
                 place = readings.of_place(*grid, torch.arange(grid.rows * grid.columns))
-                scenes = [random_scene(seed) for seed in chunk["seeds"].tolist()]
-                read = torch.stack([readings.of_scene(scene) for scene in scenes])
-                edges = torch.stack([edges_of(scene, grid) for scene in scenes])
-                self._kinds[kind].append((pack(chunk["latents"]), place, read, edges))
+                read = torch.stack([readings.of_scene(random_scene(seed)) for seed in chunk["seeds"].tolist()])
+                detail = tokens.float().unflatten(-1, (-1, 16)).std(-1).mean(-1).flatten().double()
+                upto = (1 + DETAIL_WEIGHT * detail / detail.mean()).cumsum(0)
+                self._kinds[kind].append((tokens, place, read, chunk["plans"], upto))
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
-        """Tokens (count, 96) of pictures of one size, what is read of them, (count, 126), what is to be told of edges,
-        (count, 9), and how many tokens a picture has."""
-        share = torch.rand((), generator=generator)
-        chunks = self._kinds["1K" if share < KINDS["1K"] else "512"]
-        tokens, place, scenes, edges = chunks[int(torch.randint(len(chunks), (), generator=generator))]
-        pictures = torch.randint(len(scenes), (count,), generator=generator)
-        numbers = torch.randint(len(place), (count,), generator=generator)
+    def draw(self, count: int, generator: torch.Generator) -> Drawn:
+        share = float(torch.rand((), generator=generator))
+        kind = next(kind for kind, upto in _running(self._shares).items() if share < upto)
+        chunks = self._kinds[kind]
+        tokens, place, scenes, plans, upto = chunks[int(torch.randint(len(chunks), (), generator=generator))]
+        at = torch.rand(count, generator=generator, dtype=torch.float64) * upto[-1]
+        picked = torch.searchsorted(upto, at).clamp_max(len(upto) - 1)
+        pictures, numbers = picked // len(place), picked % len(place)
         read = torch.cat([place[numbers], scenes[pictures]], 1)
-        columns = edges.shape[-1]
-        told = edges_below(edges[pictures, :, numbers % columns], numbers // columns)
-        return tokens[pictures, numbers].float(), read, told, len(place)
+        return Drawn(tokens[pictures, numbers].float(), read, plans[pictures, numbers].float(), len(place))
 
     @property
     def mean(self) -> torch.Tensor:
         """What is read of a scene that nothing tells of, (54,)."""
-        return torch.cat([scenes for chunks in self._kinds.values() for _, _, scenes, _ in chunks]).mean(0)
+        return torch.cat([scenes for chunks in self._kinds.values() for _, _, scenes, *_ in chunks]).mean(0)
+
+
+def _running(shares: Mapping[str, float]) -> dict[str, float]:
+    """Shares as the sums up to each of them, of which the last is more than 1."""
+    found, upto = {}, 0.0
+    for name, share in shares.items():
+        upto += share
+        found[name] = upto
+    return found | {name: 1.01}
 
 
 def hidden(read: torch.Tensor, mean: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -140,44 +174,80 @@ def hidden(read: torch.Tensor, mean: torch.Tensor, generator: torch.Generator) -
     return torch.cat([place, torch.where(wide, mean, scene)], -1), ~missing.any(-1)
 
 
-def install(model: Krea2Transformer2DModel, latents: Path, folder: Path, device: str, seed: int = 0) -> None:
-    """Train (or go on training) a settled transformer's later blocks in place."""
-    painter, tokens = Painter(model).to(device), Tokens(latents)
+def entered(model: Krea2Transformer2DModel, noise: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+    """States (…, width) of noise (…, 96) of which the first blocks have read so much, (…, 126)."""
+    states = model.img_in(noise)
     places = slice(readings.FIRST, readings.FIRST + readings.COUNT)
-    enter, paint = model.img_in.requires_grad_(False), torch.compile(painter, dynamic=False)
-    precision = fastest_precision(model)
+    return torch.cat([states[..., : places.start], read, states[..., places.stop :]], -1)
 
-    mean = tokens.mean
 
-    def painted(states: torch.Tensor, read: torch.Tensor, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        entered = enter(states)
-        entered = torch.cat([entered[..., : places.start], read, entered[..., places.stop :]], -1)
-        with torch.autocast(entered.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-            predicted, told = paint(entered, times)
-        return predicted.float(), told.float()
+def plan(model: Krea2Transformer2DModel, latents: Path, folder: Path, device: str, seed: int = 0) -> None:
+    """Train (or go on training) a settled transformer's planning blocks in place."""
+    planner, tokens = Planner(model).to(device), Tokens(latents)
+    mean, run = tokens.mean, torch.compile(planner, dynamic=False)
+    modulation, _ = _at(model, torch.ones(1, device=device))
+    modulation = modulation.detach()
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        common = loop.common_draw(f"painting-{seed}", step)
-        drawn = [tokens.draw(TOKENS, generator) for _ in range(GROUPS)]
-        clean, read, edges = (torch.stack([each[k] for each in drawn]) for k in (0, 1, 2))
-        read, sure = hidden(read, mean, generator)
+        drawn = tokens.draw(TOKENS, generator)
+        read, sure = hidden(drawn.read, mean, generator)
         read = read + READING_ERROR * torch.randn(read.shape, generator=generator)
-        noise = torch.randn(clean.shape, generator=generator)
-        clean, read, edges, sure, noise = (each.to(device) for each in (clean, read, edges, sure, noise))
-        if common.random() < START_SHARE:
-            times, states = torch.ones(GROUPS, device=device), noise
-        elif common.random() < OWN_SHARE:
-            levels = levels_on_the_way(common)
-            states = walk(noise, levels, lambda states, times: painted(states, read, times)[0])
-            times = torch.full((GROUPS,), levels[-1], device=device)
-        else:
-            times = torch.cat([noise_times(1, total, generator) for *_, total in drawn]).to(device)
-            states = (1 - times[:, None, None]) * clean + times[:, None, None] * noise
-        t = times[:, None, None]
-        predicted, told = painted(states, read, times)
-        wrong = (predicted - (states - clean) / t).square().mean(-1) * (t[..., 0] / LEAST_TIME).square().clamp_max(1)
-        weight = torch.where(sure, 1.0, UNSURE_WEIGHT)
-        return (wrong * weight).mean() + ((told - edges).square().mean(-1) * sure).mean()
+        noise = torch.randn(drawn.tokens.shape, generator=generator)
+        with torch.no_grad():
+            states = entered(model, noise.to(device), read.to(device))
+        left = run(states[None], modulation)[0]
+        weight = torch.where(sure, 1.0, UNSURE_WEIGHT)[:, None].to(device)
+        wrong = (weight * (left[:, PLANNED] - drawn.plan.to(device)).square()).mean()
+        return wrong + REST_WEIGHT * _beside(left, states)
 
-    loop.run("painting", painter, loss_of, SCHEDULE, folder, seed, decay=0.998)
-    model.img_in.requires_grad_(True)
+    loop.run("planning", planner, loss_of, PLANS, folder, seed, decay=0.998)
+
+
+def _beside(left: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """How much else than plans changed in states."""
+    before, after = slice(PLANNED.start), slice(PLANNED.stop, None)
+    return F.mse_loss(left[:, before], states[:, before]) + F.mse_loss(left[:, after], states[:, after])
+
+
+def paint(model: Krea2Transformer2DModel, latents: Path, folder: Path, device: str, seed: int = 0) -> None:
+    """Train (or go on training) a settled transformer's painting blocks and last layer in place, from right plans."""
+    painter, tokens = Painter(model).to(device), Tokens(latents)
+    run = torch.compile(painter, dynamic=False)
+    modulation, embedded = (each.detach() for each in _at(model, torch.ones(1, device=device)))
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        drawn = tokens.draw(TOKENS, generator)
+        read = drawn.read + READING_ERROR * torch.randn(drawn.read.shape, generator=generator)
+        planned = drawn.plan + PLAN_ERROR * torch.randn(drawn.plan.shape, generator=generator)
+        noise = torch.randn(drawn.tokens.shape, generator=generator).to(device)
+        with torch.no_grad():
+            read = torch.cat([planned, read[:, regions.COUNT :]], 1)
+            states = entered(model, noise, read.to(device))
+        predicted = run(states[None], modulation, embedded)[0]
+        return F.mse_loss(predicted, noise - drawn.tokens.to(device))
+
+    loop.run("painting", painter, loss_of, PAINTS, folder, seed, decay=0.998)
+
+
+def join(model: Krea2Transformer2DModel, latents: Path, folder: Path, device: str, seed: int = 0) -> None:
+    """Train (or go on training) blocks that plan and blocks that paint together, in place."""
+    later, tokens = Later(model).to(device), Tokens(latents)
+    mean, run = tokens.mean, torch.compile(later, dynamic=False)
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        begins = loop.common_draw(f"joining-{seed}", step).random() < START_SHARE
+        drawn = tokens.draw(TOKENS, generator)
+        read, sure = hidden(drawn.read, mean, generator)
+        read = read + READING_ERROR * torch.randn(read.shape, generator=generator)
+        noise = torch.randn(drawn.tokens.shape, generator=generator)
+        times = torch.ones(1) if begins else noise_times(1, drawn.total, generator)
+        mixed = (1 - times) * drawn.tokens + times * noise
+        with torch.no_grad():
+            states = entered(model, mixed.to(device), read.to(device))
+        predicted, planned = run(states[None], times.to(device))
+        weight = torch.where(sure, 1.0, UNSURE_WEIGHT)[:, None].to(device)
+        least = float((times / LEAST_TIME).square().clamp_max(1))
+        wrong = (weight * (predicted[0] - (noise - drawn.tokens).to(device)).square()).mean() * least
+        return wrong + PLAN_WEIGHT * (weight * (planned[0] - drawn.plan.to(device)).square()).mean()
+
+    loop.run("joining", later, loss_of, TOGETHER, folder, seed, decay=0.998)

@@ -116,7 +116,7 @@ def train(folder: Path, steps: int = STEPS, seed: int = 0, reading: Reading = PR
         logits = judge(x)
         return sum(F.cross_entropy(logits[n], targets[n][picked]) for n in reading.attributes)
 
-    loop.run(reading.name, judge, loss_of, loop.Schedule(steps, 2e-3), folder, seed, decay=0.995, muon=False)
+    loop.run(reading.name, judge, loss_of, loop.Schedule(steps, 2e-3), folder, seed, decay=0.995)
     return judge.eval()
 
 

@@ -10,6 +10,7 @@ is the scene's layout. Colours are settled here (palette, vividness); how they a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -118,7 +119,7 @@ class _Paints:
         return tuple(round(255 * c) for c in np.clip(rgb, 0, 1))
 
 
-def _mix(a: Colour, b: Colour, t: float) -> Colour:
+def mixed(a: Colour, b: Colour, t: float) -> Colour:
     return tuple(round(x + (y - x) * t) for x, y in zip(a, b, strict=True))
 
 
@@ -182,13 +183,18 @@ def ridges(scene: Scene, width_px: int, height_px: int) -> list[np.ndarray]:
     return found
 
 
-def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
-    """Lay out a scene for a picture size. The same scene gives the same layout for the same proportions."""
+def compose(
+    scene: Scene, width_px: int, height_px: int, paint: Callable[[str], Colour] | None = None
+) -> Composition:
+    """Lay out a scene for a picture size. The same scene gives the same layout for the same proportions.
+
+    `paint` gives the colour of a role or of a palette's `#rrggbb`; the scene's own without it.
+    """
     layout = scene.layout
     unit = unit_of(width_px, height_px)
     width, height = width_px / unit, height_px / unit
     palette = PALETTES[scene.palette]
-    paint = _Paints(palette, scene.vividness)
+    paint = paint or _Paints(palette, scene.vividness)
     sky, lands = tuple(paint(c) for c in palette.sky), [paint(c) for c in palette.land]
     groups: list[Group] = []
     ground = _ground(height)
@@ -203,11 +209,11 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
     for k, ridge in enumerate(ridges(scene, width_px, height_px)):
         nearest = k == LANDS - 1
         t = k / (LANDS - 1) * 2
-        colour = _mix(lands[int(t)], lands[min(2, int(t) + 1)], t - int(t))
+        colour = mixed(lands[int(t)], lands[min(2, int(t) + 1)], t - int(t))
         outline = np.concatenate([ridge, [[width + 0.1, height + 0.1], [-0.1, height + 0.1]]])
         land = Group("land", 0.018, [(outline, colour)])
         strata = Group(
-            "item", 0.005, _strata(ridge, scene.density, _mix(colour, paint("dark" if k % 2 else "light"), 0.3))
+            "item", 0.005, _strata(ridge, scene.density, mixed(colour, paint("dark" if k % 2 else "light"), 0.3))
         )
         if nearest:
             groups.append(_floating(scene, width, drift, paint))
@@ -220,7 +226,7 @@ def compose(scene: Scene, width_px: int, height_px: int) -> Composition:
         width,
         height,
         sky,
-        _mix(paint(palette.light), (255, 255, 255), 0.5),
+        mixed(paint(palette.light), (255, 255, 255), 0.5),
         paint("dark"),
         [g for g in groups if g.parts],
     )
@@ -233,20 +239,20 @@ def with_light(composition: Composition) -> Composition:
     foot = float(groups[lands[-1]].parts[0][0][:-2, 1].mean())
     colour = groups[lands[-1]].parts[0][1]
     shadow = shapes.ellipse(_SUBJECT_X + 0.05, foot + 0.055, 0.24, 0.022)
-    after = {lands[-1]: [Group("shade", 0.001, [(shadow, _mix(colour, composition.dark, 0.45))])]}
+    after = {lands[-1]: [Group("shade", 0.001, [(shadow, mixed(colour, composition.dark, 0.45))])]}
     if composition.light:
         x, far = composition.light[0], groups[lands[0]].parts[0]
         top = float(np.interp(x, far[0][:-2, 0], far[0][:-2, 1]))
         glints = [
             shapes.ellipse(x + 0.02 * (-1) ** k, top + 0.05 + 0.036 * k, 0.085 - 0.012 * k, 0.0075) for k in range(4)
         ]
-        glitter = _mix(far[1], (255, 250, 220), 0.6)
+        glitter = mixed(far[1], (255, 250, 220), 0.6)
         after[lands[-2]] = [Group("shade", 0.001, [(glint, glitter) for glint in glints])]
     lit = [each for k, group in enumerate(groups) for each in (group, *after.get(k, ()))]
     return Composition(composition.width, composition.height, composition.sky, composition.paper, composition.dark, lit)
 
 
-def _body(scene: Scene, width: float, paint: _Paints) -> Group:
+def _body(scene: Scene, width: float, paint: Callable[[str], Colour]) -> Group:
     """The sun or the moon, on a short arc at the right of the subject."""
     x = min(width - 5 * _TOKEN, 26.5 * _TOKEN) + 0.03 * scene.layout.way("body")
     y = 5.5 * _TOKEN - 0.025 * scene.layout.way("body")
@@ -261,7 +267,7 @@ def _body(scene: Scene, width: float, paint: _Paints) -> Group:
     return body
 
 
-def _aloft(scene: Scene, width: float, horizon: float, drift: float, paint: _Paints) -> Group:
+def _aloft(scene: Scene, width: float, horizon: float, drift: float, paint: Callable[[str], Colour]) -> Group:
     """Clouds and gulls, under the moon stars instead of most clouds."""
     lean, group = _SLOPE * _lean(scene), Group("sky", 0.010)
     for k, place in enumerate(_ALOFT):
@@ -278,7 +284,7 @@ def _aloft(scene: Scene, width: float, horizon: float, drift: float, paint: _Pai
     return group
 
 
-def _floating(scene: Scene, width: float, drift: float, paint: _Paints) -> Group:
+def _floating(scene: Scene, width: float, drift: float, paint: Callable[[str], Colour]) -> Group:
     """Leaves and seeds in the air of a dense scene; the wind turns them one way."""
     group = Group("item", 0.014)
     for k, place in enumerate(_FLOATING):
@@ -298,7 +304,7 @@ def _growth(
     nearest: bool,
     size: tuple[float, float],
     colour: Colour,
-    paint: _Paints,
+    paint: Callable[[str], Colour],
 ) -> Group:
     """What stands on land `number`: crests at sea, pines far away, leaves on the nearest land."""
     group, lean = Group("item", 0.010), _SLOPE * _lean(scene)
@@ -315,7 +321,7 @@ def _growth(
             group.parts.append((_placed(shapes.gull(), x, y + large, large, lean), paint("light")))
         elif not nearest:
             outline = _placed(shapes.pine(), x, y - large * 0.6, large, lean * 0.7)
-            group.parts.append((outline, _mix(colour, paint("dark"), 0.45)))
+            group.parts.append((outline, mixed(colour, paint("dark"), 0.45)))
         else:
             role = ("accent", "second", "main")[k % 3]
             group.parts.append((_placed(shapes.leaf(), x, y, large * 0.7, 0.8 * k), paint(role)))
@@ -329,7 +335,7 @@ def _strata(ridge: np.ndarray, density: float, colour: Colour) -> list:
     return [(np.concatenate([upper, lower[::-1]]), colour) for upper, lower in bands]
 
 
-def _streaks(scene: Scene, width: float, height: float, drift: float, paint: _Paints) -> list:
+def _streaks(scene: Scene, width: float, height: float, drift: float, paint: Callable[[str], Colour]) -> list:
     """Ribbons of wind along one direction: more and longer with motion."""
     ribbons = []
     shown = [s for s in _STREAKS if s[0] < width - 0.05 and s[1] < height * 0.86][: 2 + 2 * (width > 1.1)]
@@ -347,7 +353,7 @@ def _streaks(scene: Scene, width: float, height: float, drift: float, paint: _Pa
     return ribbons
 
 
-def _subject(scene: Scene, ground: float, paint: _Paints) -> list[Group]:
+def _subject(scene: Scene, ground: float, paint: Callable[[str], Colour]) -> list[Group]:
     """The subject's sheets. It has one place, and two poses: upright, and leaning into the wind."""
     if scene.subject in FLYING:
         y = max(ground - 13 * _TOKEN, 11 * _TOKEN)  # not above the picture

@@ -16,6 +16,7 @@ from krea_studio.training.world.scenes import Scene
 
 _NIGHT = (6, 5, 14)
 OVERSAMPLING = 2
+CLOUDS = (0.2, 0.11, 0.07)  # units of a blob of the washes, of where pigment pools, and of ragged borders
 
 
 def render(scene: Scene, width: int, height: int, rich: bool = False) -> Image.Image:
@@ -163,6 +164,11 @@ def _flat(painter: Painter) -> Image.Image:
     return painter.finished(canvas)
 
 
+def line_width(group: Group) -> float:
+    """Of a group's contours, in units."""
+    return 0.0095 if group.kind in ("subject", "land") else 0.0075
+
+
 def _ink(painter: Painter) -> Image.Image:
     """Dark contours on pale paper, the colours only as a thin wash, the subject's a fuller one."""
     composition = painter.composition
@@ -175,7 +181,7 @@ def _ink(painter: Painter) -> Image.Image:
             canvas,
             group,
             towards(composition.dark, (0, 0, 0), 0.35),
-            0.0095 if group.kind in ("subject", "land") else 0.0075,
+            line_width(group),
         )
     return painter.finished(canvas)
 
@@ -186,7 +192,7 @@ def _watercolor(painter: Painter) -> Image.Image:
     width, height = painter.size
     scale = painter.unit / OVERSAMPLING
     paper = np.array([253.0, 251.0, 246.0], np.float32)
-    wash, pools, ragged = (_clouds(painter, cell) for cell in (0.2, 0.11, 0.07))
+    wash, pools, ragged = (_clouds(painter, cell) for cell in CLOUDS)
     sky = np.asarray(painter.gradient(*composition.sky).resize(painter.size), np.float32)
     picture = paper + (sky - paper) * (0.62 + 0.25 * wash[..., None])
     for group in composition.groups:
@@ -276,9 +282,7 @@ def _neon(painter: Painter) -> Image.Image:
         for canvas, parts in ((base, shade), (lines, [(o, (0, 0, 0)) for o, _ in group.parts])):
             painter.draw(canvas, Group(group.kind, 0, parts))
         bright = [(o, _lit(c)) for o, c in group.parts]
-        painter.stroke(
-            lines, Group(group.kind, 0, bright), None, 0.0095 if group.kind in ("subject", "land") else 0.0075
-        )
+        painter.stroke(lines, Group(group.kind, 0, bright), None, line_width(group))
     small = lines.reduce(4)
     glow = small.filter(ImageFilter.GaussianBlur(0.012 * painter.unit / 4)).resize(
         painter.large, Image.Resampling.BILINEAR
