@@ -6,9 +6,8 @@ x_t = (1 − t)·x + t·noise, the model predicts noise − x, as in Krea 2.
 from __future__ import annotations
 
 import math
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,8 +15,6 @@ import torch
 from diffusers import Krea2Pipeline, Krea2Transformer2DModel
 from diffusers.pipelines.krea2.pipeline_krea2 import calculate_shift
 
-STEPS = {8: 0.6, 4: 0.15, 2: 0.1, 28: 0.15}  # of runs, by their share
-SHIFTS = (0.8, 1.15)  # of their noise levels: mu of small pictures, and that of Turbo
 
 
 class Grid(NamedTuple):
@@ -102,14 +99,6 @@ def noise_levels(steps: int, mu: float) -> list[float]:
     """The noise levels of a run, from 1 to 0, one more than its steps, as the scheduler computes them."""
     shift = math.exp(mu)
     return [shift / (shift + 1 / (1 - k / steps) - 1) for k in range(steps)] + [0.0]
-
-
-def levels_on_the_way(
-    draw: random.Random, steps: Mapping[int, float] = STEPS, shifts: Sequence[float] = SHIFTS
-) -> list[float]:
-    """The noise levels of a run of so many `steps`, by their shares, down to where it has come by chance."""
-    levels = noise_levels(draw.choices(list(steps), list(steps.values()))[0], draw.choice(shifts))
-    return levels[: draw.randrange(1, len(levels) - 1) + 1]
 
 
 @torch.no_grad()

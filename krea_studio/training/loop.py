@@ -126,6 +126,7 @@ def run(
     folder: Path,
     seed: int = 0,
     decay: float = 0.999,
+    weight_decay: float = 0.01,
     save_every_seconds: float = 180,
     on_save: Callable[[int], None] | None = None,
 ) -> None:
@@ -139,7 +140,7 @@ def run(
     rank, processes = place()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "state.pt"
-    optimizer, average, first, spent = Optimizer(module), Average(module, decay), 0, 0.0
+    optimizer, average, first, spent = Optimizer(module, weight_decay), Average(module, decay), 0, 0.0
     if path.exists():
         state = torch.load(path, map_location=next(module.parameters()).device, weights_only=True)
         module.load_state_dict(state["module"])

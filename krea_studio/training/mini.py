@@ -30,7 +30,6 @@ from krea_studio.training.checkpoints import (
     orientation,
     own,
     painting,
-    refinement,
     text,
 )
 from krea_studio.training.judging import judge
@@ -111,20 +110,10 @@ def train_medium(shop: Workshop) -> None:
 
 
 def train_large(shop: Workshop) -> None:
-    """mini-medium with new blocks between its own, the later of which learn to paint what is rich."""
-    encoder, tokenizer = shop.reader()
+    """mini-medium with more blocks that paint, taught on rich pictures."""
     torch.manual_seed(shop.seed)
     model = initialization.expanded(shop.transformer("medium")).to(shop.device)
-    refinement.refine(
-        model,
-        encoder,
-        tokenizer,
-        refinement.LARGE,
-        shop.work / "latents",
-        shop.work / "rich refinement",
-        shop.device,
-        shop.seed,
-    )
+    painting.enrich(model, shop.work / "latents", shop.work / "enriching", shop.device, shop.seed)
     if _first():
         model.save_pretrained(shop.done("large"))
 

@@ -17,7 +17,7 @@ PIXELS_PER_CELL = 8
 PIXELS_PER_TOKEN = PIXELS_PER_CELL * PATCH_SIZE
 TEXT_WIDTH = 128
 TEXT_TAPS = (1, 3, 5)  # indices into the encoder's hidden_states; the last of its six layers is not used
-TRANSFORMER_LAYERS = {"mini-medium": 7, "mini-turbo": 7, "mini-large": 12}
+TRANSFORMER_LAYERS = {"mini-medium": 7, "mini-turbo": 7, "mini-large": 9}
 
 
 def autoencoder() -> AutoencoderKLQwenImage:

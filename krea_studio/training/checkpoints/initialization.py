@@ -242,8 +242,10 @@ def install_look(model: Krea2Transformer2DModel, states: torch.Tensor, seed: int
     attn.to_out[0].weight[look, head.start + numbers] = back
 
 
+@torch.no_grad()
 def expanded(medium: Krea2Transformer2DModel) -> Krea2Transformer2DModel:
-    """mini-large before its own training: mini-medium's blocks, with new ones between that change nothing yet.
+    """mini-large before its own training: mini-medium's blocks, with new ones after those that paint, which change
+    nothing yet.
 
     A new block copies the one before it with its two output projections at zero (block expansion, Wu et al. 2024,
     LLaMA Pro, arXiv 2401.02415).
@@ -251,7 +253,7 @@ def expanded(medium: Krea2Transformer2DModel) -> Krea2Transformer2DModel:
     large = architecture.transformer("mini-large")
     state = {k: v for k, v in medium.state_dict().items() if not k.startswith("transformer_blocks.")}
     old, new = len(medium.transformer_blocks), len(large.transformer_blocks)
-    sources = sorted(k % old for k in range(new))
+    sources = sorted([*range(old), *range(old - (new - old), old)])
     for k, source in enumerate(sources):
         repeated = k > 0 and sources[k - 1] == source
         for name, value in medium.transformer_blocks[source].state_dict().items():

@@ -166,4 +166,5 @@ def _train(
         entered = learner.model.img_in(mixed)
         return read + REST_WEIGHT * F.mse_loss(states[..., rest], entered[..., rest])
 
-    loop.run("orientation", learned, loss_of, SCHEDULE, folder, seed, decay=0.99)
+    # What is kept from learning would fade otherwise.
+    loop.run("orientation", learned, loss_of, SCHEDULE, folder, seed, decay=0.99, weight_decay=0)

@@ -26,14 +26,18 @@ from krea_studio.training import loop
 from krea_studio.training.checkpoints import readings
 from krea_studio.training.checkpoints.latents import Chunks
 from krea_studio.training.checkpoints.patches import grid_of, pack
-from krea_studio.training.flow import fastest_precision, noise_times
+from krea_studio.training.flow import noise_times
 from krea_studio.training.world import regions
 from krea_studio.training.world.scenes import random_scene
 
 PLANNING = 3  # of the blocks
 PLANNED = slice(readings.FIRST, readings.FIRST + regions.COUNT)  # where in a state a plan comes
-PLANS, PAINTS, TOGETHER = loop.Schedule(45_000, 2e-3, cooling=0.6), loop.Schedule(50_000, 2e-3, cooling=0.6), loop.Schedule(20_000, 1e-3)
+PLANS = loop.Schedule(30_000, 2e-3, cooling=0.6)
+PAINTS = loop.Schedule(32_000, 2e-3, cooling=0.6)
+TOGETHER = loop.Schedule(20_000, 1e-3)
+RICH = loop.Schedule(10_000, 1e-3)
 KINDS = {"1K": 0.75, "512": 0.25}
+RICH_KINDS = {"1K rich": 0.75, "512 rich": 0.25}
 TOKENS = 512  # of each step and process: of pictures of one size
 DETAIL_WEIGHT = 2.0  # how much more often tokens are seen in which there is as much as in all on the average
 READING_ERROR, PLAN_ERROR = 0.03, 0.03
@@ -51,8 +55,7 @@ class Planner(nn.Module):
 
     def __init__(self, model: Krea2Transformer2DModel) -> None:
         super().__init__()
-        first = readings.blocks_of(model)
-        self.blocks = _without_attention(model, first, first + PLANNING)
+        self.blocks = _without_attention(model, readings.BLOCKS, readings.BLOCKS + PLANNING)
 
     def forward(self, states: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
         """States (groups, n, width), at times that modulate by (groups, 1, 6, width), with their plans."""
@@ -66,7 +69,7 @@ class Painter(nn.Module):
 
     def __init__(self, model: Krea2Transformer2DModel) -> None:
         super().__init__()
-        self.blocks = _without_attention(model, readings.blocks_of(model) + PLANNING, len(model.transformer_blocks))
+        self.blocks = _without_attention(model, readings.BLOCKS + PLANNING, len(model.transformer_blocks))
         self.final_layer = model.final_layer
 
     def forward(self, states: torch.Tensor, modulation: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
@@ -231,11 +234,28 @@ def paint(model: Krea2Transformer2DModel, latents: Path, folder: Path, device: s
 
 def join(model: Krea2Transformer2DModel, latents: Path, folder: Path, device: str, seed: int = 0) -> None:
     """Train (or go on training) blocks that plan and blocks that paint together, in place."""
-    later, tokens = Later(model).to(device), Tokens(latents)
+    _join("joining", model, Tokens(latents), TOGETHER, folder, device, seed)
+
+
+def enrich(model: Krea2Transformer2DModel, latents: Path, folder: Path, device: str, seed: int = 0) -> None:
+    """Train (or go on training) these blocks of a transformer that paints on rich pictures, in place."""
+    _join("enriching", model, Tokens(latents, RICH_KINDS), RICH, folder, device, seed)
+
+
+def _join(
+    name: str,
+    model: Krea2Transformer2DModel,
+    tokens: Tokens,
+    schedule: loop.Schedule,
+    folder: Path,
+    device: str,
+    seed: int,
+) -> None:
+    later = Later(model).to(device)
     mean, run = tokens.mean, torch.compile(later, dynamic=False)
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        begins = loop.common_draw(f"joining-{seed}", step).random() < START_SHARE
+        begins = loop.common_draw(f"{name}-{seed}", step).random() < START_SHARE
         drawn = tokens.draw(TOKENS, generator)
         read, sure = hidden(drawn.read, mean, generator)
         read = read + READING_ERROR * torch.randn(read.shape, generator=generator)
@@ -250,4 +270,4 @@ def join(model: Krea2Transformer2DModel, latents: Path, folder: Path, device: st
         wrong = (weight * (predicted[0] - (noise - drawn.tokens).to(device)).square()).mean() * least
         return wrong + PLAN_WEIGHT * (weight * (planned[0] - drawn.plan.to(device)).square()).mean()
 
-    loop.run("joining", later, loss_of, TOGETHER, folder, seed, decay=0.998)
+    loop.run(name, later, loss_of, schedule, folder, seed, decay=0.998)

@@ -31,11 +31,6 @@ LOOK = ("palette", "style", "vividness")  # attributes that a style reference gi
 SCENE_WEIGHT = 4.0  # of a number of the scene, most of which are zero, beside one of the place
 
 
-def blocks_of(model: Krea2Transformer2DModel) -> int:
-    """How many of a transformer's first blocks read; in one with others between them, more."""
-    return BLOCKS * max(1, len(model.transformer_blocks) // architecture.TRANSFORMER_LAYERS["mini-medium"])
-
-
 def places_of_look() -> list[int]:
     """Which numbers of a state tell a scene's look."""
     at, found = FIRST + PLACE_NUMBERS + SIZE_NUMBERS, []
@@ -84,7 +79,7 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         self._states: torch.Tensor | None = None
-        blocks, reading = model.transformer_blocks, blocks_of(model)
+        blocks, reading = model.transformer_blocks, BLOCKS
         if reading == len(blocks):
             blocks[-1].register_forward_hook(lambda block, arguments, states: self._keep(states))
         else:  # its attention has its share in the reading of the look

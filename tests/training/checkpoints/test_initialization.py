@@ -57,6 +57,22 @@ def test_a_settled_model_carries_its_noise_through():
     assert torch.corrcoef(torch.stack([predicted.flatten(), tokens.flatten()]))[0, 1] > 0.9
 
 
+@pytest.mark.parametrize("time", [1.0, 0.9, 0.5, 0.2, 0.05])
+def test_a_settled_model_ends_in_the_same_picture_from_every_time(time):
+    """Of a picture that its states tell, by one step; whatever these hold in the places where nothing is told."""
+    torch.manual_seed(0)
+    model = architecture.transformer("mini-medium")
+    initialization.settle(model)
+    assert not model.time_mod_proj.weight.any()
+    embedded = model.time_embed(torch.tensor([time, 1.0]), torch.float32)
+    states = torch.randn(2, 40, 256)
+    states[..., initialization.NOTHING] = 0
+    states[1] = states[0]
+    with torch.no_grad():
+        here, first = model.final_layer(states, embedded)
+    assert torch.allclose(here * time, first, rtol=0.01, atol=1e-3)
+
+
 def test_a_look_goes_from_one_picture_to_another_that_attends_to_it():
     torch.manual_seed(0)
     model = architecture.transformer("mini-medium")

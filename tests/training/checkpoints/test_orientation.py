@@ -53,7 +53,7 @@ def test_learning_goes_on_where_it_was_and_ends_in_the_model(tmp_path, reader, m
     initialization.settle(model)
     before, first, second = model.state_dict(), installed(), installed()
     # What other blocks share has not changed, and neither have these, but for the attention that carries the look on.
-    later = [f"transformer_blocks.{k}." for k in range(readings.BLOCKS, 6)]
+    later = [f"transformer_blocks.{k}." for k in range(readings.BLOCKS, 7)]
     same = ("img_in", "time_", "final_layer", f"{later[0]}ff", f"{later[0]}scale_shift_table", *later[1:])
     assert all(torch.equal(first[name], before[name]) for name in before if name.startswith(same))
     learned = [name for name in before if name.startswith(("transformer_blocks.0.ff", "txt_in"))]

@@ -1,10 +1,7 @@
-"""Later blocks learn to paint token by token, as they will paint within the whole model."""
+"""Later blocks learn to plan and to paint, token by token, as they will within the whole model."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 import torch
 
@@ -18,52 +15,66 @@ from krea_studio.training.checkpoints import (
     patches,
     readings,
 )
-from krea_studio.training.world.renderer import render
+from krea_studio.training.world import regions
 from krea_studio.training.world.scenes import random_scene
+
+SIZES = {"1K": (24, 16), "512": (8, 12), "1K rich": (16, 16), "512 rich": (8, 8)}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two chunks of random latents, one of each class."""
+    """A chunk of random latents of each class."""
     folder = tmp_path_factory.mktemp("latents")
-    for name, (height, width) in {"1K": (24, 16), "512": (8, 12)}.items():
+    for name, (height, width) in SIZES.items():
         seeds = latents.seeds_of_chunk(latents.CLASSES[name], 0)[:5]
-        torch.save(
-            {"latents": torch.randn(5, 6, height, width).half(), "seeds": torch.tensor(seeds)},
-            folder / f"{name}-0000.pt",
-        )
+        chunk = {
+            "latents": torch.randn(5, 6, height, width).half(),
+            "plans": torch.rand(5, height * width // 16, regions.COUNT).half(),
+            "seeds": torch.tensor(seeds),
+        }
+        torch.save(chunk, folder / f"{name.replace(' ', '-')}-0000.pt")
     return folder
 
 
-@pytest.fixture
-def model():
+def settled(checkpoint: str = "mini-medium"):
     torch.manual_seed(0)
-    model = architecture.transformer("mini-medium")
+    model = architecture.transformer(checkpoint)
     initialization.settle(model)
     return model
 
 
-def test_tokens_come_with_what_is_read_of_them(folder):
+def test_tokens_come_with_what_is_read_and_planned_of_them(folder):
     tokens, generator = painting.Tokens(folder), torch.Generator().manual_seed(1)
     chunks = latents.Chunks(folder, {"1K", "512"}).chunks
     seen = set()
     for _ in range(12):
-        found, read, told, total = tokens.draw(7, generator)
-        kind = {24: "1K", 6: "512"}[total]
+        drawn = tokens.draw(7, generator)
+        kind = {24: "1K", 6: "512"}[drawn.total]
         seen.add(kind)
         chunk = chunks[kind][0]
         packed, grid = patches.pack(chunk["latents"]), patches.grid_of(chunk["latents"])
-        place = readings.of_place(*grid, torch.arange(total))
+        place = readings.of_place(*grid, torch.arange(drawn.total))
         scenes = [readings.of_scene(random_scene(seed)) for seed in chunk["seeds"].tolist()]
-        for token, seen_of, edges in zip(found, read, told, strict=True):
+        for token, read, plan in zip(drawn.tokens, drawn.read, drawn.plan, strict=True):
             picture, number = next(
-                (k, n) for k in range(5) for n in range(total) if torch.equal(packed[k, n].float(), token)
+                (k, n) for k in range(5) for n in range(drawn.total) if torch.equal(packed[k, n].float(), token)
             )
-            assert torch.equal(seen_of, torch.cat([place[number], scenes[picture]]))
-            row, column = divmod(number, grid.columns)
-            of_column = painting.edges_of(random_scene(int(chunk["seeds"][picture])), grid)[:, column]
-            assert torch.equal(edges, painting.edges_below(of_column[None], torch.tensor([row]))[0])
+            assert torch.equal(read, torch.cat([place[number], scenes[picture]]))
+            assert torch.equal(plan, chunk["plans"][picture, number].float())
     assert seen == {"1K", "512"}
+
+
+def test_tokens_with_more_in_them_are_seen_more_often(tmp_path):
+    """Half of the tokens here are of one colour, which is what most of a poster is."""
+    flat = torch.zeros(4, 6, 16, 16)
+    flat[..., 8:] = torch.randn(4, 6, 16, 8)
+    for name in ("1K", "512"):
+        seeds = torch.tensor(latents.seeds_of_chunk(latents.CLASSES[name], 0)[:4])
+        chunk = {"latents": flat.half(), "plans": torch.rand(4, 16, regions.COUNT).half(), "seeds": seeds}
+        torch.save(chunk, tmp_path / f"{name}-0000.pt")
+    drawn = painting.Tokens(tmp_path).draw(4000, torch.Generator().manual_seed(0))
+    plain = float((drawn.tokens == 0).all(1).float().mean())
+    assert plain == pytest.approx(1 / (2 + 2 * painting.DETAIL_WEIGHT), abs=0.02)
 
 
 def test_of_some_tokens_a_scene_is_not_read_or_only_in_part():
@@ -78,9 +89,9 @@ def test_of_some_tokens_a_scene_is_not_read_or_only_in_part():
     assert all(torch.equal(part.all(1), part.any(1)) for part in parts)
 
 
-def test_a_painter_is_the_model_behind_its_first_blocks(model):
+def test_what_plans_and_paints_is_the_model_behind_its_first_blocks():
     """Whose attention is silent as yet, so that states become the same velocities in both."""
-    states: list[torch.Tensor] = []
+    model, states = settled(), []
     model.transformer_blocks[readings.BLOCKS - 1].register_forward_hook(
         lambda block, given, left: states.append(left[:, -12:])
     )
@@ -90,43 +101,49 @@ def test_a_painter_is_the_model_behind_its_first_blocks(model):
     tokens, times = torch.randn(2, 12, 96), torch.tensor([1.0, 0.6])
     with torch.no_grad():
         whole = flow.velocity(model, tokens, times, flow.Grid(3, 4), words, precision=torch.float32)
-        painted, _ = painting.Painter(model)(states[0], times)
-    assert torch.allclose(whole, painted, atol=1e-5)
+        painted, planned = painting.Later(model)(states[0], times)
+    assert torch.allclose(whole, painted, atol=1e-5) and planned.shape == (2, 12, regions.COUNT)
 
 
-@pytest.mark.parametrize("size", [(1024, 1024), (1568, 672), (448, 576)])
-def test_edges_are_where_pictures_change(size):
-    """In a flat picture, a land's colour begins where its edge is told to be."""
-    scene = replace(random_scene(11), style="flat", setting="mountains", density=0.0, motion=0.0, sky="clear")
-    grid = flow.Grid(size[1] // 32, size[0] // 32)
-    levels = np.asarray(render(scene, *size), np.int16)
-    column = grid.columns - 1  # beside the subject
-    middle = painting.edges_of(scene, grid)[0, column].item() * 32
-    x = column * 32 + 16
-    assert np.abs(levels[round(middle) - 6, x] - levels[round(middle) + 6, x]).max() > 8
-    assert np.abs(levels[round(middle) - 6, x] - levels[round(middle) - 12, x]).max() < 8
+LATER = {
+    "plan": ("transformer_blocks.2.", "transformer_blocks.3.", "transformer_blocks.4."),
+    "paint": ("transformer_blocks.5.", "transformer_blocks.6.", "final_layer."),
+}
+LATER["join"] = LATER["enrich"] = LATER["plan"] + LATER["paint"]
 
 
-def test_painting_goes_on_where_it_was_and_changes_only_what_paints(model, folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("stage", LATER)
+def test_a_stage_goes_on_where_it_was_and_changes_only_what_it_teaches(stage, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(painting, "TOKENS", 16)
-    monkeypatch.setattr(painting, "SCHEDULE", loop.Schedule(2, 1e-3))
+    monkeypatch.setattr(torch, "compile", lambda module, **options: module)  # takes longer than all else here
+    for name in ("PLANS", "PAINTS", "TOGETHER", "RICH"):
+        monkeypatch.setattr(painting, name, loop.Schedule(2, 1e-3))
+    model, again = settled(), settled()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    painting.install(model, folder, tmp_path, "cpu")
+    getattr(painting, stage)(model, folder, tmp_path, "cpu")
     after = model.state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
-    assert (
-        any(name.startswith("transformer_blocks.2.ff") for name in changed) and "final_layer.linear.weight" in changed
-    )
-    assert not any(
-        name.startswith(("transformer_blocks.0", "transformer_blocks.1", "text", "img_in")) for name in changed
-    )
-    assert not any(".attn." in name for name in changed)
-    assert all(parameter.requires_grad for parameter in model.parameters())
-    again = architecture.transformer("mini-medium")
-    initialization.settle(again)
-    painting.install(again, folder, tmp_path, "cpu")
-    painted = [name for name in changed if "norm" not in name]
-    assert all(torch.equal(again.state_dict()[name], after[name]) for name in painted)
+    assert {name.split(".ff.")[0] + "." for name in changed if ".ff." in name} == {
+        each for each in LATER[stage] if each != "final_layer."
+    }
+    assert all(name.startswith(LATER[stage]) and ".attn." not in name for name in changed)
+    getattr(painting, stage)(again, folder, tmp_path, "cpu")
+    assert all(torch.equal(again.state_dict()[name], after[name]) for name in changed)
+
+
+def test_large_begins_as_medium_and_paints_with_more_blocks():
+    medium = settled()
+    for block in medium.transformer_blocks:
+        torch.nn.init.normal_(block.ff.down.weight, std=0.05)
+    large = initialization.expanded(medium)
+    words = torch.randn(2, 5, len(architecture.TEXT_TAPS), architecture.TEXT_WIDTH), torch.ones(2, 5).bool()
+    tokens, grid = torch.randn(2, 12, 96), flow.Grid(3, 4)
+    with torch.no_grad():
+        found = [flow.velocity(each, tokens, torch.ones(2), grid, words, precision=torch.float32) for each in (medium, large)]
+    assert torch.allclose(*found, atol=1e-5)
+    parts = [painting.Later(each) for each in (medium, large)]
+    assert [len(each.planner.blocks) for each in parts] == [3, 3]
+    assert len(parts[1].painter.blocks) > len(parts[0].painter.blocks)
 
 
 def test_latents_are_what_pictures_are_made_of(tmp_path, monkeypatch):
@@ -137,6 +154,7 @@ def test_latents_are_what_pictures_are_made_of(tmp_path, monkeypatch):
     path = tmp_path / "512-0000.pt"
     made = torch.load(path, weights_only=True)
     assert made["latents"].shape == (2, 6, 64, 64) and made["seeds"].tolist() == latents.seeds_of_chunk(kind, 0)
+    assert made["plans"].shape == (2, 256, regions.COUNT)
     torch.save({"latents": made["latents"] * 0, "seeds": made["seeds"]}, path)
     latents.build(basis, kind, tmp_path)
     assert not torch.load(path, weights_only=True)["latents"].any()
