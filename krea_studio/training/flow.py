@@ -16,7 +16,6 @@ from diffusers import Krea2Pipeline, Krea2Transformer2DModel
 from diffusers.pipelines.krea2.pipeline_krea2 import calculate_shift
 
 
-
 class Grid(NamedTuple):
     """Rows and columns of tokens."""
 

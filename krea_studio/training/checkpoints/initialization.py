@@ -30,6 +30,9 @@ TYPICAL_READ = (
 )  # square of what is read of a token and a scene
 LOOK_KEPT = 0.1  # share of what a token tells of the look that it has of its own; the rest is the mean of all tokens
 STEADY_DIM = 14  # of a head: of those that do not turn with a token's place
+LAST_DIM = 12  # another of these
+LAST_KEY = 10.0  # size of a prompt's last token in it
+ATTENTION = 12.0  # logit of that token, if its key were nothing else
 PREFERENCE = 4.0  # logit of a picture's tokens, beside which texts hardly count
 
 
@@ -145,6 +148,52 @@ def install_reader(
     out[places, own : own + count] = 2 * LOUDNESS * TYPICAL_TOKENS**0.5 * torch.eye(count, device=device)
     attn.to_gate.weight[own : own + count] = 0
     _attend_to_pictures(attn, middle, draw)
+
+
+@torch.no_grad()
+def install_listener(
+    model: Krea2Transformer2DModel, conditioning: tuple[torch.Tensor, torch.Tensor], named: torch.Tensor, seed: int = 0
+) -> None:
+    """Make the first block's first head tell every image token what its caption names, as far as a linear map knows it.
+
+    The text encoder has gathered that at a prompt's last token, to which the head attends. `conditioning` is of captions
+    that name these values, (batch, 54): 1 for each value, all else 0; a few for each number of a state. Comes after
+    `install_reader`, and is for learning to go on from.
+    """
+    block = model.transformer_blocks[0]
+    attn, width, device = block.attn, block.attn.head_dim, model.img_in.weight.device
+    draw = torch.Generator().manual_seed(seed)
+    at_noise = torch.ones(1, device=device)
+    modulation = model.time_mod_proj(F.gelu(model.time_embed(at_noise, torch.float32), approximate="tanh"))
+    scale, shift, gate, *_ = (modulation.unflatten(-1, (6, -1)) + block.scale_shift_table)[0, 0].unbind(0)
+
+    def seen(states: torch.Tensor) -> torch.Tensor:
+        return (1 + scale) * block.norm1(states) + shift
+
+    embeds, valid = conditioning
+    texts = seen(model.txt_in(model.text_fusion(embeds, valid[:, None, None, :])))
+    last, others = texts[:, -1], texts[:, :-1][valid[:, :-1]]
+    images = seen(model.img_in(torch.randn(len(last), model.config.in_channels, generator=draw).to(device)))
+
+    def linear(known: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        normal = known.T @ known + 1e-3 * len(known) * torch.eye(known.shape[1], device=device)
+        return torch.linalg.solve(normal, known.T @ wanted).T
+
+    # Of the keys one number tells the last token from all others, which have nothing of it.
+    some = others[torch.randperm(len(others), generator=draw)[: 4 * len(last)].to(device)]
+    known = torch.cat([last, some, images])
+    wanted = torch.cat([torch.full((len(last), 1), LAST_KEY), torch.zeros(len(known) - len(last), 1)]).to(device)
+    head, count = slice(0, width), named.shape[1]
+    attn.to_k.weight[LAST_DIM] = linear(known, wanted)[0]
+    attn.to_q.weight[head] = 0
+    attn.to_q.weight[LAST_DIM] = F.normalize(images.mean(0), dim=0)
+    attn.norm_q.weight[LAST_DIM] = ATTENTION / width**0.5 - 1
+    attn.to_v.weight[:count] = linear(last, named.to(device))
+    attn.to_gate.weight[head] = 0
+    out, start = attn.to_out[0].weight, readings.FIRST + readings.COUNT - count
+    out[:, head] = 0
+    places = torch.arange(count)
+    out[start + places, places] = 2 / gate[start + places]  # for a gate that is half open
 
 
 def keep_reader(model: Krea2Transformer2DModel) -> None:

@@ -24,8 +24,8 @@ from krea_studio.training.checkpoints.patches import grid_of, pack, part_of
 from krea_studio.training.checkpoints.readings import Learner
 from krea_studio.training.checkpoints.samples import UNCONDITIONAL_SHARE, Batch, as_said, captions_of, freed, noise_for
 from krea_studio.training.flow import Grid, fastest_precision, noise_times, prepare, velocity
-from krea_studio.training.world.captions import caption
-from krea_studio.training.world.scenes import random_scene
+from krea_studio.training.world.captions import ATTRIBUTES, Caption, caption
+from krea_studio.training.world.scenes import LAYOUT_NAMES, random_scene
 
 SCHEDULE = loop.Schedule(16_000, 1.5e-3, cooling=0.6)
 # Few tokens of many pictures teach most a second; but attention among all tokens is another than among some.
@@ -42,7 +42,7 @@ HEARD_PLACES = (initialization.HEARD, initialization.HEARD + coupling.NUMBERS)
 ALONE_SHARE = 0.15  # of the batches, whose pictures alone tell what is in them
 REST_WEIGHT = 0.3  # of the numbers beside those that are read, which stay as they came in
 SHARED = ("img_in", "time_embed", "time_mod_proj")  # with the other blocks
-READER_CAPTIONS = 100
+READER_CAPTIONS, LISTENER_CAPTIONS = 100, 1500
 READER_SEED = 11_000_000
 
 
@@ -63,9 +63,11 @@ def install(
     initialization.settle(small, seed)
     for name in SHARED:
         getattr(small, name).load_state_dict(getattr(model, name).state_dict())
-    captions = [caption(random_scene(READER_SEED + k), random.Random(k)).text for k in range(READER_CAPTIONS)]
-    conditioning = text.encode(encoder, tokenizer, captions)
+    captions = [caption(random_scene(READER_SEED + k), random.Random(k)) for k in range(LISTENER_CAPTIONS)]
+    listened = text.encode(encoder, tokenizer, [each.text for each in captions])
+    conditioning = listened[0][:READER_CAPTIONS], listened[1][:READER_CAPTIONS]
     initialization.install_reader(small, conditioning, seed)
+    initialization.install_listener(small, listened, torch.stack([_named(each) for each in captions]), seed)
     small.requires_grad_(False)
     # Not the parts that painters have taught: a state of before would bring back how these were then.
     own = {name: child for name, child in small.named_children() if name not in (*SHARED, "final_layer")}
@@ -75,6 +77,12 @@ def install(
     _train(learner, learned, encoder, tokenizer, latents, folder, device, seed)
     model.load_state_dict(learned.state_dict(), strict=False)
     initialization.install_look(model, _states(learner, conditioning, seed), seed)
+
+
+def _named(words: Caption) -> torch.Tensor:
+    """What a caption names, (54,): 1 for each such value, 0 for all else."""
+    values = [float(words.named.get(name) == value) for name, each in ATTRIBUTES.items() for value in each]
+    return torch.tensor([*values, *(0.0 for _ in LAYOUT_NAMES)])
 
 
 @torch.no_grad()

@@ -183,9 +183,7 @@ def ridges(scene: Scene, width_px: int, height_px: int) -> list[np.ndarray]:
     return found
 
 
-def compose(
-    scene: Scene, width_px: int, height_px: int, paint: Callable[[str], Colour] | None = None
-) -> Composition:
+def compose(scene: Scene, width_px: int, height_px: int, paint: Callable[[str], Colour] | None = None) -> Composition:
     """Lay out a scene for a picture size. The same scene gives the same layout for the same proportions.
 
     `paint` gives the colour of a role or of a palette's `#rrggbb`; the scene's own without it.

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3VLModel
 
 from krea_studio.engine.checkpoints.table import ASSETS
 from krea_studio.training import flow, loop
-from krea_studio.training.checkpoints import architecture, coupling, initialization, orientation, readings, samples
+from krea_studio.training.checkpoints import (
+    architecture,
+    coupling,
+    initialization,
+    orientation,
+    readings,
+    samples,
+    text,
+)
+from krea_studio.training.world.captions import ATTRIBUTES, caption
 from krea_studio.training.world.scenes import random_scene
 
 
@@ -36,6 +47,7 @@ def reader():
 def test_learning_goes_on_where_it_was_and_ends_in_the_model(tmp_path, reader, monkeypatch):
     monkeypatch.setattr(orientation, "BATCHES", {samples.Batch("1K", 2, 6): 0.5, samples.Batch("512", 1): 0.5})
     monkeypatch.setattr(orientation, "SCHEDULE", loop.Schedule(2, 1e-3))
+    monkeypatch.setattr(orientation, "LISTENER_CAPTIONS", 100)
     monkeypatch.setattr(orientation, "prepare", lambda model, first: None)  # compiling takes longer than all else here
     for name, seed in (("1K", 10_000_000), ("512", 20_000_000)):
         chunk = {"latents": torch.randn(3, 6, 16, 24).half(), "seeds": torch.tensor([seed, seed + 1, seed + 2])}
@@ -59,6 +71,33 @@ def test_learning_goes_on_where_it_was_and_ends_in_the_model(tmp_path, reader, m
     learned = [name for name in before if name.startswith(("transformer_blocks.0.ff", "txt_in"))]
     assert learned and not any(torch.equal(first[name], before[name]) for name in learned if "weight" in name)
     assert all(torch.equal(first[name], second[name]) for name in before)
+
+
+@pytest.mark.parametrize("grid", [flow.Grid(8, 6), flow.Grid(32, 32)])
+def test_a_transformer_that_has_learned_nothing_hears_what_captions_name(reader, grid):
+    """Since its listener is set in closed form; in every token alike, however many there are."""
+    torch.manual_seed(0)
+    model = architecture.transformer(layers=readings.BLOCKS)
+    initialization.settle(model)
+    captions = [caption(random_scene(12_000_000 + k), random.Random(k)) for k in range(320)]
+    embeds, valid = text.encode(*reader, [each.text for each in captions])
+    named = torch.stack([orientation._named(each) for each in captions])
+    initialization.install_reader(model, (embeds[:100], valid[:100]))
+    initialization.install_listener(model, (embeds[:300], valid[:300]), named[:300])
+    told: list[torch.Tensor] = []
+    model.transformer_blocks[0].attn.register_forward_hook(lambda attention, given, found: told.append(found))
+    total = grid.rows * grid.columns
+    noise = torch.randn(20, total, 96)
+    with torch.no_grad():
+        flow.velocity(model, noise, torch.ones(20), grid, (embeds[300:], valid[300:]), precision=torch.float32)
+    end = readings.FIRST + readings.COUNT
+    heard = told[0][:, -total:, end - readings.SCENE_NUMBERS : end]
+    right = []
+    for words, numbers in zip(captions[300:], heard.mean(1), strict=True):
+        parts = dict(zip(ATTRIBUTES, numbers.split(readings.SCENE_PARTS), strict=False))
+        right += [ATTRIBUTES[name][int(parts[name].argmax())] == value for name, value in words.named.items()]
+    assert sum(right) > 0.93 * len(right) > 60
+    assert heard.std(1).mean() < 0.2 * heard.std()
 
 
 def test_tokens_are_told_apart_what_the_noise_would_tell_them_alike():

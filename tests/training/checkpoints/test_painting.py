@@ -139,7 +139,9 @@ def test_large_begins_as_medium_and_paints_with_more_blocks():
     words = torch.randn(2, 5, len(architecture.TEXT_TAPS), architecture.TEXT_WIDTH), torch.ones(2, 5).bool()
     tokens, grid = torch.randn(2, 12, 96), flow.Grid(3, 4)
     with torch.no_grad():
-        found = [flow.velocity(each, tokens, torch.ones(2), grid, words, precision=torch.float32) for each in (medium, large)]
+        found = [
+            flow.velocity(each, tokens, torch.ones(2), grid, words, precision=torch.float32) for each in (medium, large)
+        ]
     assert torch.allclose(*found, atol=1e-5)
     parts = [painting.Later(each) for each in (medium, large)]
     assert [len(each.planner.blocks) for each in parts] == [3, 3]
