@@ -28,28 +28,26 @@ COUNT = QUARTERS * (len(ROLES) + 2) + 4 + len(CLOUDS)
 _PALETTE = PALETTES["sunset"]
 
 
-class _Codes:
-    """Paints of which each, and each mixture, is another colour."""
+_PLAIN = {"light": (0, 0, 200), "dark": (0, 200, 0), "main": (9, 9, 0), "second": (9, 0, 9), "accent": (0, 9, 9)}
 
-    PLAIN = {"light": (0, 0, 200), "dark": (0, 200, 0), "main": (9, 9, 0), "second": (9, 0, 9), "accent": (0, 9, 9)}
 
-    def __call__(self, value: str) -> Colour:
-        if value in _PALETTE.land:
-            return (60 * (1 + _PALETTE.land.index(value)), 0, 0)
-        return self.PLAIN.get(value, (0, 0, 0))
+def _code(value: str) -> Colour:
+    """Another colour for every paint, and so for every mixture."""
+    if value in _PALETTE.land:
+        return (60 * (1 + _PALETTE.land.index(value)), 0, 0)
+    return _PLAIN.get(value, (0, 0, 0))
 
 
 @cache
 def _slots() -> dict[Colour, int]:
     """Which of `ROLES` a code stands for."""
-    codes = _Codes()
-    lands = [codes(value) for value in _PALETTE.land]
-    found = {codes(role): ROLES.index(role) for role in _Codes.PLAIN}
+    lands = [_code(value) for value in _PALETTE.land]
+    found = {code: ROLES.index(role) for role, code in _PLAIN.items()}
     for k, land in enumerate(lands):
         found[land] = ROLES.index(f"land {k}")
-        found[mixed(land, codes("dark" if k % 2 else "light"), 0.3)] = ROLES.index(f"band {k}")
+        found[mixed(land, _code("dark" if k % 2 else "light"), 0.3)] = ROLES.index(f"band {k}")
         if k < 2:
-            found[mixed(land, codes("dark"), 0.45)] = ROLES.index(f"pine {k}")
+            found[mixed(land, _code("dark"), 0.45)] = ROLES.index(f"pine {k}")
     return found
 
 
@@ -58,7 +56,7 @@ def of_scene(scene: Scene, width: int, height: int) -> np.ndarray:
 
     Of each quarter, blurred, how much each of `ROLES`, the subject and contours cover; how near borders are, with a sign for the side; how far down the token is; and the pigment's clouds.
     """
-    composition = compose(replace(scene, palette="sunset"), width, height, _Codes())
+    composition = compose(replace(scene, palette="sunset"), width, height, _code)
     size = (width // SHRINK, height // SHRINK)
     scale = size[0] / composition.width
     kinds, subject, lines = (Image.new("L", size) for _ in range(3))
