@@ -30,9 +30,14 @@ TYPICAL_READ = (
 )  # square of what is read of a token and a scene
 LOOK_KEPT = 0.1  # share of what a token tells of the look that it has of its own; the rest is the mean of all tokens
 STEADY_DIM = 14  # of a head: of those that do not turn with a token's place
-LAST_DIM = 12  # another of these
-LAST_KEY = 10.0  # size of a prompt's last token in it
-ATTENTION = 12.0  # logit of that token, if its key were nothing else
+STEADY_DIMS = 16  # so many, before those that turn
+LAST_DIM, ENDS_DIM, NOT_LAST_DIM = 12, 10, 13  # of these: of a prompt's last token, of all that end it, of all others
+ENDS = 5  # tokens that end every prompt
+KEY = 10.0  # size of their keys
+SPREAD = 0.4  # how much of their keys is the angle by which they are told apart
+ATTENTION = 18.0  # logit of such a token, if its key were nothing else
+SLOW_WAVE = 2  # of `readings.FREQUENCIES`: the one nearest to the slowest by which attention turns
+WAVE_GAIN = 1.0
 PREFERENCE = 4.0  # logit of a picture's tokens, beside which texts hardly count
 
 
@@ -154,11 +159,13 @@ def install_reader(
 def install_listener(
     model: Krea2Transformer2DModel, conditioning: tuple[torch.Tensor, torch.Tensor], named: torch.Tensor, seed: int = 0
 ) -> None:
-    """Make the first block's first head tell every image token what its caption names, as far as a linear map knows it.
+    """Make the first block's first three heads tell every image token what its caption names, and where it is.
 
-    The text encoder has gathered that at a prompt's last token, to which the head attends. `conditioning` is of captions
-    that name these values, (batch, 54): 1 for each value, all else 0; a few for each number of a state. Comes after
-    `install_reader`, and is for learning to go on from.
+    One attends to a prompt's last token, where the text encoder has gathered what is named: as far as a linear map
+    knows it, that is right at once. `conditioning` is of captions that name these values, (batch, 54): 1 for each
+    value, all else 0; a few for each number of a state. The others attend to the tokens that end every prompt, which
+    are told apart by angles: with the angle by which a token's row or column turns its attention, their mean is a wave
+    over the rows or columns. Comes after `install_reader`, and is for learning to go on from.
     """
     block = model.transformer_blocks[0]
     attn, width, device = block.attn, block.attn.head_dim, model.img_in.weight.device
@@ -172,28 +179,61 @@ def install_listener(
 
     embeds, valid = conditioning
     texts = seen(model.txt_in(model.text_fusion(embeds, valid[:, None, None, :])))
-    last, others = texts[:, -1], texts[:, :-1][valid[:, :-1]]
-    images = seen(model.img_in(torch.randn(len(last), model.config.in_channels, generator=draw).to(device)))
+    ends = texts[:, -ENDS:].transpose(0, 1)
+    others = texts[:, :-ENDS][valid[:, :-ENDS]]
+    count = ends.shape[1]
+    others = others[torch.randperm(len(others), generator=draw)[: 4 * count].to(device)]
+    images = seen(model.img_in(torch.randn(count, model.config.in_channels, generator=draw).to(device)))
+    alike = F.normalize(images.mean(0), dim=0)
 
     def linear(known: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         normal = known.T @ known + 1e-3 * len(known) * torch.eye(known.shape[1], device=device)
         return torch.linalg.solve(normal, known.T @ wanted).T
 
-    # Of the keys one number tells the last token from all others, which have nothing of it.
-    some = others[torch.randperm(len(others), generator=draw)[: 4 * len(last)].to(device)]
-    known = torch.cat([last, some, images])
-    wanted = torch.cat([torch.full((len(last), 1), LAST_KEY), torch.zeros(len(known) - len(last), 1)]).to(device)
-    head, count = slice(0, width), named.shape[1]
-    attn.to_k.weight[LAST_DIM] = linear(known, wanted)[0]
-    attn.to_q.weight[head] = 0
-    attn.to_q.weight[LAST_DIM] = F.normalize(images.mean(0), dim=0)
+    known = torch.cat([*ends, others, images])
+
+    def of_ends(wanted: torch.Tensor, else_: float = 0.0) -> torch.Tensor:
+        """The map that gives these numbers (ends, k) of the tokens that end a prompt, and this one of all others."""
+        numbers = torch.full((len(known), wanted.shape[1]), else_, device=device)
+        numbers[: ENDS * count] = wanted.to(device).repeat_interleave(count, 0)
+        return linear(known, numbers)
+
+    out, key, value = attn.to_out[0].weight, attn.to_k.weight, attn.to_v.weight
+    attn.to_q.weight[: 3 * width] = 0
+    attn.to_gate.weight[: 3 * width] = 0
+    out[:, : 3 * width] = 0
+    half_open = 2 / gate
+
+    last = torch.zeros(ENDS, 1)
+    last[-1] = KEY
+    key[LAST_DIM] = of_ends(last)[0]
+    attn.to_q.weight[LAST_DIM] = alike
     attn.norm_q.weight[LAST_DIM] = ATTENTION / width**0.5 - 1
-    attn.to_v.weight[:count] = linear(last, named.to(device))
-    attn.to_gate.weight[head] = 0
-    out, start = attn.to_out[0].weight, readings.FIRST + readings.COUNT - count
-    out[:, head] = 0
-    places = torch.arange(count)
-    out[start + places, places] = 2 / gate[start + places]  # for a gate that is half open
+    numbers = named.shape[1]
+    # What is no end is nothing, and its key is long in a number that no query asks for.
+    key[NOT_LAST_DIM] = of_ends(torch.zeros(ENDS, 1), KEY)[0]
+    value[:numbers] = linear(
+        torch.cat([ends[-1], others, images]),
+        F.pad(named.to(device), (0, 0, 0, len(others) + len(images))),
+    )
+    places = readings.FIRST + readings.COUNT - numbers + torch.arange(numbers)
+    out[places, torch.arange(numbers)] = half_open[places]
+
+    angles = 2 * math.pi * torch.arange(ENDS) / ENDS
+    around = torch.stack([angles.cos(), angles.sin()], 1)
+    attn.norm_q.weight[ENDS_DIM] = ATTENTION / width**0.5 - 1
+    for axis, head in enumerate((1, 2)):
+        turning = STEADY_DIMS + (axis + 1) * (width - STEADY_DIMS) // 2 - 2  # that turn slowest by row or by column
+        first = head // 2 * width  # of the head's keys and values
+        wanted = torch.cat([torch.full((ENDS, 1), KEY), KEY * SPREAD * around], 1)
+        key[[first + ENDS_DIM, first + turning, first + turning + 1]] = of_ends(wanted)
+        attn.to_q.weight[head * width + ENDS_DIM] = alike
+        attn.to_q.weight[head * width + turning] = SPREAD * alike
+        attn.norm_q.weight[turning : turning + 2] = 1
+        value[first + width - 2 : first + width] = of_ends(around)
+        wave = readings.FIRST + readings.PLACE_NUMBERS // 2 * axis + SLOW_WAVE
+        for place, number in ((wave + len(readings.FREQUENCIES), width - 2), (wave, width - 1)):
+            out[place, head * width + number] = half_open[place] * WAVE_GAIN
 
 
 def keep_reader(model: Krea2Transformer2DModel) -> None:
