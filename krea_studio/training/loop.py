@@ -135,7 +135,7 @@ def run(
     `loss_of(number, generator)` draws its batch with the given generator, which is seeded by the batch's number, so
     that an interrupted run sees the same batches. Where several processes train together (torch.distributed), each
     takes its own batches and the first one reports and saves. State lies in `folder/state.pt` with the time spent, and
-    is replaced whole.
+    is replaced whole; one without what the optimizer remembers lets that begin anew.
     """
     rank, processes = place()
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,8 @@ def run(
     if path.exists():
         state = torch.load(path, map_location=next(module.parameters()).device, weights_only=True)
         module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:
+            optimizer.load_state_dict(state["optimizer"])
         average.weights, first, spent = state["average"], state["step"], state["seconds"]
         if first > schedule.steps:
             raise InvalidRequest(

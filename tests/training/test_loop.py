@@ -65,3 +65,14 @@ def test_a_schedule_that_cools_late_begins_alike_whatever_its_length():
     short, long = (loop.Schedule(steps, 1.0, warmup=10, cooling=0.4) for steps in (1000, 2000))
     assert [short.at(k) for k in range(600)] == [long.at(k) for k in range(600)]
     assert short.at(599) == 1.0 and short.at(999) == pytest.approx(0.05, abs=0.001)
+
+
+def test_a_state_without_what_the_optimizer_remembers_goes_on_from_its_weights(tmp_path):
+    module = small()
+    loop.run("sum", module, loss_on(module), loop.Schedule(300, 0.05, warmup=10), tmp_path, decay=0.9)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    del state["optimizer"]
+    torch.save(state | {"step": 290}, tmp_path / "state.pt")
+    again = small()
+    loop.run("sum", again, loss_on(again), loop.Schedule(300, 0.05, warmup=10), tmp_path, decay=0.9)
+    assert torch.allclose(again.weight, torch.ones(1, 4), atol=0.02)
