@@ -1,8 +1,9 @@
-# make run   installs what is needed into .venv and serves the page at http://127.0.0.1:7860
-# make check installs ruff and mypy beside it and looks through the code; seconds
-# make test  installs what the tests need beside it and runs all tests
+# make install installs what is needed into .venv
+# make run     does so and serves the page at http://127.0.0.1:7860
+# make check   installs ruff and mypy beside it and looks through the code; seconds
+# make test    installs what the tests need beside it and runs all tests
 #
-# Both install the versions of constraints.txt. On Linux the usual package index gives a build of torch for NVIDIA GPUs,
+# All install the versions of constraints.txt. On Linux the usual package index gives a build of torch for NVIDIA GPUs,
 # which also runs without one but is large. To install a smaller one for CPUs, name an index that has it:
 #   PIP_EXTRA_INDEX_URL=<index with CPU builds> make run
 
@@ -14,9 +15,11 @@ INSTALLED := $(VENV)/.installed
 CHECK_INSTALLED := $(VENV)/.check-installed
 TEST_INSTALLED := $(VENV)/.test-installed
 
-.PHONY: run check test chromium
+.PHONY: install run check test chromium
 
-run: $(INSTALLED)
+install: $(INSTALLED)
+
+run: install
 	$(BIN)/python -m krea_studio serve
 
 check: $(CHECK_INSTALLED)

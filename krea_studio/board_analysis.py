@@ -16,6 +16,7 @@ from krea_studio.engine.base import Chat, Engine, LanguageModel
 from krea_studio.errors import InvalidRequest, Unavailable
 from krea_studio.expansion.board_words import INSTRUCTION, INSTRUCTION_AGAIN, parse_written
 from krea_studio.library.store import Library
+from krea_studio.people import Person
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.validation import shown
 
@@ -35,14 +36,15 @@ class BoardAnalysis:
         name: str,
         report: Callable[[float], None],
         check: Callable[[], None],
+        person: Person,
     ) -> Moodboard:
         """Analyze a moodboard and keep what was found; one in which there is nothing new to find is not done again.
 
         Everything is measured; where the engine has a language model, that writes the words. `report` is told the
         share that is done; `check` is called in between and may raise to give up, which keeps the board as it was.
-        Raises InvalidRequest for a board that does not exist or has no pictures.
+        Raises InvalidRequest for a board that is not there for the person, or that has no pictures.
         """
-        boards = self.library.moodboards
+        boards = self.library.moodboards_for(person)
         board = boards.get(name)
         if not self.due(board):
             return board

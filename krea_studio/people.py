@@ -27,6 +27,19 @@ class Person:
         """Whether the pictures of `owner` are shown."""
         return self.sees_all or self.id == owner
 
+    @property
+    def has_own(self) -> bool:
+        """Whether what this person brings is theirs; the operator's and a stranger's is everybody's."""
+        return self.may_change_library and not self.sees_all
+
+    def may_use(self, owner: str, team: bool) -> bool:
+        """Whether a moodboard or style is there for this person: nobody's, one's own, or shared with who signs in."""
+        return not owner or self.sees(owner) or (team and self.may_change_library)
+
+    def may_change(self, owner: str, team: bool) -> bool:
+        """Whether this person may change one that is there for them: nobody's, one's own, for an admin a shared one."""
+        return self.may_change_library and (not owner or self.sees(owner) or (team and self.runs_studio))
+
     def require_change(self, what: str) -> None:
         """Raise InvalidRequest where this person may not change what all share, called `what` (`styles`)."""
         if not self.may_change_library:

@@ -13,8 +13,10 @@ from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.local.engine import LocalEngine
 from krea_studio.expansion.writers import Expanders
 from krea_studio.library.store import Library
+from krea_studio.licence import Licence
 from krea_studio.runs.limits import Limits
 from krea_studio.runs.runs import Runs
+from krea_studio.runs.shares import Allowance, Shares, Thing
 from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.settings import Settings
 from krea_studio.studio import Studio
@@ -31,6 +33,7 @@ class Services:
     studio: Studio
     intake: StyleIntake
     runs: Runs
+    shares: Shares
 
 
 class StyleDoctor:
@@ -58,14 +61,25 @@ class StyleDoctor:
 
 
 def build_services(settings: Settings, pictures: Path | None = None) -> Services:
-    """Build a studio; its library's folder is made when it does not exist.
+    """Build a studio; its library's folder is made when it does not exist, and the licence accepted where they say so.
 
     `pictures` is where new pictures go, where that is not the library. Raises StorageError where the library cannot be
     used.
     """
+    licence = Licence(settings.library)
+    if settings.accept_licence and not licence.accepted:
+        licence.accept()
     choices = Choices(settings, settings.library)
-    engine = LocalEngine(settings, choices)
+    engine = _engine(settings, choices)
     return services_over(settings, Library(pictures or settings.library, settings.library), engine, engine, choices)
+
+
+def _engine(settings: Settings, choices: Choices) -> LocalEngine:
+    if settings.engine == "local":
+        return LocalEngine(settings, choices)
+    from krea_studio.engine.zerogpu.engine import ZeroGPUEngine  # heavier, and of one target alone
+
+    return ZeroGPUEngine(settings, choices)
 
 
 def build_engine(settings: Settings) -> LocalEngine:
@@ -82,4 +96,15 @@ def services_over(
     studio = Studio(engine, language_model, library, expanders, settings.deadline_seconds, content_filter)
     runs = Runs(studio, Limits(settings.queue_size, settings.person_runs, settings.person_pictures_an_hour))
     intake = StyleIntake(library.styles, settings.styles, StyleDoctor(choices or Choices(settings), engine))
-    return Services(settings, library, engine, studio, intake, runs)
+    return Services(settings, library, engine, studio, intake, runs, _shares(settings))
+
+
+def _shares(settings: Settings) -> Shares:
+    return Shares(
+        {
+            Thing.UPLOADS: Allowance(settings.person_uploads_a_day, settings.person_upload_mb_a_day),
+            Thing.REFERENCES: Allowance(settings.person_references_a_day),
+            Thing.BOARDS: Allowance(settings.person_boards_a_day),
+            Thing.EXPORTS: Allowance(settings.person_exports_a_day, settings.person_export_mb_a_day),
+        }
+    )

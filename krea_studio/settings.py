@@ -27,6 +27,8 @@ CHECKPOINT_HELP = (
 # ASCII alone: a browser sends no other name.
 _HOST_NAME = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
 
+_HUB_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
 CheckpointName = Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
 
 
@@ -105,6 +107,9 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Tokens that the server's model may think for before it writes, where it cannot be kept from that",
     )
+    engine: Literal["local", "zerogpu"] = Field(
+        default="local", description="Where runs are drawn: in this process, or on the GPUs of a ZeroGPU Space"
+    )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", description="give auto, cpu, cuda, cuda:N or mps"
     )
@@ -145,10 +150,23 @@ class Settings(BaseSettings):
     filter_rules: Folder | None = Field(
         default=None, description="A file of rules for prompts beside the studio's own, written as these are"
     )
-    sign_in: Literal["none", "accounts"] = Field(
-        default="none", description="Who may use the page: everybody who reaches it, or who signs in to an account"
+    accept_licence: bool = Field(
+        default=False,
+        description="Whoever sets it has read the licence of Krea 2's published weights and accepts it, as on a Space, "
+        "where nobody is asked",
+    )
+    sign_in: Literal["none", "accounts", "huggingface"] = Field(
+        default="none",
+        description="Who may use the page: everybody who reaches it, who signs in to an account, or on a Space who "
+        "signs in by Hugging Face",
     )
     sign_in_days: float = Field(default=7.0, gt=0, le=3650, description="Days for which a browser stays signed in")
+    admins: str = Field(
+        default="",
+        pattern=rf"^({_HUB_NAME}(, ?{_HUB_NAME})*)?$",
+        description="give the Hugging Face user names of those who are admins where people sign in by Hugging Face, "
+        "with commas between them",
+    )
     host: str = Field(default="127.0.0.1", min_length=1, max_length=255, description="Address that the page listens on")
     port: int = Field(default=7860, ge=1, le=65535, description="Port that the page listens on")
     hosts: str = Field(
@@ -163,12 +181,39 @@ class Settings(BaseSettings):
     person_pictures_an_hour: int | None = Field(
         default=None, ge=1, description="Pictures that one person may have drawn within an hour, on such a page"
     )
+    person_uploads_a_day: int = Field(
+        default=1_000, ge=1, description="Files that one person may upload within 24 hours, on such a page"
+    )
+    person_upload_mb_a_day: int = Field(
+        default=2_000, ge=1, description="Megabytes of these files together, begun uploads among them"
+    )
+    person_references_a_day: int = Field(
+        default=500, ge=1, description="Style references that one person may bring in within 24 hours, on such a page"
+    )
+    person_boards_a_day: int = Field(
+        default=50, ge=1, description="Moodboards that one person may make or import within 24 hours, on such a page"
+    )
+    person_exports_a_day: int = Field(
+        default=200,
+        ge=1,
+        description="Zips and sheets that one person may have written within 24 hours, on such a page",
+    )
+    person_export_mb_a_day: int = Field(default=4_000, ge=1, description="Megabytes of these zips and sheets together")
+    metrics: Literal["loopback", "everybody"] = Field(
+        default="loopback", description="Who may read /metrics: who asks on this machine itself, or everybody"
+    )
+    log: Literal["text", "json"] = Field(default="text", description="How the server's log is written")
     queue_size: int = Field(default=32, ge=1, le=10_000, description="Runs that may wait before new ones are refused")
 
     @property
     def host_names(self) -> list[str]:
         """The names in `hosts`."""
-        return [name.strip() for name in self.hosts.split(",") if name.strip()]
+        return _names(self.hosts)
+
+    @property
+    def admin_names(self) -> list[str]:
+        """The names in `admins`."""
+        return _names(self.admins)
 
     def checkpoint_for(self, variant: str) -> str:
         """Name, folder or repository id of the checkpoint that runs `variant` ("medium", "large" or "turbo")."""
@@ -177,6 +222,10 @@ class Settings(BaseSettings):
             "large": self.checkpoint_large,
             "turbo": self.checkpoint_turbo,
         }[variant]
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def environment_variable(field: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from krea_studio.errors import InvalidRequest, Refused, Stopped
 from krea_studio.expansion.creativity import Expanded, Expander, as_written, expand
 from krea_studio.expansion.writers import Expanders, ForOneRun
 from krea_studio.library.records import Record
+from krea_studio.library.references import gone
 from krea_studio.library.refusals import Refusal
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, Person
@@ -114,7 +116,7 @@ class Studio:
         to is gone or damaged; InvalidRequest or Unavailable where the engine's abilities say that it cannot be drawn;
         Refused for words that may not be drawn.
         """
-        resolved = self._planned(asked)
+        resolved = self._planned(asked, person)
         for variant in dict.fromkeys(shot.variant for shot in resolved.shots):
             shots = [shot for shot in resolved.shots if shot.variant == variant]
             self.engine.abilities(variant).require(shots)
@@ -124,15 +126,18 @@ class Studio:
         self.library.check_writable()
         return generation
 
-    def _planned(self, asked: GenerationRequest | Sweep) -> GenerationPlan:
+    def _planned(self, asked: GenerationRequest | Sweep, person: Person) -> GenerationPlan:
         if isinstance(asked, Sweep):
             seed = draw_seed() if asked.request.seed is None else asked.request.seed
-            return plan_sweep(asked.known(self._known), seed)
-        return plan(self._known(asked), draw_seed() if asked.seed is None else asked.seed, draw_seed())
+            return plan_sweep(asked.known(partial(self._known, person=person)), seed)
+        return plan(self._known(asked, person), draw_seed() if asked.seed is None else asked.seed, draw_seed())
 
-    def _known(self, request: GenerationRequest) -> GenerationRequest:
+    def _known(self, request: GenerationRequest, person: Person) -> GenerationRequest:
         """The request with what it names by name: its moodboard's content, its styles' weights and words."""
-        return self._with_styles(self._with_moodboard(request))
+        for each in request.style_references:
+            if each.strength and not self.library.moodboards.of(person).shows(each.image):
+                raise gone(each.image)
+        return self._with_styles(self._with_moodboard(request, person), person)
 
     def is_embedded(self, variant: str) -> bool:
         """Whether `variant` is run by a checkpoint that ships with the studio."""
@@ -198,7 +203,9 @@ class Studio:
             raise refusals[0]
         return records
 
-    def expand(self, request: GenerationRequest, seed: int, check: Callable[[], None] = go_on) -> Expansion:
+    def expand(
+        self, request: GenerationRequest, seed: int, check: Callable[[], None] = go_on, person: Person = LOCAL
+    ) -> Expansion:
         """The request's prompt written out as it will be for the picture of `seed`, unless it brings its own text.
 
         `check` is called in between and may raise to give up. Raises InvalidRequest for a request at raw, and for what
@@ -207,7 +214,7 @@ class Studio:
         """
         if request.creativity == RAW:
             raise InvalidRequest("Creativity is raw, which draws the prompt as it is written — choose another one")
-        shot = plan(self._known(request), seed, 0).shots[0]
+        shot = plan(self._known(request, person), seed, 0).shots[0]
         self.content_filter.require([shot], self.is_embedded(shot.variant))
         return shot.expansion or self.expansion_of(shot, self.expanders.of(shot.variant), check)
 
@@ -234,29 +241,30 @@ class Studio:
         name: str,
         report: Callable[[float], None] = lambda fraction: None,
         check: Callable[[], None] = go_on,
+        person: Person = LOCAL,
     ) -> Moodboard:
         """See BoardAnalysis.analyze."""
-        return self._boards.analyze(name, report, check)
+        return self._boards.analyze(name, report, check, person)
 
     def analysis_due(self, board: Moodboard) -> bool:
         """See BoardAnalysis.due."""
         return self._boards.due(board)
 
-    def _with_moodboard(self, request: GenerationRequest) -> GenerationRequest:
+    def _with_moodboard(self, request: GenerationRequest, person: Person) -> GenerationRequest:
         """The request with its moodboard's present content, unless it brings its own or the strength is 0."""
         choice = request.moodboard
         if choice is None or choice.content is not None or not choice.strength:
             return request
-        content = self.library.moodboards.get(choice.name).content()
+        content = self.library.moodboards.of(person).get(choice.name).content()
         return request.model_copy(update={"moodboard": choice.model_copy(update={"content": content})})
 
-    def _with_styles(self, request: GenerationRequest) -> GenerationRequest:
+    def _with_styles(self, request: GenerationRequest, person: Person) -> GenerationRequest:
         """The request with the weights and trigger words of its styles, the library's where it does not say."""
         known = []
         for choice in request.styles:
             if choice.weight:
-                styles = self.library.styles
-                card = styles.get(choice.name) if choice.identity is None else styles.of(choice.identity, choice.name)
+                styles, identity = self.library.styles.of(person), choice.identity
+                card = styles.get(choice.name) if identity is None else styles.by_identity(identity, choice.name)
                 trigger = card.trigger if choice.trigger is None else choice.trigger
                 choice = choice.model_copy(update={"name": card.name, "identity": card.identity, "trigger": trigger})
             known.append(choice)

@@ -4,13 +4,14 @@ All of them lead past the doctor, who says what a file is and writes it in the o
 leaves the library as it was. Knows neither gradio nor torch: the doctor is handed in, and so is the Hub.
 """
 
+import copy
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from krea_studio.direction.speed import Speed
 from krea_studio.direction.styles import (
@@ -30,6 +31,7 @@ from krea_studio.library.styles.files import MADE_FOR, stated
 from krea_studio.library.styles.folder import StyleFolder
 from krea_studio.library.styles.hub import Hub, HubFile, parse_reference
 from krea_studio.library.styles.styles import AlreadyHere, Styles
+from krea_studio.people import Person
 from krea_studio.recipe.request import bounds
 from krea_studio.validation import shown
 
@@ -121,6 +123,12 @@ class StyleIntake:
         self._folder = StyleFolder(folder, styles.folder)
         self._doctor = doctor
         self._hub = hub or Hub()
+
+    def of(self, person: Person) -> Self:
+        """The same for another person, whose the styles are that come in."""
+        theirs = copy.copy(self)
+        theirs.styles = self.styles.of(person)
+        return theirs
 
     def inspect(self, path: Path | str) -> Report:
         """The doctor's report on a file, also on one that `take` would refuse. Changes nothing."""
@@ -219,7 +227,8 @@ class StyleIntake:
 
     def _kept(self, identity: str, name: str) -> dict[str, Any] | None:
         """What a person wrote over a style's own texts and steps; None where it is gone or came by another name."""
-        card = next((card for card in self.styles.cards() if card.identity == identity), None)
+        here = (card for card in self.styles.cards() if card.identity == identity)
+        card = next((card for card in here if not card.owner), None)  # the folder's are everybody's
         came = stated(self.styles.path(identity)) if card else {}
         if card is None or folded(came.get("name", "")) != folded(name):
             return None

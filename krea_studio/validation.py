@@ -4,6 +4,7 @@ A line has the form `field is 'value' — what is allowed`. What is allowed is r
 a range is written once, on its field. Only the first problem is told: a person mends one thing at a time.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from krea_studio.errors import InvalidRequest
 
 SHOWN_CHARACTERS = 80
+ABSOLUTE = re.compile(r"(?<![\w./:<])/(?:[^\s/<>]+/)+(?P<name>[^\s/<>]+)")
 
 
 def shown(value: object) -> str:
@@ -29,6 +31,11 @@ def shown(value: object) -> str:
     # A lone surrogate is escaped by repr inside strings; other objects' own texts may still hold one.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def without_folders(message: str) -> str:
+    """A message for somebody who need not know where on this machine files lie: of each path only its last name."""
+    return ABSOLUTE.sub(r"\g<name>", message)
 
 
 @cache

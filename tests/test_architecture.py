@@ -1,12 +1,13 @@
 """Imports point one way, as docs/architecture.md says, and what must open at once does not load heavy libraries."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,28 +61,34 @@ def room_of(module: str) -> Room:
     return room
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Every module that a file imports, at its top or inside a function; `engine` and `engine.base` for our own."""
+    known: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.removeprefix(OWN) for alias in node.names)
+            known.update(alias.name.removeprefix(OWN) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relative to itself; name the module in full"
             found = [f"{node.module}.{alias.name}" for alias in node.names]
             inside = [name for name in found if is_module(name)]
-            yield from (name.removeprefix(OWN) for name in inside or [node.module])
+            known.update(name.removeprefix(OWN) for name in inside or [node.module])
+    return frozenset(known)
 
 
+@cache
 def is_module(name: str) -> bool:
     place = ROOT / Path(*name.split("."))
     return place.is_dir() or place.with_suffix(".py").is_file()
 
 
+@cache
 def own(path: Path) -> set[str]:
     """What a file imports of the project, beside the package itself (for its version)."""
     return {name for name in imports(path) if is_module(OWN + name)}
 
 
+@cache
 def libraries(path: Path) -> set[str]:
     outside = {name.split(".")[0] for name in imports(path) if not is_module(OWN + name)}
     return outside - set(sys.stdlib_module_names) - {"krea_studio"} - EVERYWHERE
@@ -139,24 +146,42 @@ def test_what_opens_at_once_does_not_load_the_model_code(statement: str, absent:
     assert not set(done.stdout.split()) & absent
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *("generate", "inspect", "history", "history delete", "moodboard", "styles", "inspect-style", "serve"),
-        "accept-licence",
-        *TRAINING,
-        *(f"measure {name}" for name in MEASURES),
-    ],
-)
-def test_help_loads_neither_models_nor_page_nor_pictures(command: str) -> None:
-    code = (
-        "import sys, contextlib\nfrom krea_studio.cli.main import main\n"
-        f"with contextlib.suppress(SystemExit): main({[*command.split(), '--help']})\n"
-        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and done.stdout.startswith("usage: "), done.stderr
-    assert not set(done.stderr.split()) & {*MODEL_LIBRARIES, *PAGE_LIBRARIES, "numpy", "PIL", "httpx"}
+COMMANDS = [
+    *("generate", "inspect", "history", "history delete", "moodboard", "styles", "inspect-style", "serve"),
+    *("accept-licence", "space"),
+    *TRAINING,
+    *(f"measure {name}" for name in MEASURES),
+]
+# Each in a process of its own, which begins where the command line has been imported.
+HELPING = """
+import contextlib, io, json, os, sys
+from krea_studio.cli.main import main
+
+for command in sys.argv[1:]:
+    if os.fork() == 0:
+        with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as told:
+            main([*command.split(), "--help"])
+        loaded = sorted({name.split(".")[0] for name in sys.modules})
+        print(json.dumps([command, told.getvalue(), loaded]), flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0, command
+"""
+
+
+@pytest.fixture(scope="module")
+def helped() -> dict[str, tuple[str, set[str]]]:
+    """What the help of every command tells, and what is loaded then."""
+    code = [sys.executable, "-c", HELPING, *COMMANDS]
+    done = subprocess.run(code, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return {command: (told, set(loaded)) for command, told, loaded in map(json.loads, done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_neither_models_nor_page_nor_pictures(helped: dict[str, tuple[str, set[str]]], command: str) -> None:
+    told, loaded = helped[command]
+    assert told.startswith("usage: ") and "krea_studio" in loaded
+    assert not loaded & {*MODEL_LIBRARIES, *PAGE_LIBRARIES, "numpy", "PIL", "httpx"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)

@@ -16,6 +16,7 @@ from krea_studio.errors import StorageError, Unavailable
 from krea_studio.licence import Licence
 from krea_studio.measures.pictures import Painter
 from krea_studio.recipe.plan import plan
+from krea_studio.services import build_services
 from krea_studio.settings import Settings
 from krea_studio.training.adapter import load
 from tests.doubles import PlainFiles
@@ -43,6 +44,16 @@ def test_an_acceptance_is_kept_for_a_library_and_for_its_text(tmp_path: Path, mo
     (tmp_path / "other.txt").write_text("another text")
     monkeypatch.setattr(module, "TEXT", tmp_path / "other.txt")
     assert not first.accepted
+
+
+def test_a_setting_accepts_it_where_nobody_can_be_asked(settings: Settings) -> None:
+    build_services(settings).library.close()
+    assert not Licence(settings.library).accepted
+    build_services(settings.model_copy(update={"accept_licence": True})).library.close()
+    kept = (settings.library / module.FILE).read_bytes()
+    assert Licence(settings.library).accepted
+    build_services(settings.model_copy(update={"accept_licence": True})).library.close()
+    assert (settings.library / module.FILE).read_bytes() == kept, "when it was accepted is not told anew"
 
 
 @pytest.mark.parametrize("kept", ["", "[]", "{}", '{"sha256": 1}', "no json", "[" * 100_000, "\xff"])

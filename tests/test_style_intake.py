@@ -132,7 +132,7 @@ def test_a_style_that_is_trained_further_gets_its_new_weights(intake: StyleIntak
     assert (found.taken, found.renewed, card.name, card.favourite) == ((), (card,), "Inks", True)
     assert card.identity != old.identity and intake.styles.path(card.identity).is_file()
     assert (card.trigger, card.suggested_prompt) == ("ink wash", "my own prompt"), "what was written here stays"
-    assert intake.styles.cover(card.identity).is_file()
+    assert intake.styles.cover(card).is_file()
     assert not [name for name in tree(tmp_path / "library") if old.identity in name]
     os.utime(path, (1, 1))
     assert intake.import_folder().renewed == () and intake.styles.cards() == [card]

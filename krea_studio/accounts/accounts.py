@@ -1,7 +1,8 @@
-"""Accounts with passwords, and the browsers that are signed in by them, in a file that only its owner can read.
+"""Accounts, and the browsers that are signed in by them, in a file that only its owner can read.
 
-Passwords are kept as argon2id makes them (RFC 9106), sign-ins as hashes of their tokens: who reads the file can sign in
-by neither. Several processes may use it at once, such as the page and the command line.
+An account has a password, or is a person's of the Hugging Face Hub, who is vouched for and has none here. Passwords
+are kept as argon2id makes them (RFC 9106), sign-ins as hashes of their tokens: who reads the file can sign in by
+neither. Several processes may use it at once, such as the page and the command line.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import sqlite3
 import threading
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,9 @@ FILE = "accounts.sqlite3"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED = re.compile(r"local|browser-.*", re.IGNORECASE)
 """What the owners of pictures are called who have no account."""
+HUB = "hf:"
+"""What the names of the Hub's people begin with here; no other account's can, for its colon."""
+HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 LEAST_CHARACTERS, MOST_CHARACTERS = 10, 500
 PRIVATE = 0o600
 BUSY_TIMEOUT_SECONDS = 20.0
@@ -52,6 +56,11 @@ class Account:
     name: str
     admin: bool
     added_at: datetime
+
+    @property
+    def is_hub(self) -> bool:
+        """Whether it is a person's of the Hub, and nobody's who has a password."""
+        return self.name.startswith(HUB)
 
 
 class Accounts:
@@ -86,6 +95,21 @@ class Accounts:
             connection.execute("INSERT INTO account VALUES (?, ?, ?, ?)", (name, kept, admin, _moment()))
         return self.get(name)
 
+    def let_back(self, name: str) -> None:
+        """Let a person of the Hub sign in again who was removed. Raises InvalidRequest, StorageError."""
+        with self._changing() as connection:
+            if not connection.execute("DELETE FROM former WHERE name = ?", (name,)).rowcount:
+                raise InvalidRequest(f"Nobody called {shown(name)} was removed — `accounts list` names who may sign in")
+
+    def name_admins(self, names: Iterable[str]) -> None:
+        """Of the Hub's people those of these names there are admins, and nobody else. Raises StorageError."""
+        admins = {f"{HUB}{name}".lower() for name in names}
+        hub = [account for account in self.all() if account.is_hub]
+        if changed := [account for account in hub if account.admin != (account.name.lower() in admins)]:
+            with self._changing() as connection:
+                for account in changed:
+                    connection.execute("UPDATE account SET admin = ? WHERE name = ?", (not account.admin, account.name))
+
     def require_name(self, name: str) -> None:
         """Raise InvalidRequest for what cannot be a name."""
         if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
@@ -109,6 +133,8 @@ class Accounts:
     def set_password(self, name: str, password: str) -> None:
         """Give an account another password, which ends its sign-ins. Raises InvalidRequest, StorageError."""
         account, kept = self.get(name), self._kept(password)
+        if account.is_hub:
+            raise InvalidRequest(f"{account.name} signs in by Hugging Face — no password is needed, or taken, here")
         with self._changing() as connection:
             connection.execute("UPDATE account SET password = ? WHERE name = ?", (kept, account.name))
             connection.execute("DELETE FROM session WHERE account = ?", (account.name,))
@@ -119,10 +145,12 @@ class Accounts:
         with self._changing() as connection:
             connection.execute("UPDATE account SET password = ? WHERE name = ?", (CLOSED, account.name))
             connection.execute("DELETE FROM session WHERE account = ?", (account.name,))
+            if account.is_hub:  # who has no password that could be taken away
+                connection.execute("INSERT OR REPLACE INTO former VALUES (?)", (account.name,))
         return account
 
     def remove(self, name: str, with_pictures: bool = False) -> Account:
-        """Remove an account. Unless what it made is gone too, nobody else gets its name.
+        """Remove an account. Unless what it made is gone too, nobody else gets its name; who is the Hub's stays out.
 
         Raises InvalidRequest, StorageError.
         """
@@ -130,7 +158,7 @@ class Accounts:
         with self._changing() as connection:
             connection.execute("DELETE FROM session WHERE account = ?", (account.name,))
             connection.execute("DELETE FROM account WHERE name = ?", (account.name,))
-            if not with_pictures:
+            if account.is_hub or not with_pictures:
                 connection.execute("INSERT OR REPLACE INTO former VALUES (?)", (account.name,))
         return account
 
@@ -152,16 +180,10 @@ class Accounts:
         account, kept = rows[0] if rows else ("", None)
         if not self._matches(kept, password):
             raise InvalidRequest(WRONG)
-        token = secrets.token_urlsafe(32)
         with self._changing() as connection:
-            connection.execute("DELETE FROM session WHERE ends_at <= ? OR token = ?", (_moment(), _told(before)))
-            ends_at = _moment() + int(self._stay.total_seconds())
             # The account as it was when the password was looked at: it may have been changed or removed meanwhile.
-            made = connection.execute(
-                "INSERT INTO session SELECT ?, name, ? FROM account WHERE name = ? AND password = ?",
-                (_told(token), ends_at, account, kept),
-            )
-            if not made.rowcount:
+            token = self._signed_in_now(connection, account, kept, before)
+            if not token:
                 raise InvalidRequest(WRONG)
         self._throttle.forget(pair)
         self._throttle.forgive(*(key for key in (of_account, of_address) if key in limits))
@@ -169,6 +191,26 @@ class Accounts:
         while len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
         return token
+
+    def admit(self, name: str, subject: str, admin: bool, before: str = "") -> str:
+        """A token by which the browser of a person of the Hub is signed in, who has just been vouched for.
+
+        `name` is theirs there, `subject` what stays theirs whatever they are called. The account is made where there
+        is none, and `admin` or not from now on; the sign-in of `before` ends. Raises InvalidRequest where the name was
+        somebody else's before or was removed here, StorageError.
+        """
+        if not HUB_NAME.fullmatch(name) or not subject:
+            raise InvalidRequest(f"The name {shown(name)} cannot be used here — ask who runs this studio")
+        own = HUB + name
+        with self._changing() as connection:
+            if connection.execute("SELECT 1 FROM former WHERE name = ?", (own,)).fetchone():
+                raise InvalidRequest(f"{shown(name)} was removed from this studio — ask who runs it")
+            connection.execute("INSERT OR IGNORE INTO hub VALUES (?, ?)", (own, subject))
+            if connection.execute("SELECT subject FROM hub WHERE name = ?", (own,)).fetchone() != (subject,):
+                raise InvalidRequest(f"{shown(name)} was somebody else's name before — ask who runs this studio")
+            connection.execute("INSERT OR IGNORE INTO account VALUES (?, ?, ?, ?)", (own, CLOSED, admin, _moment()))
+            connection.execute("UPDATE account SET admin = ? WHERE name = ?", (admin, own))
+            return self._signed_in_now(connection, own, CLOSED, before)
 
     def signed_in(self, token: str) -> Account | None:
         """Who is signed in by a token; None where nobody is, or not any more. Raises StorageError."""
@@ -183,6 +225,16 @@ class Accounts:
         """End a sign-in. Raises StorageError."""
         with self._changing() as connection:
             connection.execute("DELETE FROM session WHERE token = ?", (_told(token),))
+
+    def _signed_in_now(self, connection: sqlite3.Connection, account: str, kept: str | None, before: str) -> str:
+        """A token for an account that has this kept password; empty where there is none. What has ended is removed."""
+        token = secrets.token_urlsafe(32)
+        connection.execute("DELETE FROM session WHERE ends_at <= ? OR token = ?", (_moment(), _told(before)))
+        made = connection.execute(
+            "INSERT INTO session SELECT ?, name, ? FROM account WHERE name = ? AND password = ?",
+            (_told(token), _moment() + int(self._stay.total_seconds()), account, kept),
+        )
+        return token if made.rowcount else ""
 
     def _kept(self, password: str) -> str:
         if not LEAST_CHARACTERS <= len(password) <= MOST_CHARACTERS:
@@ -241,6 +293,7 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS session (token TEXT PRIMARY KEY, account TEXT NOT NULL COLLATE NOCASE, "
     "ends_at INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS former (name TEXT PRIMARY KEY COLLATE NOCASE)",
+    "CREATE TABLE IF NOT EXISTS hub (name TEXT PRIMARY KEY COLLATE NOCASE, subject TEXT NOT NULL)",
 )
 
 

@@ -27,7 +27,11 @@ def add_accounts_command(commands: Any) -> None:
     add = _action(actions, "add", _add, "make an account")
     add.add_argument("name", metavar="NAME", help="what its pictures are filed under")
     add.add_argument("--admin", action="store_true", help="sees how much all make, may end runs and remove accounts")
-    add.add_argument("--back", action="store_true", help="the name was removed before; it has its pictures again")
+    add.add_argument(
+        "--back",
+        action="store_true",
+        help="the name was removed before; it has its pictures again, and hf:NAME may sign in by Hugging Face again",
+    )
     listed = _action(actions, "list", _list, "list all accounts")
     listed.add_argument("--json", action="store_true", help="print one JSON object for each")
     for name, run, told in (
@@ -54,7 +58,13 @@ def _accounts(options: argparse.Namespace) -> Accounts:
 
 
 def _add(options: argparse.Namespace) -> int:
+    from krea_studio.accounts.accounts import HUB
+
     accounts = _accounts(options)
+    if options.back and options.name.startswith(HUB):
+        accounts.let_back(options.name)
+        tell(f"{options.name} may sign in by Hugging Face again.")
+        return 0
     accounts.require_name(options.name)  # before anybody is asked
     account = accounts.add(options.name, _password(), options.admin, options.back)
     tell(f"{account.name} may sign in{' as an admin' * account.admin}.")

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +27,7 @@ from krea_studio.cli.licence import add_licence_command
 from krea_studio.cli.models import add_models_commands
 from krea_studio.cli.moodboards import add_moodboard_command
 from krea_studio.cli.parts import as_json, remark, tell
+from krea_studio.cli.space import add_space_command
 from krea_studio.cli.style_doctor import add_inspect_style_command
 from krea_studio.cli.styles import add_styles_command
 from krea_studio.errors import InvalidRequest, Refused, Stopped, StorageError, StudioError, Unavailable
@@ -56,7 +58,7 @@ EXIT_CODES: dict[type[StudioError], int] = {
 # Commands with options of their own, which their module's `main` takes as they are; it returns an exit code.
 MEASURES = (
     "speed", "startup", "sliders", "references", "moodboards", "creativity", "styles", "adapters", "durability",
-    "expansion", "weights", "gpu", "library", "safety",
+    "expansion", "weights", "gpu", "library", "safety", "spaces",
 )  # fmt: skip
 TRAINING = {
     "train-slider": "train a slider LoRA on a checkpoint",
@@ -128,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         option = Settings.model_fields[field]
         serve.add_argument(f"--{field}", help=f"{option.description} (default: {option.default})")
     serve.set_defaults(run=_serve, parser=serve)
+    add_space_command(commands)
 
     document = commands.add_parser(
         "document",
@@ -309,6 +312,10 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _run_module(room: str, name: str, arguments: Sequence[str]) -> int:
+    if find_spec(f"krea_studio.{room}") is None:
+        raise Unavailable(
+            f"{shown(name)} is no part of this copy of the studio — run it in a checkout of the repository"
+        )
     # Help and mistakes are answered here, before the module imports torch.
     import_module(f"krea_studio.{room}.options").parsed(name, arguments)
     return import_module(f"krea_studio.{room}.{name}").main(arguments)

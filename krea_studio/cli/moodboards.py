@@ -13,7 +13,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from krea_studio.cli.parts import add_library_option, as_json, opened, plain, remark, tell
+from krea_studio.cli.parts import (
+    add_library_option,
+    add_owner_option,
+    as_json,
+    opened,
+    owner_of,
+    plain,
+    remark,
+    tell,
+    whose,
+)
 from krea_studio.direction.moodboards import Analysis, Moodboard, edited, phrases
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.recipe.request import MoodboardChoice, help_text
@@ -95,6 +105,7 @@ def _action(
     if named:
         parser.add_argument("name", metavar="NAME", help=BOARD_NAME)
     add_library_option(parser)
+    add_owner_option(parser)
     parser.set_defaults(run=run, parser=parser)
     return parser
 
@@ -102,7 +113,7 @@ def _action(
 @contextmanager
 def _boards(options: argparse.Namespace) -> Iterator[Moodboards]:
     with opened(options) as services:
-        yield services.library.moodboards
+        yield services.library.moodboards.of(owner_of(options, services))
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -167,7 +178,7 @@ def _delete(options: argparse.Namespace) -> int:
 def _analyze(options: argparse.Namespace) -> int:
     with opened(options) as services:
         with _reporting() as report:
-            board = services.studio.analyze(options.name, report)
+            board = services.studio.analyze(options.name, report, person=owner_of(options, services))
         _tell_all(board, services.library.references)
     return 0
 
@@ -231,7 +242,8 @@ def _state(board: Moodboard) -> str:
 
 def _line(board: Moodboard) -> str:
     count = len(board.images)
-    return f"{plain(board.name)}  {count} picture{'' if count == 1 else 's'}, {_state(board)}"
+    told = [f"{count} picture{'' if count == 1 else 's'}", _state(board), plain(whose(board.owner, board.team))]
+    return f"{plain(board.name)}  {', '.join(filter(None, told))}"
 
 
 def _summary(board: Moodboard) -> dict[str, Any]:
@@ -240,6 +252,8 @@ def _summary(board: Moodboard) -> dict[str, Any]:
         "count": len(board.images),
         "analyzed": board.analysis is not None,
         "changed": board.changed,
+        "owner": board.owner,
+        "team": board.team,
     }
 
 

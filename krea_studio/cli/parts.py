@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from krea_studio.people import LOCAL, Person, member
 from krea_studio.recipe.request import clean_text
 from krea_studio.settings import Settings, environment_variable, load_settings
 
@@ -31,6 +32,31 @@ def add_library_option(parser: argparse.ArgumentParser, default: object = None) 
         default=default,
         help=f"{library.description} (default: the setting)",
     )
+
+
+def add_owner_option(parser: argparse.ArgumentParser, default: object = None) -> None:
+    """Add `--owner NAME`; `default` is what the option is where it is not given."""
+    parser.add_argument(
+        "--owner",
+        metavar="NAME",
+        default=default,
+        help="an account: what is there for it, and what comes in is its own (default: all, and everybody's)",
+    )
+
+
+def owner_of(options: argparse.Namespace, services: Services) -> Person:
+    """For whom a command is done: the account that `--owner` names, or the operator. Raises InvalidRequest."""
+    if options.owner is None:
+        return LOCAL
+    from krea_studio.accounts.accounts import Accounts
+
+    account = Accounts(services.settings.library).get(options.owner)
+    return member(account.name, account.admin)
+
+
+def whose(owner: str, team: bool) -> str:
+    """Whose a moodboard or style is, for the list; empty for what is everybody's."""
+    return f"{owner}'s{', shared with the team' * team}" if owner else ""
 
 
 @contextmanager

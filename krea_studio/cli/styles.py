@@ -11,7 +11,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from krea_studio.cli.parts import add_library_option, as_json, opened, plain, remark, tell, with_number
+from krea_studio.cli.parts import (
+    add_library_option,
+    add_owner_option,
+    as_json,
+    opened,
+    owner_of,
+    plain,
+    remark,
+    tell,
+    whose,
+    with_number,
+)
 from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, found, matches, not_here, size_words
 from krea_studio.errors import InvalidRequest
 from krea_studio.library.names import folded
@@ -21,7 +32,7 @@ from krea_studio.recipe.request import StyleChoice, bounds, default, help_text
 if TYPE_CHECKING:
     from krea_studio.library.styles.styles import Styles
     from krea_studio.services import Services
-    from krea_studio.style_intake import Report
+    from krea_studio.style_intake import Report, StyleIntake
 
 ADD = "python -m krea_studio styles add"
 
@@ -42,6 +53,7 @@ def add_styles_command(commands: Any) -> None:
     )
     parser.add_argument("--favourites", action="store_true", help="only favourites")
     add_library_option(parser)
+    add_owner_option(parser)
     parser.set_defaults(run=_list, parser=parser)
     actions = parser.add_subparsers(dest="action", metavar="COMMAND")
 
@@ -106,6 +118,7 @@ def _action(
         parser.add_argument("name", metavar="NAME", help=help_text("name", StyleChoice))
     # Without a default of its own, which would replace what was given before the command.
     add_library_option(parser, default=argparse.SUPPRESS)
+    add_owner_option(parser, default=argparse.SUPPRESS)
     parser.set_defaults(run=run, parser=parser)
     return parser
 
@@ -113,7 +126,7 @@ def _action(
 def _list(options: argparse.Namespace) -> int:
     with opened(options) as services:
         take_in_folder(services)
-        styles = services.library.styles
+        styles = services.library.styles.of(owner_of(options, services))
         cards = styles.cards()
         for card in found(cards, options.search, options.favourites):
             tell(as_json(_described(card, styles)) if options.json else _line(card))
@@ -125,16 +138,15 @@ def _list(options: argparse.Namespace) -> int:
 
 def _add(options: argparse.Namespace) -> int:
     with opened(options) as services:
-        card, report = _added(services, options.source, options.name)
+        card, report = _added(services.intake.of(owner_of(options, services)), options.source, options.name)
         tell(_line(card))
         for note in report.notes:
             remark(note)
     return 0
 
 
-def _added(services: Services, source: str, name: str | None) -> tuple[StyleCard, Report]:
+def _added(intake: StyleIntake, source: str, name: str | None) -> tuple[StyleCard, Report]:
     """The style that a file, a name of Krea's or a repository gives, tried in this order."""
-    intake = services.intake
     # What ends as a file of weights does was meant as one, and is missing; a repository has a colon before its file.
     if Path(source).exists() or (source.endswith(WEIGHTS_SUFFIX) and ":" not in source):
         return intake.import_file(source, name)
@@ -152,7 +164,7 @@ def _added(services: Services, source: str, name: str | None) -> tuple[StyleCard
 
 def _remove(options: argparse.Namespace) -> int:
     with opened(options) as services:
-        services.library.styles.delete(options.name)
+        services.library.styles.of(owner_of(options, services)).delete(options.name)
     return 0
 
 
@@ -176,7 +188,7 @@ def _cover(options: argparse.Namespace) -> int:
 
 def _changed(options: argparse.Namespace, change: Callable[[Styles], StyleCard]) -> int:
     with opened(options) as services:
-        tell(_line(change(services.library.styles)))
+        tell(_line(change(services.library.styles.of(owner_of(options, services)))))
     return 0
 
 
@@ -189,6 +201,7 @@ def _line(card: StyleCard) -> str:
         size_words(card.bytes),
         plain(card.source),
         "favourite" if card.favourite else "",
+        plain(whose(card.owner, card.team)),
     ]
     return f"{plain(card.name)}  {', '.join(filter(None, told))}"
 
@@ -202,7 +215,7 @@ def _weights() -> str:
 
 
 def _described(card: StyleCard, styles: Styles) -> dict[str, Any]:
-    cover = styles.cover(card.identity)
+    cover = styles.cover(card)
     return _called(card) | {
         **card.model_dump(mode="json", exclude={"name", "trigger"}),
         "here": True,

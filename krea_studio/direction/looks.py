@@ -4,6 +4,8 @@ Plain statistics in numpy on reduced copies, so that neither size nor format dec
 looks and have no upper end.
 """
 
+from functools import cached_property
+
 import numpy as np
 from PIL import Image
 
@@ -49,9 +51,24 @@ def rgb(colour: np.ndarray) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def palette_distance(picture: Image.Image, other: Image.Image) -> float:
+class Look:
+    """What the distances compare in a picture: each is worked out once, when it is first asked for."""
+
+    def __init__(self, picture: Image.Image) -> None:
+        self._picture = picture
+
+    @cached_property
+    def palette(self) -> np.ndarray:
+        return _colour_quantiles(self._picture)
+
+    @cached_property
+    def texture(self) -> np.ndarray:
+        return _edge_energies(self._picture)
+
+
+def palette_distance(look: Look, other: Look) -> float:
     """Sliced Wasserstein distance of the two sets of colours in L*a*b* (Rabin et al. 2011), in units of ΔE*."""
-    return float(np.abs(_colour_quantiles(picture) - _colour_quantiles(other)).mean())
+    return float(np.abs(look.palette - other.palette).mean())
 
 
 def _colour_quantiles(picture: Image.Image) -> np.ndarray:
@@ -62,9 +79,9 @@ def _colour_quantiles(picture: Image.Image) -> np.ndarray:
     return np.quantile(projected, (np.arange(_QUANTILES) + 0.5) / _QUANTILES, axis=0).T
 
 
-def texture_distance(picture: Image.Image, other: Image.Image) -> float:
+def texture_distance(look: Look, other: Look) -> float:
     """Mean difference of the logarithms of edge energy, by scale and by orientation."""
-    return float(np.abs(_edge_energies(picture) - _edge_energies(other)).mean())
+    return float(np.abs(look.texture - other.texture).mean())
 
 
 def _edge_energies(picture: Image.Image) -> np.ndarray:

@@ -71,11 +71,16 @@ class Analysis(Frozen):
 
 
 class Moodboard(Frozen):
-    """A saved collection of pictures with one creative direction, in the order in which they were added."""
+    """A saved collection of pictures with one creative direction, in the order in which they were added.
+
+    It is its `owner`'s alone unless that shares it with the `team`; without an owner it is everybody's.
+    """
 
     name: Name
     images: tuple[ReferenceId, ...] = Field(default=(), max_length=MAX_IMAGES)
     analysis: Analysis | None = None
+    owner: str = Field(default="", max_length=200, strict=True)
+    team: bool = Field(default=False, strict=True)
 
     @property
     def changed(self) -> bool:

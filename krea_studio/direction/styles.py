@@ -53,12 +53,17 @@ class StyleFacts(Frozen):
 
 
 class StyleCard(StyleFacts):
-    """A style of the library. `identity` names its weights, which take `bytes`."""
+    """A style of the library. `identity` names its weights, which take `bytes`.
+
+    It is its `owner`'s alone unless that shares it with the `team`; without an owner it is everybody's.
+    """
 
     name: Name = Field(title="Name", description="Name of the style")
     identity: StyleIdentity
     bytes: int = Field(ge=0, strict=True)
     favourite: bool = Field(default=False, strict=True)
+    owner: str = Field(default="", max_length=200, strict=True)
+    team: bool = Field(default=False, strict=True)
 
     @property
     def shipped(self) -> bool:

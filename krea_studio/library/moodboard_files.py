@@ -28,7 +28,8 @@ from krea_studio.library.references import WORKING_PIXELS, Reference
 from krea_studio.library.versioned import read_versioned, versioned_bytes
 from krea_studio.validation import refusal, shown
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION, OLDEST_VERSION = 2, 1
+"""Version 2 added whose a board is. What is everybody's is written as before, for studios that know no other."""
 MAX_BOARD_BYTES = 2**20
 MAX_ARCHIVE_BYTES = 256 * 2**20
 """Of a zip, and of all that is in it; the pictures of the largest board are about half of it."""
@@ -53,19 +54,29 @@ def board_name(name: object) -> str:
 
 def board_bytes(board: Moodboard) -> bytes:
     """A board as JSON; `parse_board` reads it."""
-    return versioned_bytes(board, SCHEMA_VERSION)
+    if board.owner:
+        return versioned_bytes(board, SCHEMA_VERSION)
+    return versioned_bytes(board, OLDEST_VERSION, exclude={"owner", "team"})
 
 
 def parse_board(content: bytes, name: str) -> Moodboard:
     """The board in a JSON file called `name`. Raises InvalidRequest where it holds none that this studio reads."""
-    return _board(read_versioned(content, name, "a moodboard", SCHEMA_VERSION))
+    return _board(read_versioned(content, name, "a moodboard", SCHEMA_VERSION, OLDEST_VERSION))
+
+
+def everybodys(board: Moodboard) -> Moodboard:
+    """The board without an owner."""
+    return board.model_copy(update={"owner": "", "team": False})
 
 
 def archive_bytes(board: Moodboard, read: Callable[[str], bytes]) -> bytes:
-    """A board with its pictures as a zip, the same bytes every time; `read` gives the PNG of a picture."""
+    """A board with its pictures as a zip, the same bytes every time; `read` gives the PNG of a picture.
+
+    It does not say whose the board was.
+    """
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(_member(BOARD_MEMBER), board_bytes(board))
+        archive.writestr(_member(BOARD_MEMBER), board_bytes(everybodys(board)))
         for image in board.images:
             archive.writestr(_member(_image_member(image)), read(image))
     return file.getvalue()
@@ -74,10 +85,12 @@ def archive_bytes(board: Moodboard, read: Callable[[str], bytes]) -> bytes:
 def parse_archive(content: bytes, name: str) -> tuple[Moodboard, list[Reference]]:
     """The board in a zip called `name`, and its pictures, ready to be kept; the board names them by their true ids.
 
+    It is nobody's yet, whatever the zip says.
+
     Raises InvalidRequest for anything that `archive_bytes` would not have written, in form or in size.
     """
     archive = _Archive(content, name)
-    board = parse_board(archive.read(BOARD_MEMBER, MAX_BOARD_BYTES), f"{name}/{BOARD_MEMBER}")
+    board = everybodys(parse_board(archive.read(BOARD_MEMBER, MAX_BOARD_BYTES), f"{name}/{BOARD_MEMBER}"))
     members = {image: _image_member(image) for image in board.images}
     archive.require(BOARD_MEMBER, *members.values())
     references = {image: Reference.of(archive.picture(member)) for image, member in members.items()}

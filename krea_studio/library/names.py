@@ -5,6 +5,7 @@ by the rooms that use this.
 """
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
@@ -13,12 +14,21 @@ from krea_studio.recipe.request import clean_text
 from krea_studio.validation import shown
 
 NAMES_SUGGESTED = 5
+TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 def plain_name(name: object) -> object:
     """A text as one line without control characters or outer spaces; anything else as it is, for a model to refuse."""
     cleaned = clean_text(name)
     return " ".join(cleaned.split()) if isinstance(cleaned, str) else cleaned
+
+
+def without_turns(name: object) -> object:
+    """A name that is given anew without the marks that turn the direction of what stands beside it.
+
+    What is no text stays as it is, for a model to refuse.
+    """
+    return TURNS.sub("", name) if isinstance(name, str) else name
 
 
 def folded(name: str) -> str:

@@ -3,6 +3,9 @@
 Only the working size is kept, and its id is the hash of its pixels: the same picture is there once, an id in a recipe
 means the same pixels for ever, and a file that was changed is noticed. Reducing a picture that has the working size
 already changes nothing, so what was read from one library gets the same id in another.
+
+Beside a picture that somebody brought who is signed in lies an empty file for each who did, named by the hash of who
+that is. A picture without such a file, from before or by the operator, is everybody's, and stays so.
 """
 
 import hashlib
@@ -28,6 +31,7 @@ from krea_studio.library.pictures.loader import (
     logged,
     plain_rgb,
 )
+from krea_studio.people import LOCAL, Person
 from krea_studio.validation import shown
 
 WORKING_PIXELS = 512 * 512
@@ -36,6 +40,7 @@ WIDEST = 4
 """The longer side is at most this many times the shorter one."""
 
 ID = re.compile(r"[0-9a-f]{32}")
+OWNER_SUFFIX = ".owner"
 
 
 @dataclass(frozen=True)
@@ -81,28 +86,31 @@ class References:
         self.folder = folder
         self.admit: Admit | None = None
 
-    def add(self, path: Path | str, tell: Tell = logged) -> str:
-        """Keep the picture in a file and return its id; one that is kept already stays as it is.
+    def add(self, path: Path | str, tell: Tell = logged, person: Person = LOCAL) -> str:
+        """Keep the picture in a file, which `person` brings, and return its id; one that is kept stays as it is.
 
         Raises what `load_picture` raises, Refused for one that may not come in, and StorageError where it cannot be
         written.
         """
-        return self.keep(Reference.read(path, tell), path)
+        return self.keep(Reference.read(path, tell), path, person)
 
     def add_picture(self, image: Image.Image) -> str:
         """`add` for a picture of any mode. Raises InvalidRequest for one that is too large or too small."""
         check_size(image.size, "The picture")
         return self.keep(Reference.of(plain_rgb(image)))
 
-    def keep(self, reference: Reference, file: Path | str | None = None) -> str:
-        """Write a picture that is ready, also over a damaged file of the same id; it was given in `file`.
+    def keep(self, reference: Reference, file: Path | str | None = None, person: Person = LOCAL) -> str:
+        """Write a picture that is ready, also over a damaged file of the same id; `person` gave it in `file`.
 
         Raises StorageError, and Refused for one that may not come in.
         """
         if self.admit is not None:
             self.admit(reference.picture(), file)
         path = self._path(reference.id)
+        owned = self._owned(reference.id, person)
         try:
+            if person.has_own and (not path.is_file() or self._has_owners(reference.id)) and not owned.is_file():
+                write_whole(owned, b"")  # first: a picture without it is everybody's
             if not (path.is_file() and path.read_bytes() == reference.content):
                 write_whole(path, reference.content)
         except OSError as error:
@@ -117,13 +125,17 @@ class References:
             )
         path = self._path(picture)
         if not os.path.isfile(path):
-            raise InvalidRequest(f"The reference picture {picture} is not in the library any more — add it again")
+            raise gone(picture)
         return path
 
     def require(self, pictures: Iterable[str]) -> None:
         """Raise InvalidRequest for the first of these ids that `path` does not find."""
         for picture in pictures:
             self.path(picture)
+
+    def belongs_to(self, picture: str, person: Person) -> bool:
+        """Whether a picture is this person's, who brought it too, or everybody's; for strangers all are."""
+        return not person.has_own or not self._has_owners(picture) or self._owned(picture, person).is_file()
 
     def read(self, picture: str) -> bytes:
         """The PNG of a picture, exactly the pixels that its id stands for.
@@ -147,6 +159,19 @@ class References:
 
     def _path(self, picture: str) -> Path:
         return self.folder / picture[:2] / f"{picture}.png"
+
+    def _owned(self, picture: str, person: Person) -> Path:
+        """What says that a picture is a person's."""
+        whose = hashlib.sha256(person.id.encode()).hexdigest()[:32]
+        return self._path(picture).with_suffix(f".{whose}{OWNER_SUFFIX}")
+
+    def _has_owners(self, picture: str) -> bool:
+        return next(self._path(picture).parent.glob(f"{picture}.*{OWNER_SUFFIX}"), None) is not None
+
+
+def gone(picture: str) -> InvalidRequest:
+    """What to say of a picture that is not kept, or is another's."""
+    return InvalidRequest(f"The reference picture {picture} is not in the library any more — add it again")
 
 
 def picture_id(image: Image.Image) -> str:

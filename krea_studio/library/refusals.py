@@ -54,6 +54,11 @@ class Refusals:
             for picture, owner, seed, score, classifier, checkpoint, moment in found
         ]
 
+    def count(self) -> int:
+        """How many there are, of whomever. Raises StorageError."""
+        ((count,),) = self._records.select("SELECT count(*) FROM refusal", [])
+        return int(count)
+
     def has(self, picture_id: str) -> bool:
         """Whether the picture of this id was refused; nobody is to make it again. Raises StorageError."""
         return bool(self._records.select("SELECT 1 FROM refusal WHERE id = ?", [picture_id]))

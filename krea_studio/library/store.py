@@ -31,6 +31,7 @@ from krea_studio.library.records import DAY, PICTURE, THUMBNAIL_FOLDER, Record, 
 from krea_studio.library.references import References
 from krea_studio.library.refusals import Refusals
 from krea_studio.library.reports import Reports
+from krea_studio.library.styles.kept import COVER_FILE
 from krea_studio.library.styles.styles import Styles
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.recipe import Recipe, Shot
@@ -83,6 +84,7 @@ class Library:
         self._shown = [
             (self.folder.resolve(), SHOWN_PICTURE),
             (self.references.folder.resolve(), SHOWN_REFERENCE),
+            (self.styles.folder.resolve(), COVER_FILE),
         ]
         self._closing = threading.Event()
         self._checking = threading.Thread(target=self._check, name="krea-studio-library", daemon=True)
@@ -181,16 +183,24 @@ class Library:
         return self.history.page(person=person, limit=limit).records
 
     def shows(self, path: Path | str, person: Person = LOCAL) -> bool:
-        """Whether a file is one that a page shows to a person where it lies: a picture, a thumbnail or a reference.
+        """Whether a file is one that a page shows to a person where it lies: a picture, a thumbnail, a reference, or
+        the cover of a style that has an owner.
 
-        Never weights, boards, cards or records. The names are long and random, so who has one was given it, and what
-        is under one never changes, as a style's cover does. Raises StorageError.
+        Never weights, boards, cards or records. What is under a name never changes, as the cover of a style without an
+        owner does. Raises StorageError.
         """
         file = Path(path).resolve()
         for home, pattern in self._shown:
             if file.is_relative_to(home) and pattern.fullmatch(file.relative_to(home).as_posix()):
-                return file.is_file() and (pattern is not SHOWN_PICTURE or person.sees_all or self._sees(person, file))
+                return file.is_file() and (person.sees_all or self._is_shown(pattern, file, person))
         return False
+
+    def _is_shown(self, pattern: re.Pattern[str], file: Path, person: Person) -> bool:
+        if pattern is SHOWN_PICTURE:
+            return self._sees(person, file)
+        if pattern is SHOWN_REFERENCE:
+            return self.moodboards.of(person).shows(file.stem)
+        return self.styles.of(person).shows(file.name)
 
     def _sees(self, person: Person, file: Path) -> bool:
         named = PICTURE.fullmatch(file.with_suffix(".png").name)
@@ -218,8 +228,9 @@ class Library:
     def remove_all_of(self, owner: str) -> int:
         """Remove for good all pictures of an owner, those in the bin as well, and what else is kept of them.
 
-        Returns how many pictures there were. Moodboards, styles and references have no owner, and stay. Raises
-        StorageError where a picture cannot be removed: then it and some others are in the bin.
+        Returns how many pictures there were. Of moodboards and styles those go that were not shared with the team;
+        references stay, as recipes may need them. Raises StorageError where a picture cannot be removed: then it and
+        some others are in the bin.
         """
         person = Person(owner)
         while records := self.recent(REMOVED_AT_ONCE, person):
@@ -229,17 +240,19 @@ class Library:
         self.records.forget(without_file)
         count = len(without_file) + self.bin.empty(person)
         self.records.forget_owner(owner)
+        self.moodboards.of(person).delete_private()
+        self.styles.of(person).delete_private()
         return count
 
     def moodboards_for(self, person: Person) -> Moodboards:
-        """The moodboards, for one who changes them; raises InvalidRequest where this person may not."""
+        """The moodboards as they are there for a person, for one who changes some; raises InvalidRequest for others."""
         person.require_change("moodboards")
-        return self.moodboards
+        return self.moodboards.of(person)
 
     def styles_for(self, person: Person) -> Styles:
-        """The styles, for one who changes them; raises InvalidRequest where this person may not."""
+        """The styles as they are there for a person, for one who changes some; raises InvalidRequest for others."""
         person.require_change("styles")
-        return self.styles
+        return self.styles.of(person)
 
     def close(self) -> None:
         """Close the records; the pictures stay where they are."""

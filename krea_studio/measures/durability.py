@@ -93,7 +93,7 @@ def _kept(library: Library, home: Path, number: int, picture: Image.Image) -> It
     yield "style", library.styles.path(card.identity)
     yield "card", library.styles.path(card.identity).with_suffix(".json")
     library.styles.set_cover(card.name, library.references.path(reference))
-    cover = library.styles.cover(card.identity)
+    cover = library.styles.cover(card)
     assert cover
     yield "cover", cover
 

@@ -15,7 +15,7 @@ from statistics import mean
 from PIL import Image
 
 from krea_studio.direction.analysis import measured_analysis
-from krea_studio.direction.looks import palette_distance, texture_distance
+from krea_studio.direction.looks import Look, palette_distance, texture_distance
 from krea_studio.direction.moodboards import Moodboard
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.library.references import Reference
@@ -72,9 +72,10 @@ class Scope:
 
 @dataclass(frozen=True)
 class Built:
-    """A board of rendered pictures, analyzed: its pictures, what it steers by, and their files by id."""
+    """A board of rendered pictures, analyzed: its pictures, their looks, what it steers by, and their files by id."""
 
     pictures: tuple[Image.Image, ...]
+    looks: tuple[Look, ...]
     content: MoodboardContent
     files: dict[str, bytes]
 
@@ -92,7 +93,8 @@ def built(name: str) -> Built:
     ids = tuple(each.id for each in kept)
     analysis = measured_analysis(dict(zip(ids, pictures, strict=True)))
     board = Moodboard(name=name, images=ids, analysis=analysis)
-    return Built(tuple(pictures), board.content(), {each.id: each.content for each in kept})
+    seen = tuple(map(Look, pictures))
+    return Built(tuple(pictures), seen, board.content(), {each.id: each.content for each in kept})
 
 
 def alone(content: MoodboardContent, number: int) -> MoodboardContent:
@@ -150,8 +152,9 @@ def _measure(
                     made = picture(painter, board, prompt, seed, strength, content)
                 else:
                     made = painter.picture(words, 1000 * prompt + seed)
+                look = Look(made)
                 palette, texture = (
-                    mean(distance(made, each) for each in board.pictures)
+                    mean(distance(look, each) for each in board.looks)
                     for distance in (palette_distance, texture_distance)
                 )
                 return [palette, texture, judge.sees(made, subject)]

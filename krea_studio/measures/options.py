@@ -53,6 +53,7 @@ PAIRED = {
 WHOLE = {
     "adapters": "What the doctor makes of every adapter that peft and LyCORIS write",
     "expansion": "What the expansions of a chat server are worth",
+    "spaces": "What a Space or a container starts with, on this machine and the embedded checkpoints",
 }
 """Measurements that have no pictures or pairs: by name, what each is about."""
 HARMLESS_PROMPTS = 200

@@ -15,7 +15,7 @@ from statistics import mean, median
 
 from PIL import Image
 
-from krea_studio.direction.looks import content_correlation, palette_distance, texture_distance
+from krea_studio.direction.looks import Look, content_correlation, palette_distance, texture_distance
 from krea_studio.engine.controls.reference_attention import Preset
 from krea_studio.engine.local.drawing import Drawing
 from krea_studio.library.references import Reference
@@ -122,7 +122,7 @@ class Bent:
 
 def draw_and_measure(scope: Scope, settings: Settings, path: Path, told: Callable[[str], None]) -> None:
     """Draw what `path`, a CSV file of pictures, does not have yet, and append each picture's measures to it."""
-    judge, table = Judge(), Table(path, COLUMNS, KEYS)
+    judge, table, wished = Judge(), Table(path, COLUMNS, KEYS), [Look(each) for each in looks()]
     for variant in scope.variants:
         checkpoint = settings.checkpoint_for(variant)
         bent, control = (Bent(Painter(Drawing(settings), variant, checkpoint)) for _ in range(2))
@@ -133,11 +133,12 @@ def draw_and_measure(scope: Scope, settings: Settings, path: Path, told: Callabl
 
                 def measured(draw: Callable[[], Image.Image], look: int, other: int, subject: str = subject) -> list:
                     picture = draw()
+                    drawn = Look(picture)
                     return [
-                        palette_distance(picture, looks()[look]),
-                        texture_distance(picture, looks()[look]),
+                        palette_distance(drawn, wished[look]),
+                        texture_distance(drawn, wished[look]),
                         content_correlation(picture, looks()[look]),
-                        palette_distance(picture, looks()[other]),
+                        palette_distance(drawn, wished[other]),
                         judge.sees(picture, subject),
                     ]
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
+from contextvars import Context, copy_context
 from datetime import UTC, datetime
 from typing import Any
 
-from krea_studio.errors import Stopped
+from krea_studio.errors import DEFECT, Stopped, StorageError, StudioError
 from krea_studio.library.records import Record
 from krea_studio.library.store import Library
 from krea_studio.runs.rows import Row, picture_id
 from krea_studio.runs.run import Kind, Progress, Run, State
 from krea_studio.safety.content_filter import REFUSED
 from krea_studio.studio import Generation
+from krea_studio.validation import without_folders
+
+log = logging.getLogger(__name__)
 
 TITLE_CHARACTERS = 200
 STOPPED = "Stopped. Finished pictures are kept."
@@ -53,6 +58,7 @@ class Entry:
         self.failure = ""
         self.result: Any = None
         self.stop = threading.Event()
+        self.context = copy_context()  # of who asked for it, in which it is drawn: an engine may have to know for whom
         self.watchers = 0
         self.watched_at = time.monotonic()
 
@@ -154,6 +160,12 @@ class Entry:
         told = next(iter(self.withheld.values()), "")
         return state, f"{reason.rstrip('.')}. {told}" if reason and told else reason or told
 
+    def end(self, state: State, failure: str) -> None:
+        """It has ended, and holds nothing any more of who asked for it: a context may have all of a request."""
+        self.state, self.failure = state, failure
+        self.progress = None
+        self.context = Context()
+
     def is_writing(self) -> bool:
         """Whether a picture of it is on its way to the disk."""
         return any(self.records[place] is None for place in self.drawn)
@@ -171,6 +183,17 @@ class Entry:
     def unwatched_for(self) -> float:
         """For how many seconds nobody has looked at it."""
         return 0.0 if self.watchers else time.monotonic() - self.watched_at
+
+
+def reason_of(error: Exception) -> str:
+    """What is said of a run that an error ended; what whoever runs the studio has to know of it is logged."""
+    if not isinstance(error, StudioError):
+        log.error("A run failed", exc_info=error)
+        return DEFECT
+    if isinstance(error, StorageError):
+        log.error("%s", error.message)
+        return without_folders(error.message)  # who asked need not know where files lie
+    return error.message
 
 
 def now() -> datetime:

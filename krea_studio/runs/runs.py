@@ -17,12 +17,13 @@ from contextlib import suppress
 from typing import Any
 
 from krea_studio.engine.base import ImageReady, Loading, Step
-from krea_studio.errors import DEFECT, InvalidRequest, Refused, Stopped, StorageError, StudioError
+from krea_studio.errors import InvalidRequest, Refused, Stopped, StorageError
 from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.recipe.sweep import Sweep
 from krea_studio.runs import turns
-from krea_studio.runs.entry import STOPPED, Entry, now
+from krea_studio.runs.counts import Counts
+from krea_studio.runs.entry import STOPPED, Entry, now, reason_of
 from krea_studio.runs.forecast import forecast
 from krea_studio.runs.limits import Limits, Tally
 from krea_studio.runs.pace import Pace
@@ -51,7 +52,7 @@ class Runs:
     def __init__(self, studio: Studio, limits: Limits, unwatched_seconds: float | None = None) -> None:
         """What is more than `limits` allow is refused."""
         self.studio = studio
-        self.limits = limits
+        self.limits, self.counts = limits, Counts()
         self._tally = Tally(limits, studio.library.records.times_of)
         self._asking = threading.Lock()  # so that what is let in was counted
         self.unwatched_seconds = unwatched_seconds
@@ -78,10 +79,10 @@ class Runs:
         """
         title = asked.title if isinstance(asked, Sweep) else asked.prompt
         with self._asking:
-            self.limits.require_run(person, self._open())
+            self.limits.require_run(person, self.unended())
             entry = Entry(Kind.GENERATE, person.id, title, self.studio.begin(asked, person))
             entry.take_over()
-            self._tally.require(person, len(entry.open_places()), self._open())
+            self._tally.require(person, len(entry.open_places()), self.unended())
             self._rows.add(entry.row())
             self._take_on(entry)
         return entry.id
@@ -94,7 +95,7 @@ class Runs:
         # A title may be what somebody typed, and half of a surrogate pair cannot be kept.
         entry = Entry(kind, person.id, title.encode("utf-8", "replace").decode("utf-8"))
         with self._asking:
-            self.limits.require_run(person, self._open())
+            self.limits.require_run(person, self.unended())
             self._rows.add(entry.row())
             with self._changed:
                 self._add(entry)
@@ -138,7 +139,8 @@ class Runs:
             is_known = row is None or row.id in self._entries
         if row and not is_known and row.state.ended:  # one that goes on is another server's
             entry = self._left(row)
-            entry.ending = entry.state, entry.failure = row.state, row.failure
+            entry.ending = row.state, row.failure
+            entry.end(*entry.ending)
             with self._changed:
                 self._add(entry)
         sweeps = [run for run in self.of(person) if isinstance(run.asked, Sweep) and run.owner == person.id]
@@ -176,9 +178,9 @@ class Runs:
         if not row.state.ended:
             raise InvalidRequest("The run goes on already — stop it first to begin it again")
         with self._asking:
-            self.limits.require_run(person, self._open())
+            self.limits.require_run(person, self.unended())
             entry = self._left(row)
-            self._tally.require(person, len(entry.open_places()), self._open())
+            self._tally.require(person, len(entry.open_places()), self.unended())
             entry.version = before.version + 1 if before else 0
             self._rows.reopen(entry.id)
             self._take_on(entry)
@@ -227,7 +229,8 @@ class Runs:
         self._rows.close()
         return len(left) if kept else 0
 
-    def _open(self) -> list[Entry]:
+    def unended(self) -> list[Entry]:
+        """The runs that wait and go on; this is no look at them."""
         with self._changed:
             return [each for each in self._entries.values() if not each.state.ended]
 
@@ -261,8 +264,7 @@ class Runs:
         return entry
 
     def _look(self, entry: Entry, to_come: list[str]) -> Run:
-        ahead, seconds = forecast(entry, to_come, self._entries, self._known_pace)
-        return entry.look(ahead, seconds)
+        return entry.look(*forecast(entry, to_come, self._entries, self._known_pace))
 
     def _to_come(self) -> list[str]:
         """The run of every turn to come, that of the present one first."""
@@ -304,7 +306,7 @@ class Runs:
             try:
                 if begins:
                     self._rows.change(entry.id, State.RUNNING, now())
-                self._turn(entry)
+                entry.context.run(self._turn, entry)
             except Exception as error:
                 self._fail(entry, error)
             finally:
@@ -317,6 +319,7 @@ class Runs:
         place = entry.open_places()[0]
         ready = entry.generation.draw(place, lambda event: self._progress(entry, place, event), self._check(entry))
         self._tally.note(entry.owner)
+        self.counts.drew(ready.seconds)
         with self._changed:
             entry.busy = False
             entry.drawn.add(place)
@@ -404,11 +407,8 @@ class Runs:
     def _fail(self, entry: Entry, error: Exception) -> None:
         if self._closing.is_set() and not entry.stop.is_set():
             return  # the row still says that it goes on, and the next server will
-        if not isinstance(error, StudioError):
-            log.error("A run failed", exc_info=error)
-        message = error.message if isinstance(error, StudioError) else DEFECT
         with self._changed:
-            self._end(entry, State.STOPPED if isinstance(error, Stopped) else State.FAILED, message)
+            self._end(entry, State.STOPPED if isinstance(error, Stopped) else State.FAILED, reason_of(error))
 
     def _end(self, entry: Entry, state: State, failure: str = "") -> None:
         """Decide that a run ends; it has ended when the pictures that it drew are on disk. The first reason counts."""
@@ -420,8 +420,8 @@ class Runs:
 
     def _settle(self, entry: Entry) -> None:
         if entry.ending and not entry.state.ended and not entry.is_writing():
-            entry.state, entry.failure = entry.ended_as()
-            entry.progress = None
+            entry.end(*entry.ended_as())
+            self.counts.ended(entry)
             self._tell(entry)
 
     def _end_unwanted(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from html import escape
 
 from krea_studio import licence
+from krea_studio.accounts.accounts import HUB
 from krea_studio.direction.references import references_text
 from krea_studio.direction.sliders import values_text
 from krea_studio.direction.styles import styles_text
@@ -30,6 +31,7 @@ LICENCE = (
 )
 PREVIEW = "Preview of the picture in the making"
 KEPT = "What is set here is kept, and not used."
+SHARE = "Share with the team"
 EXAMPLES = "examples"  # the key of a vocabulary that holds prompts instead of words
 
 HEADER = """
@@ -51,6 +53,18 @@ def signed_in(name: str) -> str:
     """Who is signed in, and the way out."""
     shown = escape(name)
     return f'<form method="post" action="logout"><span title="{shown}">{shown}</span><button>Sign out</button></form>'
+
+
+def team(owner: str, person: str) -> str:
+    """What is said of whose a moodboard or style is, beside the box that shares it."""
+    if not owner:
+        return "Everybody's"
+    return SHARE if owner == person else f"Shared by {owner.removeprefix(HUB)}"
+
+
+def shared(name: str, on: bool) -> str:
+    """What has become of a moodboard or style that its owner shared with the team, or no longer."""
+    return f"«{name}» is shared with the team." if on else f"«{name}» is not shared with the team any more."
 
 
 def stage(run: Run, news: str) -> str:

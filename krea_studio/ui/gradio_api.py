@@ -5,6 +5,7 @@ Everything else that the page can do is private to it.
 """
 
 import inspect
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,16 +15,19 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from krea_studio.errors import InvalidRequest, StudioError, Unavailable
+from krea_studio.errors import InvalidRequest, StorageError, StudioError, Unavailable
 from krea_studio.library.pictures.formats import KINDS
 from krea_studio.library.pictures.metadata import read_recipe
 from krea_studio.library.records import Record
 from krea_studio.recipe.request import GenerationRequest, default, help_text, parse_request
 from krea_studio.redrawing import differences
 from krea_studio.runs.run import State
+from krea_studio.runs.shares import Thing
 from krea_studio.services import Services
 from krea_studio.ui.visitors import Visitors
-from krea_studio.validation import shown
+from krea_studio.validation import shown, without_folders
+
+logger = logging.getLogger(__name__)
 
 Pictures = list[dict[str, Any]]
 NEWS_SECONDS = 0.5
@@ -41,7 +45,7 @@ def add_endpoints(services: Services, visitors: Visitors) -> None:
     )
     # A file's component and not a type of `gr.api`: only the former refuses a path that was not uploaded.
     for function, answer in (
-        (reference_function(services), gr.Textbox(label="Its id", visible=False)),
+        (reference_function(services, visitors), gr.Textbox(label="Its id", visible=False)),
         (inspect_function(services), gr.JSON(label="Its recipe", visible=False)),
     ):
         gr.on(
@@ -54,10 +58,10 @@ def add_endpoints(services: Services, visitors: Visitors) -> None:
         )
 
 
-def reference_function(services: Services) -> Callable[[str], str]:
+def reference_function(services: Services, visitors: Visitors) -> Callable[..., str]:
     """A function that keeps a picture file and returns the id by which a style reference names it."""
 
-    def add_reference(image: str | None) -> str:
+    def add_reference(visitor: gr.Request, image: str | None) -> str:
         """Keep a picture, and return the id by which `style_references` of `/generate` name it.
 
         Parameters:
@@ -69,7 +73,8 @@ def reference_function(services: Services) -> Callable[[str], str]:
         with _told():
             if image is None:
                 raise InvalidRequest(f"No picture was given — upload a {KINDS} file")
-            return services.library.references.add(image)
+            with services.shares.taking(visitors.payer(visitor), Thing.REFERENCES):
+                return services.library.references.add(image, person=visitors.person(visitor))
 
     return add_reference
 
@@ -143,6 +148,9 @@ def _told() -> Iterator[None]:
     """What the studio refuses, as Gradio tells it to a program."""
     try:
         yield
+    except StorageError as error:
+        logger.error("%s", error.message)
+        raise gr.Error(without_folders(error.message), print_exception=False) from None
     except StudioError as error:
         raise gr.Error(error.message, print_exception=False) from None
 

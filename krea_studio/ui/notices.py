@@ -10,9 +10,10 @@ from typing import Any
 
 import gradio as gr
 
-from krea_studio.errors import StudioError
+from krea_studio.errors import StorageError, StudioError
 from krea_studio.ui import fragments
 from krea_studio.ui.presenter import Update, shown
+from krea_studio.validation import without_folders
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,10 @@ def guarded(action: Callable[[], Update], told: Callable[[str], Update] = on_sta
     """What `action` gives, or what `told` makes of the message that says what was wrong."""
     try:
         return action()
+    except StorageError as error:
+        # Where files lie is for whoever runs the studio.
+        logger.error("%s", error.message)
+        return told(without_folders(error.message))
     except StudioError as error:
         return told(error.message)
     except Exception:

@@ -2,6 +2,7 @@
 
 import gradio as gr
 
+from krea_studio.accounts.accounts import HUB
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.compare.tab import build_compare_tab
@@ -54,4 +55,4 @@ def build_page(services: Services, shared: bool) -> gr.Blocks:
 
 
 def _signed_in(visitor: gr.Request) -> str:
-    return fragments.signed_in(visitor.username or "")
+    return fragments.signed_in((visitor.username or "").removeprefix(HUB))

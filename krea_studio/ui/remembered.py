@@ -52,6 +52,13 @@ def session_of(part: Block) -> gr.State | None:
     return getattr(part, "session", None)
 
 
+def _could_be_chosen(part: gr.Radio | gr.Dropdown, value: Any) -> bool:
+    """Whether a value is one choice or, where that may be, several or none; Gradio looks only for their being there."""
+    if isinstance(part, gr.Dropdown) and part.multiselect:
+        return True
+    return not isinstance(value, list | dict) and (value is not None or isinstance(part, gr.Dropdown))
+
+
 def checked(part: Block, value: Any, name: str) -> Any:
     """A part's value as it came from a page, an empty text in the place of none; `name` says whose it is.
 
@@ -61,6 +68,8 @@ def checked(part: Block, value: Any, name: str) -> Any:
         if is_remembered(part):
             (value,) = value
             return part.kind.dump_python(part.kind.validate_python(value), mode="json")
+        if isinstance(part, gr.Radio | gr.Dropdown) and not _could_be_chosen(part, value):
+            raise ValueError
         for component, allowed in KINDS:
             if isinstance(part, component):
                 allowed.validate_python(value)

@@ -11,7 +11,7 @@ import gradio as gr
 
 from krea_studio.accounts.accounts import Account
 from krea_studio.people import LOCAL, Person, member
-from krea_studio.ui.server.sign_in import ACCOUNT
+from krea_studio.ui.server.sign_in import ACCOUNT, payer_of
 
 UNKNOWN = Person("browser-unknown")
 """Who names no browser, or another than this page gave out; nobody is shown these pictures."""
@@ -31,6 +31,13 @@ class Visitors:
         if visitor.username:
             return member(visitor.username, admin=_is_admin(visitor))
         return Person(f"browser-{browser}") if is_browser(browser) else UNKNOWN
+
+    def payer(self, visitor: gr.Request) -> Person:
+        """Whose share it comes out of what this visitor brings in or takes out; see `payer_of`."""
+        if visitor.username:
+            return self.person(visitor)
+        request = getattr(visitor, "request", None)
+        return payer_of(request.scope if request else {}, self.shared)
 
 
 def is_browser(text: str | None) -> bool:

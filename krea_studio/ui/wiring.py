@@ -79,6 +79,8 @@ def _addressed(parts: Parts, handler: Callable[..., Any], inputs: Parts) -> Call
         known = {name: kwargs.pop(f"{name}{KNOWN}", None) for name in inputs}
         try:
             for choice in args:
+                if isinstance(choice, gr.EventData) and not isinstance(choice._data, dict):
+                    raise InvalidRequest("The page did not say what was chosen on it — reload it and try again")
                 if isinstance(choice, gr.SelectData) and type(choice.index) is not int:
                     raise InvalidRequest(f"The page chose {shown(choice.index)} — reload it and try again")
             return {
@@ -97,6 +99,7 @@ def _addressed(parts: Parts, handler: Callable[..., Any], inputs: Parts) -> Call
     # Gradio then gives what it adds itself by position, and all values of parts by name.
     given = [each for each in inspect.signature(handler).parameters.values() if each.annotation in ADDED]
     signature = inspect.Signature([*given, inspect.Parameter("values", inspect.Parameter.VAR_KEYWORD)])
+    annotations = {each.name: each.annotation for each in given}  # of which a partial function has none itself
 
     if inspect.isgeneratorfunction(handler):
 
@@ -110,6 +113,7 @@ def _addressed(parts: Parts, handler: Callable[..., Any], inputs: Parts) -> Call
                 updates.close()
 
         vars(stream)["__signature__"] = signature
+        stream.__annotations__ = annotations
         return stream
 
     @functools.wraps(handler)
@@ -117,4 +121,5 @@ def _addressed(parts: Parts, handler: Callable[..., Any], inputs: Parts) -> Call
         return addressed(handler(*args, **asked(args, kwargs)))
 
     vars(answer)["__signature__"] = signature
+    answer.__annotations__ = annotations
     return answer

@@ -27,10 +27,10 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-START_SECONDS = 90
+START_SECONDS = 240
 PLATFORM_VARIABLES = ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "PORT")
-# Pictures take seconds here; on a busy machine many.
-PATIENCE_MS = 90_000
+# Pictures take seconds here; on a busy machine many. Only what never comes waits as long as this.
+PATIENCE_MS = 240_000
 
 
 @contextmanager

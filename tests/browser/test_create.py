@@ -158,8 +158,9 @@ def test_neither_a_run_nor_a_stop_right_after_stop_is_lost(visit: Visit) -> None
     page.evaluate("window.lateMs = 30_000")
     page.get_by_role("button", name="Stop", exact=True).click()
     page.evaluate("window.lateMs = 0")
+    page.get_by_label("Steps").fill("99")  # by which the next run is told from the one that is stopped
     page.get_by_role("button", name="Generate", exact=True).click()
-    expect(page.locator("#stage")).to_contain_text(re.compile(r"step \d of 100"))
+    expect(page.locator("#stage")).to_contain_text("of 99")
     stop(page)
     page.get_by_label("Steps").fill("")
     page.locator("#batch").get_by_text("1", exact=True).click()
@@ -170,20 +171,21 @@ def test_neither_a_run_nor_a_stop_right_after_stop_is_lost(visit: Visit) -> None
 
 def test_a_closed_tab_a_reload_and_a_second_tab_lose_nothing(visit: Visit) -> None:
     page = visit()
-    choose_draft(page)
     open_advanced(page)
     page.get_by_label("Steps").fill("100")
-    page.locator("#batch").get_by_text("4", exact=True).click()
+    page.locator("#batch").get_by_text("3", exact=True).click()
     generate(page, "a mushroom")
-    expect(page.locator("#stage")).to_contain_text(re.compile("Picture [23] of 4"))
+    # From its first picture on, and large ones: a busy machine may take as long for two pages as for a draft.
+    going_on = re.compile("Picture [1-3] of 3")
+    expect(page.locator("#stage")).to_contain_text(going_on)
     page.reload()
-    expect(page.locator("#stage")).to_contain_text(re.compile("Picture [2-4] of 4"))
-    expect(page.locator("#gallery .caption-label").first).to_have_text(CAPTION)
     other = page.context.new_page()
     other.goto(page.url)
-    expect(other.locator("#stage")).to_contain_text(re.compile("Picture [2-4] of 4"))
+    for each in (other, page):
+        expect(each.locator("#stage")).to_contain_text(going_on)
+    expect(page.locator("#gallery .caption-label").first).to_have_text(CAPTION)
     page.close()
-    expect_pictures(other, 4)
+    expect_pictures(other, 3)
     expect(other.locator("#details")).to_contain_text("a mushroom")
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from krea_studio.accounts.accounts import Accounts
 from krea_studio.cli.main import main
+from krea_studio.errors import InvalidRequest
 from krea_studio.library.store import Library
 from krea_studio.people import LOCAL, member
 from tests.doubles import picture
@@ -45,3 +46,19 @@ def test_an_account_is_removed_without_its_pictures_or_with_them(
     assert "ben is removed, with 1 picture." in capsys.readouterr().out
     assert [record.owner for record in library.recent(9, LOCAL)] == ["ada"]
     assert main(["accounts", "remove", "ben"]) == 2 and "There is no account" in capsys.readouterr().err
+
+
+def test_who_signs_in_by_hugging_face_is_listed_removed_and_let_back(
+    library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accounts = Accounts(library.folder)
+    accounts.admit("ada", "1", admin=True)
+    assert main(["accounts", "list"]) == 0 and capsys.readouterr().out.startswith("hf:ada, admin, since ")
+    assert main(["accounts", "password", "hf:ada"]) == 2 and "signs in by Hugging Face" in capsys.readouterr().err
+    assert main(["accounts", "add", "hf:ada"]) == 2 and "cannot be used" in capsys.readouterr().err
+    assert main(["accounts", "remove", "hf:ada"]) == 0
+    with pytest.raises(InvalidRequest, match="was removed from this studio"):
+        accounts.admit("ada", "1", admin=True)
+    assert main(["accounts", "add", "hf:ada", "--back"]) == 0 and "again" in capsys.readouterr().out
+    assert accounts.admit("ada", "1", admin=True)
+    assert main(["accounts", "add", "hf:ben", "--back"]) == 2 and "Nobody called" in capsys.readouterr().err

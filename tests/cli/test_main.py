@@ -421,7 +421,7 @@ def test_the_bar_tells_of_a_prompt_that_takes_long_to_expand(
     capsys: pytest.CaptureFixture[str], double: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(double, "count_tokens", lambda variant, text: time.sleep(0.4) or (len(text.split()), 507))
+    monkeypatch.setattr(double, "count_tokens", lambda variant, text: time.sleep(1.0) or (len(text.split()), 507))
     code, _, errors = run(capsys, "generate a --resolution 512 --creativity low")
     assert code == 0 and "expanding prompt 1" in "".join(errors)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from krea_studio.accounts.accounts import Accounts
 from krea_studio.cli import main as cli
 from krea_studio.files import LOCK_FILE
 from krea_studio.library import store
@@ -99,13 +100,13 @@ def test_json_has_all_of_a_board(capsys: pytest.CaptureFixture[str]) -> None:
     done(capsys, "create Foxes red.png crimson.png blue.png")
     done(capsys, "create Owls")
     assert [json.loads(line) for line in done(capsys, "list --json").splitlines()] == [
-        {"name": "Foxes", "count": 3, "analyzed": False, "changed": False},
-        {"name": "Owls", "count": 0, "analyzed": False, "changed": False},
+        {"name": "Foxes", "count": 3, "analyzed": False, "changed": False, "owner": "", "team": False},
+        {"name": "Owls", "count": 0, "analyzed": False, "changed": False, "owner": "", "team": False},
     ]
     assert shown(capsys, "Foxes")["analysis"] is None
     done(capsys, "analyze Foxes")
     told = shown(capsys, "Foxes")
-    assert list(told) == ["name", "count", "analyzed", "changed", "pictures", "analysis"]
+    assert list(told) == ["name", "count", "analyzed", "changed", "owner", "team", "pictures", "analysis"]
     assert told["analysis"]["written_by"] == "measured"
     assert sum(cluster["share"] for cluster in told["analysis"]["clusters"]) == pytest.approx(1, abs=1e-3)
     grouped = [image for cluster in told["analysis"]["clusters"] for image in cluster["images"]]
@@ -319,3 +320,23 @@ def test_no_model_code_is_loaded(capsys: pytest.CaptureFixture[str], folder: Pat
     assert (told.returncode, told.stderr) == (0, "")
     exit_code, *loaded = told.stdout.splitlines()[-1].split()
     assert exit_code == "0" and not set(loaded) & {*MODEL_LIBRARIES, *PAGE_LIBRARIES}
+
+
+def test_a_board_of_an_account_is_listed_with_whose_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KREA_STUDIO_LIBRARY", str(tmp_path / "library"))
+    accounts = Accounts(tmp_path / "library")
+    for name in ("ada", "ben"):
+        accounts.add(name, "seven foxes in snow")
+    line = "Dusk  1 picture, not analyzed, ada's\n"
+    assert done(capsys, "create Dusk red.png --owner ada") == line
+    assert done(capsys, "list") == line == done(capsys, "list --owner ada") and done(capsys, "list --owner ben") == ""
+    done(capsys, "export Dusk dusk.zip --owner ada")
+    assert done(capsys, "import dusk.zip --owner ben") == line.replace("ada", "ben")
+    code, _, (told, *_) = run(capsys, "remove Dusk 2 --owner ben")
+    assert code == 2 and "NUMBER is '2'" in told
+    assert done(capsys, "remove Dusk 1 --owner ben").startswith("Dusk  0 pictures")
+    assert shown(capsys, "Dusk 2")["owner"] == "ben"
+    code, _, (told, *_) = run(capsys, "list --owner cleo")
+    assert code == 2 and "There is no account 'cleo'" in told

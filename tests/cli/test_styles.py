@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from krea_studio.accounts.accounts import Accounts
 from krea_studio.cli import generate
 from krea_studio.cli import main as cli
 from krea_studio.direction.styles import OFFICIAL
@@ -301,3 +302,21 @@ def done_with_notes(capsys: pytest.CaptureFixture[str], command: str) -> list[st
     code, out, _ = run(capsys, command)
     assert code == 0
     return out.splitlines()
+
+
+def test_a_style_of_an_account_is_listed_with_whose_it_is_and_named_by_its_owner(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KREA_STUDIO_LIBRARY", str(tmp_path / "library"))
+    accounts = Accounts(tmp_path / "library")
+    for name in ("ada", "ben"):
+        accounts.add(name, "seven foxes in snow")
+    run(capsys, "styles add fox.safetensors --owner ADA")
+    assert own(done(capsys, "")) == [f"{LINE}, ada's"] == own(done(capsys, "--owner ada"))
+    assert own(done(capsys, "--owner ben")) == []
+    assert json.loads(own(done(capsys, "--json"))[0])["owner"] == "ada"
+    code, _, (told, *_) = run(capsys, "styles remove 'Fox prints' --owner ben")
+    assert code == 2 and "There is no style 'Fox prints'" in told
+    code, _, (told, *_) = run(capsys, "styles --owner cleo")
+    assert code == 2 and "There is no account 'cleo'" in told
+    assert done(capsys, "remove 'Fox prints' --owner ada") == own(done(capsys, "")) == []

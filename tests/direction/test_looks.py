@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from krea_studio.direction.looks import content_correlation, lab, palette_distance, rgb, texture_distance
+from krea_studio.direction.looks import Look, content_correlation, lab, palette_distance, rgb, texture_distance
 
 DISTANCES = (palette_distance, texture_distance)
 
@@ -29,7 +29,7 @@ def test_colours_come_back(colour: tuple[int, int, int]) -> None:
 
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_a_distance_is_one(distance) -> None:
-    first, second = noise(0), Image.new("RGB", (40, 40), (200, 60, 20))
+    first, second = Look(noise(0)), Look(Image.new("RGB", (40, 40), (200, 60, 20)))
     assert distance(first, first) == 0
     assert distance(first, second) == pytest.approx(distance(second, first))
     assert distance(first, second) > 0
@@ -38,15 +38,16 @@ def test_a_distance_is_one(distance) -> None:
 def test_colours_count_and_places_do_not() -> None:
     halves = Image.new("RGB", (80, 80), (220, 40, 40))
     halves.paste((30, 30, 200), (0, 0, 80, 40))
-    assert palette_distance(halves, halves.transpose(Image.Transpose.ROTATE_90)) < 0.5
-    assert palette_distance(halves, halves.resize((200, 120))) < 1.5
-    assert palette_distance(halves, Image.new("RGB", (80, 80), (220, 40, 40))) > 10
+    look = Look(halves)
+    assert palette_distance(look, Look(halves.transpose(Image.Transpose.ROTATE_90))) < 0.5
+    assert palette_distance(look, Look(halves.resize((200, 120)))) < 1.5
+    assert palette_distance(look, Look(Image.new("RGB", (80, 80), (220, 40, 40)))) > 10
 
 
 def test_texture_is_more_than_colour() -> None:
-    flat = Image.new("RGB", (96, 64), (128, 128, 128))
-    assert texture_distance(flat, noise(0)) > texture_distance(noise(0), noise(1, 40, 216)) > 0
-    assert texture_distance(flat, Image.new("RGB", (96, 64), (250, 0, 0))) == 0
+    flat, rough, less = Look(Image.new("RGB", (96, 64), (128, 128, 128))), Look(noise(0)), Look(noise(1, 40, 216))
+    assert texture_distance(flat, rough) > texture_distance(rough, less) > 0
+    assert texture_distance(flat, Look(Image.new("RGB", (96, 64), (250, 0, 0)))) == 0
 
 
 def test_a_copied_layout_correlates() -> None:

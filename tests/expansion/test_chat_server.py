@@ -92,7 +92,7 @@ def server(running: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     return running
 
 
-def endpoint(server: Server, key: str = KEY, timeout_seconds: float = 5.0, url: str | None = None) -> Endpoint:
+def endpoint(server: Server, key: str = KEY, timeout_seconds: float = 60.0, url: str | None = None) -> Endpoint:
     return Endpoint(url or server.url, "small-model", SecretStr(key), timeout_seconds, 500)
 
 
@@ -411,19 +411,19 @@ def test_a_huge_answer_is_not_read_to_its_end(server: Server) -> None:
     server.answer = answer
     with pytest.raises(InvalidRequest, match=f"more than {MOST_BYTES >> 20} MB"):
         write(endpoint(server))
-    assert server.ended.wait(5) and sent < 40
+    assert server.ended.wait(60) and sent < 40
 
 
 def trickles(handler: BaseHTTPRequestHandler) -> None:
     handler.send_response(200)
     handler.end_headers()
-    for _ in range(200):
+    for _ in range(6000):
         handler.wfile.write(b" ")
         time.sleep(0.02)
 
 
 def sleeps(handler: BaseHTTPRequestHandler) -> None:
-    time.sleep(4.0)
+    time.sleep(120.0)
 
 
 @pytest.mark.parametrize("slow", [trickles, sleeps])
@@ -432,7 +432,7 @@ def test_a_slow_answer_is_given_up(server: Server, slow: Answer) -> None:
     begun = time.monotonic()
     with pytest.raises(Unavailable, match=r"not answered within 0\.3 seconds — .*KREA_STUDIO_EXPANDER_TIMEOUT_SECONDS"):
         write(endpoint(server, timeout_seconds=0.3))
-    assert time.monotonic() - begun < 2.5
+    assert time.monotonic() - begun < 60
 
 
 def test_stop_ends_the_wait(server: Server) -> None:
@@ -444,7 +444,7 @@ def test_stop_ends_the_wait(server: Server) -> None:
 
     with pytest.raises(Stopped):
         write(endpoint(server), check)
-    assert server.ended.wait(3), "the connection is closed"
+    assert server.ended.wait(60), "the connection is closed"
 
 
 def test_a_name_that_is_looked_up_for_long_holds_nobody_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +452,7 @@ def test_a_name_that_is_looked_up_for_long_holds_nobody_up(server: Server, monke
 
     def look_up(*_: Any, **__: Any) -> Any:
         looking.set()
-        found.wait(30)
+        found.wait(120)
         raise OSError("no such name")
 
     def check() -> None:
@@ -466,7 +466,7 @@ def test_a_name_that_is_looked_up_for_long_holds_nobody_up(server: Server, monke
     with pytest.raises(Stopped):
         write(writer, check)
     found.set()
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
 
 
 def test_nobody_there_is_told(server: Server) -> None:

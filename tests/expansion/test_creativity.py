@@ -662,7 +662,7 @@ def test_a_prompt_loses_and_adds_nothing_to_itself(prompt: str) -> None:
 def test_huge_answers_are_quick() -> None:
     for piece in ("<think>", '"', "'a ", "“", "A fox. ", "a, ", "**a", "[a](", "- a\n", "```\n", "I'm sorry ", "Wes "):
         answer = piece * (2**19 // len(piece))
-        begun = time.monotonic()
+        begun = time.thread_time()
         assert len(cleaned(answer, FOX)) <= MOST_CHARACTERS
         assert expanded(FOX, answer).text is FOX
-        assert time.monotonic() - begun < 10
+        assert time.thread_time() - begun < 10

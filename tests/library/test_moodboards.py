@@ -264,7 +264,7 @@ def test_a_picture_that_is_not_there_cannot_be_removed(boards: Moodboards) -> No
     [
         (b"", "is not valid JSON — use the original file"),
         (b"{", "is not valid JSON — use the original file"),
-        (b'{"schema_version": 2}', "schema version 2, this studio reads 1 — open it with the version"),
+        (b'{"schema_version": 3}', "schema version 3, this studio reads 2 — open it with the version"),
         (b'{"schema_version": 1}', "The moodboard's name is missing — give a text"),
         (b'{"schema_version": 1, "name": "Wolves"}', "has the name of another moodboard — delete it"),
     ],
@@ -625,10 +625,10 @@ def hostile_archives() -> dict[str, tuple[bytes, str]]:
         "broken json": (zipped([("moodboard.json", b"{")]), "is not valid JSON"),
         "deep json": (zipped([("moodboard.json", b"[" * 200_000)]), "is not valid JSON"),
         "a huge number": (zipped([("moodboard.json", b"9" * 5000)]), "is not valid JSON"),
-        "a list": (zipped([("moodboard.json", b"[]")]), "schema version None, this studio reads 1"),
+        "a list": (zipped([("moodboard.json", b"[]")]), "schema version None, this studio reads 2"),
         "another version": (
-            zipped([("moodboard.json", board_json(schema_version=2))]),
-            "schema version 2, this studio reads 1",
+            zipped([("moodboard.json", board_json(schema_version=3))]),
+            "schema version 3, this studio reads 2",
         ),
         "an unknown field": (
             zipped([("moodboard.json", board_json(path="/etc/passwd"))]),
@@ -788,3 +788,9 @@ def test_a_library_has_references_and_moodboards(
     again = Library(tmp_path / "library")
     assert again.moodboards.get("Foxes").images == (id_of(0),) and again.recent(9) == []
     again.close()
+
+
+def test_a_new_name_turns_nothing_that_stands_beside_it(boards: Moodboards) -> None:
+    turned = "\u202eDusk\u2066"
+    assert boards.create(turned).name == "Dusk"
+    assert boards.rename("Dusk", f"Night{turned}").name == "NightDusk"

@@ -95,9 +95,9 @@ def test_pictures_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The measurement itself, small: mini-turbo with its slider LoRAs, seven values, five prompts, one seed."""
+    """The measurement itself, small: mini-turbo with its slider LoRAs, seven values, three prompts, one seed."""
     folder = tmp_path_factory.mktemp("measured")
-    scope = Scope(("turbo",), (SLIDER_LORA,), values=VALUES, prompts=5, seeds=1)
+    scope = Scope(("turbo",), (SLIDER_LORA,), values=VALUES, prompts=3, seeds=1)
     measure.draw_and_measure(scope, Settings(cache=folder / "cache"), folder / "pictures.csv", lambda line: None)
     return folder / "pictures.csv"
 

@@ -1,10 +1,13 @@
 """Runs go on without anybody listening, end by Stop alone, and do one another no harm."""
 
+import gc
 import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from types import SimpleNamespace
 
 import pytest
@@ -75,6 +78,38 @@ class TestForgetting:
 
 
 class TestGoingOn:
+    def test_a_run_is_drawn_in_the_context_of_who_asked_for_it(self, stage: Stage, runs: Runs) -> None:
+        asks: ContextVar[str] = ContextVar("asks")
+        seen: list[str] = []
+        looks = [lambda: seen.append(asks.get("nobody")), *drawn(shot_of())]
+        stage.engine.scripts = [looks, looks]
+        for name in ("ada", "bob"):
+            context = copy_context()
+            context.run(asks.set, name)
+            ended(runs, context.run(runs.submit, request_of()))
+        assert seen == ["ada", "bob"]
+
+    def test_a_run_that_ended_holds_nothing_of_who_asked_for_it(self, stage: Stage, runs: Runs) -> None:
+        class Asked:
+            """As a server's request, with all that came in it."""
+
+        asks: ContextVar[Asked] = ContextVar("asks")
+
+        def ask() -> tuple[str, weakref.ref[Asked]]:
+            asked = Asked()
+            context = copy_context()
+            context.run(asks.set, asked)
+            return context.run(runs.submit, request_of()), weakref.ref(asked)
+
+        stage.engine.scripts = [drawn(shot_of())]
+        run_id, asked = ask()
+        ended(runs, run_id)
+        let_go = time.monotonic() + LIMIT_SECONDS
+        while asked() and time.monotonic() < let_go:  # the device's thread leaves the run after it ended
+            gc.collect()
+            time.sleep(0.01)
+        assert asked() is None and runs.watch(run_id).state is State.DONE
+
     def test_a_run_is_taken_on_at_once_and_drawn_unwatched(self, stage: Stage, runs: Runs) -> None:
         gate, script = stage.gated(request_of())
         stage.engine.scripts = [script]

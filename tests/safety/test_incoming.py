@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -17,6 +19,7 @@ from krea_studio.safety.content_filter import ContentFilter
 from krea_studio.services import Services
 from krea_studio.ui.gradio_api import reference_function
 from krea_studio.ui.server.launch import build_demo, discard_upload
+from krea_studio.ui.visitors import Visitors
 from tests.doubles import REFUSED_SEED, JudgedByColour, colour_of
 from tests.library.styles.test_styles import taken_in
 from tests.library.test_folder_import import own
@@ -135,7 +138,7 @@ def test_it_is_so_where_a_page_is_shared(
 ) -> None:
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0" if shared else "127.0.0.1")
     build_demo(services)
-    add = reference_function(services)
+    add = partial(reference_function(services, Visitors(shared)), SimpleNamespace(username=None))
     if shared:
         with pytest.raises(gr.Error, match="did not pass a picture"):
             add(str(files["refused"]))

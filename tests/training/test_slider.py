@@ -20,10 +20,10 @@ from krea_studio.training.slider import Task
 
 SMALL = Task(
     "intensity",
-    steps=40,
+    steps=16,
     rank=4,
     strength=1.0,
-    side=128,
+    side=64,
     trajectories=6,
     layout=0.5,
     most_weight=4.0,

@@ -73,7 +73,7 @@ def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool
 
 def test_it_learns_the_look(loaded: Any, folder: Path, tmp_path: Path) -> None:
     pipeline, pictures = loaded.pipeline, captioned.read_folder(folder)
-    tensors = trained(loaded, folder, tmp_path / "work", steps=45)
+    tensors = trained(loaded, folder, tmp_path / "work", steps=12)
     path = tmp_path / "style.safetensors"
     adapter.write(tensors, path, style.metadata(SMALL, loaded.checkpoint, pictures, None))
     adapters.ensure_loaded(pipeline, "learned", path)

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from gradio_client import Client
 
 from krea_studio.accounts.accounts import Account
 from krea_studio.engine.abilities import Abilities, Ability
@@ -41,6 +43,11 @@ class PageEngine(ScriptedEngine):
     def checkpoint_of(self, variant: str) -> CheckpointInfo:
         embedded = self.vocabulary is not None
         return CheckpointInfo(f"mini-{variant}", f"Mini {variant}", "nowhere", "", embedded, self.vocabulary)
+
+
+def connect(url: str, **options: Any) -> Client:
+    """A program at a page, with more patience than httpx's five seconds: tests beside it may take the processor."""
+    return Client(url, verbose=False, httpx_kwargs={"timeout": 60}, **options)
 
 
 @pytest.fixture

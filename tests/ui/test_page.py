@@ -14,7 +14,7 @@ import gradio as gr
 import httpx
 import pytest
 from gradio.utils import get_upload_folder
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.utils import is_valid_file
 from PIL import Image
 
@@ -35,7 +35,7 @@ from krea_studio.ui.server.protection import MAX_BODY_BYTES
 from krea_studio.ui.visitors import Visitors
 from tests.doubles import REFUSED_SEED, JudgedByColour, colour_of, drawn, write_style
 from tests.library.test_store import save
-from tests.ui.conftest import PageEngine
+from tests.ui.conftest import PageEngine, connect
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def server(demo: gr.Blocks, services: Services) -> Iterator[str]:
 
 @pytest.fixture
 def http(server: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server) as client:
+    with httpx.Client(base_url=server, timeout=60) as client:
         yield client
 
 
@@ -85,7 +85,7 @@ def test_every_place_for_pictures_takes_every_kind(demo: gr.Blocks) -> None:
 
 
 def test_a_program_gets_files_and_recipes(server: str) -> None:
-    client = Client(server, verbose=False)
+    client = connect(server)
     pictures = client.predict(prompt="a fox", resolution="512", batch=2, seed=3, api_name="/generate")
     assert [entry["seed"] for entry in pictures] == [3, 4]
     for entry in pictures:
@@ -104,7 +104,7 @@ def test_a_program_is_told_of_a_picture_that_was_refused(services: Services, vis
 
 def test_an_upload_that_is_refused_is_not_there_any_more(server: str, services: Services, tmp_path: Path) -> None:
     services.library.judge_what_comes_in(ContentFilter(JudgedByColour()).admit, discard_upload)
-    client, place = Client(server, verbose=False), Path(get_upload_folder())
+    client, place = connect(server), Path(get_upload_folder())
     for seed, kept in ((7, 1), (REFUSED_SEED, 0)):
         name = f"picture-{seed}.png"
         Image.new("RGB", (64, 64), colour_of(seed)).save(tmp_path / name)
@@ -114,7 +114,7 @@ def test_an_upload_that_is_refused_is_not_there_any_more(server: str, services: 
 
 
 def test_a_program_s_mistake_is_one_clear_line(server: str) -> None:
-    client = Client(server, verbose=False)
+    client = connect(server)
     with pytest.raises(Exception, match=r"Aspect ratio is .*7:1.* — choose one of 1:1"):
         client.predict(prompt="a fox", aspect_ratio="7:1", api_name="/generate")
 
@@ -169,7 +169,7 @@ def test_a_call_by_name_is_answered(http: httpx.Client) -> None:
 
 
 def test_a_program_gives_a_style_reference(server: str, services: Services, tmp_path: Path) -> None:
-    client = Client(server, verbose=False)
+    client = connect(server)
     Image.new("RGB", (96, 64), "teal").save(tmp_path / "teal.png")
     image = client.predict(handle_file(tmp_path / "teal.png"), api_name="/add_reference")
     assert services.library.references.path(image).is_file()
@@ -179,7 +179,7 @@ def test_a_program_gives_a_style_reference(server: str, services: Services, tmp_
 
 
 def test_a_program_s_reference_is_a_picture_that_it_uploaded(server: str, services: Services, tmp_path: Path) -> None:
-    client = Client(server, verbose=False)
+    client = connect(server)
     (tmp_path / "words.png").write_text("words")
     with pytest.raises(Exception, match=r"words.png.* is not a PNG, JPEG, WebP, AVIF or HEIC picture"):
         client.predict(handle_file(tmp_path / "words.png"), api_name="/add_reference")
@@ -187,7 +187,7 @@ def test_a_program_s_reference_is_a_picture_that_it_uploaded(server: str, servic
         client.predict(None, api_name="/add_reference")
     Image.new("RGB", (96, 64), "teal").save(tmp_path / "private.png")
     kept = {"path": str(tmp_path / "private.png"), "meta": {"_type": "gradio.FileData"}}
-    answer = httpx.post(f"{server}gradio_api/run/add_reference", json={"data": [kept]})
+    answer = httpx.post(f"{server}gradio_api/run/add_reference", json={"data": [kept]}, timeout=60)
     assert answer.status_code >= 400
     assert not services.library.references.folder.exists()
 
@@ -195,7 +195,7 @@ def test_a_program_s_reference_is_a_picture_that_it_uploaded(server: str, servic
 def test_a_program_reads_a_recipe_and_what_draws_otherwise_today(
     server: str, services: Services, engine: PageEngine, tmp_path: Path
 ) -> None:
-    client = Client(server, verbose=False)
+    client = connect(server)
     engine.identities["turbo"] = "b" * 16
     for weights, notes in (("b" * 16, 0), ("a" * 16, 1)):
         record = save(services.library, weights=weights)
@@ -221,14 +221,14 @@ def test_a_browser_is_told_how_a_run_stands(http: httpx.Client, services: Servic
 
     def halt() -> None:
         reached.set()
-        assert go_on.wait(30)
+        assert go_on.wait(60)
         go_on.clear()
 
     engine.scripts = [[Loading("a <part>", 0.25), halt, Step(0, 3, 8, b"jpeg", embedded=True), halt, *drawn(shot)[-1:]]]
     run_id = services.runs.submit(parse_request({"prompt": "a fox", "resolution": "512", "seed": 5}))
     version = -1
     for label, share, preview in (("Loading · a <part>", 0.25, None), ("Step 3 of 8", 0.375, "data:image/jpeg")):
-        assert reached.wait(30)
+        assert reached.wait(60)
         reached.clear()
         told = http.get(f"/runs/{run_id}", params={"since": version}).json()
         assert (told["label"], told["share"], told["ended"]) == (label, share, False)
@@ -370,11 +370,11 @@ def test_of_the_library_only_what_pages_show_is_given_out(
 def test_pictures_are_shown_without_a_copy_of_them(server: str, demo: gr.Blocks, services: Services) -> None:
     temporary = Path(os.environ["GRADIO_TEMP_DIR"])
     temporary.mkdir(parents=True, exist_ok=True)
-    client = Client(server, verbose=False, download_files=False)
+    client = connect(server, download_files=False)
     (entry,) = client.predict(prompt="a fox", resolution="512", batch=1, api_name="/generate")
     (record,) = services.library.recent(1)
     assert entry["image"]["path"] == str(record.path)
-    assert httpx.get(entry["image"]["url"]).content == record.path.read_bytes()
+    assert httpx.get(entry["image"]["url"], timeout=60).content == record.path.read_bytes()
     assert not [path for path in temporary.rglob("*") if path.is_file()]
     # What is in these Gradio removes a day later.
     assert not any(str(services.library.folder) in file for files in demo.temp_file_sets for file in files)

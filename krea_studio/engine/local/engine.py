@@ -57,8 +57,7 @@ class LocalEngine:
             failure = error
         except Exception as error:
             log.exception("A run failed")
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            failure = StudioError(f"The engine failed ({reason}) — try again; the log has the details")
+            failure = defect(error)
         # Raised anew, from here: the frames where it happened would keep every tensor of the run alive.
         failure.__traceback__ = failure.__context__ = failure.__cause__ = None
         raise failure
@@ -190,3 +189,9 @@ class LocalEngine:
                     raise Unavailable(f"The model code is not installed ({error}) — install requirements.txt") from None
                 self._drawing = Drawing(self._settings)
             return self._drawing
+
+
+def defect(error: Exception) -> StudioError:
+    """What a person is told of an error that is a defect of the engine."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return StudioError(f"The engine failed ({reason}) — try again; the log has the details")

@@ -20,7 +20,8 @@ from krea_studio.recipe.request import StyleChoice, label
 from krea_studio.validation import refusal, shown
 from krea_studio.weights import Header, read_header
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION, OLDEST_VERSION = 2, 1
+"""Version 2 added whose a style is. What is everybody's is written as before, for studios that know no other."""
 READ_BYTES = 2**20
 
 MADE_FOR = "made_for"
@@ -39,12 +40,14 @@ def changed_card(card: StyleCard, **changes: object) -> StyleCard:
 
 def card_bytes(card: StyleCard) -> bytes:
     """A card as JSON; `parse_card` reads it."""
-    return versioned_bytes(card, SCHEMA_VERSION)
+    if card.owner:
+        return versioned_bytes(card, SCHEMA_VERSION)
+    return versioned_bytes(card, OLDEST_VERSION, exclude={"owner", "team"})
 
 
 def parse_card(content: bytes, name: str) -> StyleCard:
     """The card in a JSON file called `name`. Raises InvalidRequest where it holds none that this studio reads."""
-    return _valid(read_versioned(content, name, "a style", SCHEMA_VERSION), StyleCard)
+    return _valid(read_versioned(content, name, "a style", SCHEMA_VERSION, OLDEST_VERSION), StyleCard)
 
 
 def weights_identity(path: Path) -> str:

@@ -1,18 +1,20 @@
-"""Styles on disk: the weights, their card and its cover, named by the content of the weights.
+"""Styles on disk: the weights, named by their content, and for each whose they are a card and its cover.
 
-Beside those that a person took in are those that ship with the studio, which are read where they lie; what a person
-changes of them is kept as a card of the same identity. Files are there as a whole or not at all and a style is there
+It depends on the person, `of` whom the styles are, which there are and which may be changed: another's that is not
+shared is as if it were not there. Who brings weights that somebody else has gets a card of their own; the weights are
+there once. Beside those that were taken in are those that ship with the studio, which are read where they lie; what is
+changed of them is kept as a card of the same identity. Files are there as a whole or not at all and a style is there
 with its card, so reading needs no lock; changes come one after another, over all threads and processes. What is kept
 has been through the doctor: nothing here looks into weights.
 """
 
+import copy
+import hashlib
 import io
-import logging
 import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
@@ -35,20 +37,16 @@ from krea_studio.library.pictures.loader import Admit, Tell, load_picture, logge
 from krea_studio.library.styles.files import (
     card_bytes,
     changed_card,
-    parse_card,
-    shipped_card,
     style_name,
     weights_identity,
 )
+from krea_studio.library.styles.kept import COVER_FILE, WEIGHTS_SUFFIX, StyleFiles, stem_of
+from krea_studio.people import LOCAL, Person, member
 from krea_studio.recipe.request import bounds
 from krea_studio.validation import shown
 
-CARD_FILE = re.compile(r"[0-9a-f]{32}\.json")
 IDENTITY = re.compile(r"[0-9a-f]{32}")
-WEIGHTS_SUFFIX = ".safetensors"
 COVER_SIDE_PX = 512
-
-logger = logging.getLogger(__name__)
 
 
 class AlreadyHere(InvalidRequest):
@@ -63,31 +61,37 @@ class Styles:
     """Styles in one folder, made with the first change. Upper and lower case make no difference to a name.
 
     Every method raises InvalidRequest for a name that is none, or that no style has, and StorageError where a file
-    cannot be read or written; what else it refuses is said there.
+    cannot be read or written; what else it refuses is said there. What changes a style raises InvalidRequest where the
+    person may not.
     """
 
-    def __init__(self, folder: Path, shipped: Path | None = None):
-        """Styles in `folder`, and those in the safetensors files of `shipped`, each with or without a PNG beside it."""
+    def __init__(self, folder: Path, shipped: Path | None = None, person: Person = LOCAL):
+        """Styles in `folder` and in the safetensors files of `shipped`, some with a PNG beside them, as `person` has
+        them."""
         self.folder = folder
         self.admit: Admit | None = None
-        self._shipped = shipped
+        self._files = StyleFiles(folder, shipped)
+        self._person = person
+
+    def of(self, person: Person) -> "Styles":
+        """The same styles, as another person has them."""
+        theirs = copy.copy(self)
+        theirs._person = person
+        return theirs
+
+    @property
+    def _own(self) -> str:
+        """Whose the styles are that the person brings."""
+        return self._person.id if self._person.has_own else ""
 
     def cards(self) -> list[StyleCard]:
         """All styles, in alphabetical order; what is damaged or lacks its weights is left out, and logged.
 
-        Where two have one name, as a style that ships with the studio and one that was here before may, the second
-        is listed with a number.
+        Where two have one name, as a style that ships with the studio and one that was here before may, or one's own
+        and a shared one, the second is listed with a number, and known by that. Of several that have the same weights
+        one's own is listed, or else everybody's.
         """
-        shipped = self._shipped_cards()
-        stored = {card.identity: card for card in self._stored() if self._present(card, shipped)}
-        new = [card for identity, (card, _) in shipped.items() if identity not in stored]
-        taken: set[str] = set()
-        cards = []
-        for card in (*sorted(stored.values(), key=_place), *sorted(new, key=_place)):
-            name = _free(card.name, taken)
-            taken.add(folded(name))
-            cards.append(card if name == card.name else card.model_copy(update={"name": name}))
-        return sorted(cards, key=_place)
+        return sorted((_called(card, name) for name, card in self._known().items()), key=_place)
 
     def names(self) -> list[str]:
         """The names of all styles, in alphabetical order."""
@@ -95,9 +99,14 @@ class Styles:
 
     def get(self, name: str) -> StyleCard:
         """The style of this name as it is now."""
-        return self._named(style_name(name), self.cards())
+        known, card = self._found(name)
+        return _called(card, known)
 
-    def of(self, identity: str, name: str = "") -> StyleCard:
+    def may_change(self, card: StyleCard) -> bool:
+        """Whether the person may change a style."""
+        return self._person.may_change(card.owner, card.team)
+
+    def by_identity(self, identity: str, name: str = "") -> StyleCard:
         """The style that has these weights. Raises InvalidRequest for an identity that is malformed or not here.
 
         `name` is what a person knows it by.
@@ -109,31 +118,35 @@ class Styles:
         return card
 
     def path(self, identity: str) -> Path:
-        """Where the weights are. Raises InvalidRequest for an identity that is malformed or not in the library."""
+        """Where the weights are, whoever's: whether a person may use them was asked when their request was planned.
+
+        Raises InvalidRequest for an identity that is malformed or not in the library.
+        """
         _require_identity(identity)
-        own = self._file(identity, WEIGHTS_SUFFIX)
-        if own.is_file() and self._file(identity, ".json").is_file():
+        own = self._files.file(identity, WEIGHTS_SUFFIX)
+        if own.is_file() and (self._files.file(identity, ".json").is_file() or self._files.has_card(identity)):
             return own
-        _, path = self._shipped_cards().get(identity, (None, None))
+        _, path = self._files.shipped().get(identity, (None, None))
         if path is None:
             raise _gone(identity)
         return path
 
-    def cover(self, identity: str) -> Path | None:
+    def cover(self, card: StyleCard) -> Path | None:
         """The picture of a style; None where it has none."""
-        _require_identity(identity)
-        own = self._file(identity, ".png")
-        if own.is_file():
-            return own
-        _, path = self._shipped_cards().get(identity, (None, None))
+        if own := self._files.covers(card):
+            return own[-1]
+        _, path = self._files.shipped().get(card.identity, (None, None))
         return path.with_suffix(".png") if path and path.with_suffix(".png").is_file() else None
+
+    def shows(self, cover: str) -> bool:
+        """Whether a file of this name is the cover of a style that has an owner and is there for the person."""
+        named = COVER_FILE.fullmatch(cover)
+        card = self._files.card(self.folder / f"{named['card']}.json") if named else None
+        return card is not None and self._person.may_use(card.owner, card.team)
 
     def require_free(self, name: str) -> None:
         """Raise InvalidRequest where `keep` would not take this name."""
-        name = style_name(name)
-        for card in self.cards():
-            if folded(card.name) == folded(name):
-                raise _name_taken(card.name)
+        self._require_free(style_name(name), self._own)
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -151,19 +164,19 @@ class Styles:
     def keep(self, weights: Path, name: str, facts: StyleFacts, numbered: bool = False) -> StyleCard:
         """Take in a sound file that was written to an `incoming` path; it is moved, not copied.
 
-        Raises AlreadyHere where the same weights are in the library, whatever their name, and InvalidRequest where
-        another style has the name, unless it is to be `numbered` then.
+        Raises AlreadyHere where the person, or everybody, has the same weights, whatever their name, and InvalidRequest
+        where another style of theirs has the name, unless it is to be `numbered` then.
         """
         name = style_name(name)
         identity, size_bytes = _measured(weights)
         with self._changing():
-            cards = self._without(identity)
-            taken = {folded(card.name): card.name for card in cards}
+            self._person.require_change("styles")
+            self._require_new(identity)
             if numbered:
-                name = _free(name, taken)
-            elif folded(name) in taken:
-                raise _name_taken(taken[folded(name)])
-            return self._keep(weights, StyleCard(**dict(facts), name=name, identity=identity, bytes=size_bytes))
+                name = _free(name, {folded(known) for known, _ in self._theirs(self._own)})
+            self._require_free(name, self._own)
+            card = StyleCard(**dict(facts), name=name, identity=identity, bytes=size_bytes, owner=self._own)
+            return self._keep(weights, card)
 
     def renew(self, old: str, weights: Path, facts: StyleFacts) -> StyleCard:
         """Put other weights, from a sound file as for `keep`, in the place of those of the identity `old`.
@@ -173,26 +186,38 @@ class Styles:
         """
         identity, size_bytes = _measured(weights)
         with self._changing():
-            self._without(identity)
-            card = self.of(old)
+            self._require_new(identity)
+            known, card = self._changeable(self.by_identity(old).name)
             kept = self._keep(
-                weights, card.model_copy(update={**dict(facts), "identity": identity, "bytes": size_bytes})
+                weights, card.model_copy(update={**dict(facts), "identity": identity, "bytes": size_bytes}), known
             )
-            if (cover := self._file(old, ".png")).is_file():
-                move(cover, self._file(identity, ".png"))
-            self._remove(old)
+            for cover in self._files.covers(card):
+                move(cover, self.folder / cover.name.replace(stem_of(card), stem_of(kept)))
+            self._remove(card)
             return kept
 
     def rename(self, name: str, new: str) -> StyleCard:
         """Give a style another name, which may differ in case only. Raises InvalidRequest where another has it."""
         new = style_name(new)
         with self._changing():
-            cards = self.cards()
-            card = self._named(style_name(name), cards)
-            for other in cards:
-                if other.identity != card.identity and folded(other.name) == folded(new):
-                    raise _name_taken(other.name)
+            _, card = self._changeable(name)
+            self._require_free(new, card.owner, besides=card.identity)
             return self._write(card.model_copy(update={"name": new}))
+
+    def share(self, name: str, on: bool = True) -> StyleCard:
+        """Share a style with the team, or no longer. Raises InvalidRequest for one that is everybody's."""
+        with self._changing():
+            known, card = self._changeable(name)
+            if not card.owner:
+                raise InvalidRequest(f"Style {shown(known)} is everybody's already — there is nothing to share")
+            return self._write(card.model_copy(update={"team": on}), known)
+
+    def delete_private(self) -> None:
+        """Remove what is the person's own and not shared."""
+        with self._changing():
+            for card in list(self._files.stored()):
+                if card.owner == self._person.id and not card.team:
+                    self._remove(card)
 
     def delete(self, name: str) -> None:
         """Remove a style with its weights and its cover. A run that has loaded it goes on.
@@ -200,17 +225,18 @@ class Styles:
         Raises InvalidRequest for one that ships with the studio.
         """
         with self._changing():
-            card = self.get(name)
-            if card.identity in self._shipped_cards():
+            known, card = self._changeable(name)
+            if not card.owner and card.identity in self._files.shipped():
                 raise InvalidRequest(
-                    f"Style {shown(card.name)} ships with the studio and cannot be removed — simply do not choose it"
+                    f"Style {shown(known)} ships with the studio and cannot be removed — simply do not choose it"
                 )
-            self._remove(card.identity)
+            self._remove(card)
 
     def set_favourite(self, name: str, on: bool = True) -> StyleCard:
         """Make a style a favourite, or no longer one."""
         with self._changing():
-            return self._write(self.get(name).model_copy(update={"favourite": on}))
+            known, card = self._changeable(name)
+            return self._write(card.model_copy(update={"favourite": on}), known)
 
     def edit(
         self, name: str, trigger: str | None = None, suggested_prompt: str | None = None, speed: str | None = None
@@ -222,9 +248,9 @@ class Styles:
         given = {"trigger": trigger, "suggested_prompt": suggested_prompt}
         changes = {field: text for field, text in given.items() if text is not None}
         with self._changing():
-            card = self.get(name)
+            known, card = self._changeable(name)
             few = {} if speed is None else {"speed": read_speed(speed, card.speed)}
-            return self._write(changed_card(card, **changes, **few))
+            return self._write(changed_card(card, **changes, **few), known)
 
     def set_cover(self, name: str, picture: Path | str | None, tell: Tell = logged) -> StyleCard:
         """Show a style by the picture in a file; None takes its own cover away; `tell` hears what is not used.
@@ -238,103 +264,104 @@ class Styles:
                 self.admit(image, picture)
             content = _cover_bytes(image)
         with self._changing():
-            card = self.get(name)
-            file = self._file(card.identity, ".png")
-            if content is None:
-                with suppress(FileNotFoundError):
+            known, card = self._changeable(name)
+            before, new = self._files.covers(card), None
+            if content is not None:
+                digest = f"-{hashlib.sha256(content).hexdigest()[:32]}" if card.owner else ""
+                new = self._files.file(f"{stem_of(card)}{digest}", ".png")
+                write_whole(new, content)
+            for file in before:
+                if file != new:
                     remove(file)
-            else:
-                write_whole(file, content)
-            return card
+            return _called(card, known)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
         with one_change(self.folder, "The styles"):
             yield
 
-    def _without(self, identity: str) -> list[StyleCard]:
-        """All styles. Raises AlreadyHere where one of them has these weights."""
-        cards = self.cards()
-        for card in cards:
+    def _require_new(self, identity: str) -> None:
+        """Raise AlreadyHere where the person, or everybody, has these weights."""
+        for known, card in self._theirs(self._own):
             if card.identity == identity:
-                raise AlreadyHere(card)
-        return cards
+                raise AlreadyHere(_called(card, known))
 
-    def _keep(self, weights: Path, card: StyleCard) -> StyleCard:
+    def _require_free(self, name: str, owner: str, besides: str = "") -> None:
+        """Raise InvalidRequest where `owner`, or everybody, has a style of this name with weights other than these."""
+        for known, card in self._theirs(owner):
+            if card.identity != besides and folded(known) == folded(name):
+                raise _name_taken(known)
+
+    def _theirs(self, owner: str) -> list[tuple[str, StyleCard]]:
+        """Everybody's styles and those of `owner`, by the names by which that one knows them."""
+        styles = self if owner in ("", self._own) else self.of(member(owner))
+        return [(known, card) for known, card in styles._known().items() if card.owner in ("", owner)]
+
+    def _keep(self, weights: Path, card: StyleCard, known: str = "") -> StyleCard:
         # The card comes last: with it the style is there.
-        kept = self._file(card.identity, WEIGHTS_SUFFIX)
-        move(weights, kept)
+        kept = self._files.file(card.identity, WEIGHTS_SUFFIX)
+        if there := kept.is_file() and self._files.has_card(card.identity):
+            weights.unlink()  # somebody else's too
+        else:
+            move(weights, kept)
         try:
-            return self._write(card)
+            return self._write(card, known)
         except BaseException:
-            kept.unlink()
+            if not there:
+                kept.unlink()
             raise
 
-    def _remove(self, identity: str) -> None:
-        for suffix in (".json", ".png", WEIGHTS_SUFFIX):
+    def _remove(self, card: StyleCard) -> None:
+        for file in (self._files.file(stem_of(card), ".json"), *self._files.covers(card)):
             with suppress(FileNotFoundError):
-                remove(self._file(identity, suffix))
+                remove(file)
+        if not self._files.has_card(card.identity):
+            with suppress(FileNotFoundError):
+                remove(self._files.file(card.identity, WEIGHTS_SUFFIX))
 
-    def _write(self, card: StyleCard) -> StyleCard:
-        write_whole(self._file(card.identity, ".json"), card_bytes(card))
-        return card
+    def _write(self, card: StyleCard, known: str = "") -> StyleCard:
+        """Keep a card, and return it as it is `known`, where that is not by its own name."""
+        write_whole(self._files.file(stem_of(card), ".json"), card_bytes(card))
+        return _called(card, known or card.name)
 
-    def _named(self, name: str, cards: Iterable[StyleCard]) -> StyleCard:
-        cards = list(cards)
-        card = next((card for card in cards if folded(card.name) == folded(name)), None)
-        if card is None and folded(name) in OFFICIAL:
+    def _found(self, name: str) -> tuple[str, StyleCard]:
+        """The card of this name as it is kept, and how it is known."""
+        name, all_known = style_name(name), self._known()
+        for known, card in all_known.items():
+            if folded(known) == folded(name):
+                return known, card
+        if folded(name) in OFFICIAL:
             raise InvalidRequest(
                 f"There is no style {shown(name)} here yet; Krea publishes it — add it first, it is downloaded then"
             )
-        if card is None:
-            raise missing("style", name, [card.name for card in cards], "add it first")
-        return card
+        raise missing("style", name, sorted(all_known, key=str.casefold), "add it first")
 
-    def _stored(self) -> Iterator[StyleCard]:
-        try:
-            paths = sorted(path for path in self.folder.iterdir() if CARD_FILE.fullmatch(path.name))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise read_error(error, self.folder) from None
-        for path in paths:
-            try:
-                card = parse_card(path.read_bytes(), path.name)
-                if card.identity != path.stem:
-                    raise InvalidRequest(f"{path} has the card of another style — put the original back")
-                yield card
-            except FileNotFoundError:
-                continue  # removed by another process since the folder was listed
-            except (OSError, InvalidRequest) as error:
-                logger.warning("A style is left out: %s", error)
+    def _changeable(self, name: str) -> tuple[str, StyleCard]:
+        """`_found` for one that changes. Raises InvalidRequest where the person may not change it."""
+        known, card = self._found(name)
+        self._person.require_change("styles")
+        if not self.may_change(card):
+            raise InvalidRequest(
+                f"Style {shown(known)} is {card.owner}'s, who alone may change it, and admins — ask them"
+            )
+        return known, card
 
-    def _present(self, card: StyleCard, shipped: dict[str, tuple[StyleCard, Path]]) -> bool:
-        present = card.identity in shipped or self._file(card.identity, WEIGHTS_SUFFIX).is_file()
-        if not present:
-            logger.warning("The style %s is left out: its weights are not in %s", shown(card.name), self.folder)
-        return present
-
-    def _shipped_cards(self) -> dict[str, tuple[StyleCard, Path]]:
-        """The styles that ship with the studio and their files, by identity."""
-        found = {}
-        for path in sorted(self._shipped.glob(f"*{WEIGHTS_SUFFIX}")) if self._shipped else ():
-            try:
-                stat = path.stat()
-                card = _shipped_card(path, stat.st_mtime_ns, stat.st_size)
-            except (OSError, InvalidRequest) as error:
-                logger.warning("A style that ships with the studio is left out: %s", error)
-            else:
-                found[card.identity] = (card, path)
-        return found
-
-    def _file(self, identity: str, suffix: str) -> Path:
-        return self.folder / f"{identity}{suffix}"
-
-
-@lru_cache(maxsize=64)
-def _shipped_card(path: Path, changed_ns: int, size_bytes: int) -> StyleCard:
-    """`shipped_card`, read anew only where the file has changed."""
-    return shipped_card(path)
+    def _known(self) -> dict[str, StyleCard]:
+        """All styles that are there for the person, by the names by which they are known: one's own by their own."""
+        shipped = self._files.shipped()
+        there = [card for card in self._files.stored() if self._person.may_use(card.owner, card.team)]
+        stored: dict[str, StyleCard] = {}
+        for card in sorted(there, key=lambda each: (each.owner != self._own, each.owner, *_place(each))):
+            if card.identity not in stored and self._files.holds(card, shipped):
+                stored[card.identity] = card
+        new = {card.identity for card, _ in shipped.values()} - stored.keys()
+        known: dict[str, StyleCard] = {}
+        taken: set[str] = set()
+        for card in (*stored.values(), *sorted((shipped[identity][0] for identity in new), key=_place)):
+            name = _free(card.name, taken)
+            taken.add(folded(name))
+            known[name] = _called(card, name) if card.identity in new else card
+        return known
 
 
 def _measured(weights: Path) -> tuple[str, int]:
@@ -343,6 +370,10 @@ def _measured(weights: Path) -> tuple[str, int]:
         return weights_identity(weights), weights.stat().st_size
     except OSError as error:
         raise read_error(error, weights) from None
+
+
+def _called(card: StyleCard, name: str) -> StyleCard:
+    return card if card.name == name else card.model_copy(update={"name": name})
 
 
 def _place(card: StyleCard) -> tuple[str, str]:

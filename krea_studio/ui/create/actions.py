@@ -95,7 +95,7 @@ class ActionsPanel:
     def reuse(self, visitor: gr.Request, browser: str, shown_ids: list[str], selected: int) -> Update:
         """Write the settings of the looked-at picture into the controls."""
         person = self._visitors.person(visitor, browser)
-        return guarded(lambda: self._recall.recall(self._record(person, shown_ids, selected).recipe))
+        return guarded(lambda: self._recall.recall(person, self._record(person, shown_ids, selected).recipe))
 
     def pin(self, visitor: gr.Request, browser: str, shown_ids: list[str], selected: int) -> Update:
         """Write the looked-at picture's slider values and seed into the controls, and end random mode."""
@@ -127,7 +127,12 @@ class ActionsPanel:
     ) -> Update:
         """The looked-at picture becomes a style reference."""
         person = self._visitors.person(visitor, browser)
-        return guarded(lambda: self._references.add([str(self._record(person, shown_ids, selected).path)], **places))
+
+        def used() -> Update:
+            record = self._record(person, shown_ids, selected)
+            return self._references.add(person, [str(record.path)], **places)
+
+        return guarded(used)
 
     def add_to_board(
         self, visitor: gr.Request, browser: str, shown_ids: list[str], selected: int, **chosen: Any

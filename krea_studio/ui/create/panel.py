@@ -6,6 +6,7 @@ What a run is made from, and what a recipe brings back, is asked of all panels t
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from krea_studio.people import Person
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.ui.presenter import Update
 from krea_studio.ui.wiring import Parts, Wiring
@@ -45,8 +46,8 @@ class ControlPanel(Panel, Protocol):
         Raises InvalidRequest for what was chosen and is not there any more.
         """
 
-    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
-        """The parts that it writes as a request has them, and sentences on what is not here as it was."""
+    def recall(self, request: GenerationRequest, person: Person) -> tuple[Update, list[str]]:
+        """The parts that it writes as a request has them, and sentences on what a person has not as it was."""
 
 
 def reads_of(panels: Iterable[ControlPanel]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from krea_studio.errors import InvalidRequest
 from krea_studio.library.foreign.texts import ENDINGS
 from krea_studio.library.foreign.tools import ForeignPicture, read_picture
 from krea_studio.library.pictures.sheets import read_sweep
+from krea_studio.people import Person
 from krea_studio.recipe.recipe import Recipe
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.redrawing import differences
@@ -24,6 +25,7 @@ from krea_studio.ui.create.panel import ControlPanel, writes_of
 from krea_studio.ui.notices import guarded
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.remembered import remembered
+from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring
 
 PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
@@ -37,8 +39,8 @@ class RecallPanel:
 
     dropped: Any
 
-    def __init__(self, panels: Sequence[ControlPanel], engine: Engine) -> None:
-        self._panels, self._engine = panels, engine
+    def __init__(self, panels: Sequence[ControlPanel], engine: Engine, visitors: Visitors) -> None:
+        self._panels, self._engine, self._visitors = panels, engine, visitors
         self.writes = (*writes_of(panels), "stage")
 
     def build(self, parts: Parts) -> None:
@@ -61,16 +63,17 @@ class RecallPanel:
             writes=(*self.writes, "settings_file", "sheet"),
         )
 
-    def drop(self, picture: str | None, prompt: str | None = None) -> Update:
+    def drop(self, visitor: gr.Request, picture: str | None, prompt: str | None = None) -> Update:
         """Write the settings inside an uploaded picture into the controls.
 
         `prompt` is what stands there, which stays where the picture does not tell its own.
         """
         if picture is None:
             return {"settings_file": None}
-        return {"sheet": None, **guarded(lambda: self._take(picture, prompt or "")), "settings_file": None}
+        person = self._visitors.person(visitor)
+        return {"sheet": None, **guarded(lambda: self._take(person, picture, prompt or "")), "settings_file": None}
 
-    def _take(self, picture: str, prompt: str) -> Update:
+    def _take(self, person: Person, picture: str, prompt: str) -> Update:
         name = Path(picture).name
         try:
             found = read_picture(picture, name)
@@ -81,15 +84,17 @@ class RecallPanel:
             if sweep is None:
                 raise
             return {"sheet": sweep.model_dump(mode="json")}
-        return self.adopt(found, prompt) if isinstance(found, ForeignPicture) else self.recall(found)
+        if isinstance(found, ForeignPicture):
+            return self.adopt(person, found, prompt)
+        return self.recall(person, found)
 
-    def recall(self, recipe: Recipe) -> Update:
+    def recall(self, person: Person, recipe: Recipe) -> Update:
         """All controls as a recipe has them, and what to know before drawing again: the seed alone where all is as it
         was."""
         told = [f"Settings of seed {recipe.seed} are in the controls."]
-        return self.write(recipe.request(), told, differences(recipe, self._engine))
+        return self.write(person, recipe.request(), told, differences(recipe, self._engine))
 
-    def adopt(self, picture: ForeignPicture, prompt: str) -> Update:
+    def adopt(self, person: Person, picture: ForeignPicture, prompt: str) -> Update:
         """All controls as comes nearest to another tool's picture, and what is otherwise.
 
         Raises InvalidRequest where neither the picture nor the page has a prompt.
@@ -100,13 +105,13 @@ class RecallPanel:
         told += [f"{remark}." for remark in translation.remarks]
         if translation.left:
             told.append(f"No counterpart here: {'; '.join(translation.left)}.")
-        return self.write(translation.request(prompt), told)
+        return self.write(person, translation.request(prompt), told)
 
-    def write(self, request: GenerationRequest, told: list[str], behind: Sequence[str] = ()) -> Update:
+    def write(self, person: Person, request: GenerationRequest, told: list[str], behind: Sequence[str] = ()) -> Update:
         """All controls as a request has them; what is told, and what is not here as it was, is said on the stage."""
         update: Update = {}
         for panel in self._panels:
-            values, remarks = panel.recall(request)
+            values, remarks = panel.recall(request, person)
             update |= values
             told = [*told, *remarks]
         return {**update, "stage": shown(fragments.notice(" ".join((*told, *behind)), "quiet"))}

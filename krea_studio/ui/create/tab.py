@@ -38,15 +38,15 @@ class CreateTab:
         self.parts: Parts = {}
         self.prompt, self.shape = PromptPanel(), ShapePanel(engine)
         self.seed, self.advanced, self.models = SeedPanel(), AdvancedPanel(), ModelsPanel(engine, visitors)
-        self.references = ReferencesPanel(library.references)
-        self.moodboard, self.styles = MoodboardPanel(services, visitors), StylesPanel(services)
+        self.references = ReferencesPanel(services, visitors)
+        self.moodboard, self.styles = MoodboardPanel(services, visitors), StylesPanel(services, visitors)
         self.creativity = CreativityPanel(
             services, visitors, beside=(self.prompt, self.shape, self.seed, self.moodboard, self.styles)
         )
         # In the order in which they stand under Direction.
         self.direction = (self.creativity, SlidersPanel(), self.references, self.moodboard, self.styles)
         self.controls: tuple[ControlPanel, ...] = (self.prompt, self.shape, *self.direction, self.seed, self.advanced)
-        self.recall = RecallPanel(self.controls, engine)
+        self.recall = RecallPanel(self.controls, engine, visitors)
         self._visitors = visitors
         self.results, self.recent = ResultsPanel(library, visitors), RecentPanel(library, visitors)
         self.actions = ActionsPanel(library, visitors, self.recall, self.references, self.moodboard)

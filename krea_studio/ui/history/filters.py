@@ -11,6 +11,7 @@ import gradio as gr
 from krea_studio.errors import StudioError
 from krea_studio.library.history.search import Search
 from krea_studio.library.store import Library
+from krea_studio.people import Person
 from krea_studio.recipe.request import choices
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.ui import fragments
@@ -63,15 +64,15 @@ def wanted_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in held.items() if value not in (None, "", False)}
 
 
-def filled(wanted: Mapping[str, Any], library: Library) -> Update:
-    """The controls as a search has them, with the names that may be chosen."""
+def filled(wanted: Mapping[str, Any], library: Library, person: Person) -> Update:
+    """The controls as a search has them, with the names that a person may choose."""
     update: Update = {}
     for field in Search.model_fields:
         value = wanted.get(field, "")
         if field in SWITCHES:
             update[control_of(field)] = value is True
         elif field in NAMES:
-            names = [ANY, *((name, name) for name in names_of(field, library))]
+            names = [ANY, *((name, name) for name in names_of(field, library, person))]
             update[control_of(field)] = gr.update(choices=names, value=value)
         elif field in FEW:
             update[control_of(field)] = value if value in choices(field, Search) else ""
@@ -104,10 +105,10 @@ def told_of(wanted: Mapping[str, Any]) -> str:
     return " · ".join(told)
 
 
-def names_of(field: str, library: Library) -> Sequence[str]:
-    """The styles or moodboards that there are; none where they cannot be read, which their own tab then tells."""
+def names_of(field: str, library: Library, person: Person) -> Sequence[str]:
+    """The styles or moodboards that are there for a person; none where they cannot be read, as their tab tells."""
     try:
-        return library.styles.names() if field == "style" else library.moodboards.names()
+        return (library.styles if field == "style" else library.moodboards).of(person).names()
     except StudioError:
         return []
 

@@ -17,6 +17,7 @@ from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.files import whole, write_error
 from krea_studio.library.records import Record
 from krea_studio.people import Person
+from krea_studio.runs.shares import Thing
 from krea_studio.services import Services
 from krea_studio.ui.create.actions import REPORTED
 from krea_studio.ui.create.panels.moodboard import MoodboardPanel
@@ -38,6 +39,7 @@ class HistoryHandlers:
 
     def __init__(self, services: Services, visitors: Visitors, boards: MoodboardPanel) -> None:
         self._library, self._runs, self._visitors, self._boards = services.library, services.runs, visitors, boards
+        self._shares = services.shares
         self._view = HistoryView(services.library)
 
     def went(self, visitor: gr.Request, browser: str, address: str) -> Update:
@@ -46,12 +48,12 @@ class HistoryHandlers:
         if tab != TAB:
             return {"tabs": gr.update(selected=tab if tab in TABS else TABS[0])}
         person, place = self._visitors.person(visitor, browser), Address.of(address)
-        boards = gr.update(choices=filters.board_choices(filters.names_of("moodboard", self._library)))
+        boards = gr.update(choices=filters.board_choices(filters.names_of("moodboard", self._library, person)))
         return {
             "tabs": gr.update(selected=TAB),
             "board": boards,
             "picked_board": boards,
-            **filters.filled(place.wanted, self._library),
+            **filters.filled(place.wanted, self._library, person),
             **guarded(lambda: {**note(""), "undo": visible(False), **self._gone_to(person, place)}, problem),
         }
 
@@ -167,7 +169,9 @@ class HistoryHandlers:
         def zipped() -> Update:
             records = self._records(person, picked)
             path = Path(get_upload_folder()) / "exports" / secrets.token_hex(16) / "pictures.zip"
-            _write_zip(path, records)
+            size = sum(record.path.stat().st_size for record in records)
+            with self._shares.taking(self._visitors.payer(visitor), Thing.EXPORTS, size=size):
+                _write_zip(path, records)
             return {"zip_file": str(path)}
 
         # What could not be written must not leave an older zip to be taken instead.

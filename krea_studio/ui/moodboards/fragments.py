@@ -13,6 +13,7 @@ NO_BOARD = """
 <p>Name one and press Create board, or import one as a zip.</p></div>
 """
 SHARED = "<p>Moodboards belong to everyone who opens this page: you may use them; who is signed in may change them.</p>"
+OWNED = "<p>A moodboard is yours alone until you share it; the team may then use it, and you alone change it.</p>"
 SAVED_BY_ITSELF = "<p>Changes are saved when you leave a box.</p>"
 NOT_SAVED = "<p>Not saved yet.</p>"
 SAVED = '<p role="status">Saved. Further changes are saved when you leave a box.</p>'

@@ -9,7 +9,7 @@ import functools
 import re
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from krea_studio.direction.moodboards import Analysis
-from krea_studio.errors import StudioError
+from krea_studio.errors import StorageError, StudioError
 from krea_studio.files import without_clutter
 from krea_studio.library.moodboards import Moodboards
+from krea_studio.people import Person
 from krea_studio.runs.run import Kind, Run, State
 from krea_studio.runs.runs import Check, Report
+from krea_studio.runs.shares import Thing
 from krea_studio.services import Services
 from krea_studio.ui import fragments
 from krea_studio.ui.create.panels.moodboard import choices_of
@@ -48,7 +50,7 @@ class MoodboardHandlers:
     def __init__(self, services: Services, visitors: Visitors) -> None:
         self._library, self._visitors = services.library, visitors
         self._studio = services.studio
-        self._boards = services.library.moodboards
+        self._shares = services.shares
         self._analyses = Watch(services.runs, Kind.ANALYZE, "analyses")
         self._imports = Watch(services.runs, Kind.IMPORT, "imports")
         self._view = BoardView(services, visitors, self._analyses)
@@ -65,9 +67,9 @@ class MoodboardHandlers:
 
         def opened() -> Update:
             self._leave(visitor, open_board, kept_words, texts)
-            return self._view.opened(visitor, self._boards.get(boards), chosen)
+            return self._view.opened(visitor, self._boards(visitor).get(boards), chosen)
 
-        return self._guarded(open_board, opened)
+        return self._guarded(visitor, open_board, opened)
 
     def create(
         self, visitor: gr.Request, board_name: str, open_board: str, kept_words: Words | None, chosen: str, **texts: str
@@ -76,21 +78,21 @@ class MoodboardHandlers:
 
         def created() -> Update:
             self._leave(visitor, open_board, kept_words, texts)
-            return {
-                **self._view.opened(visitor, self._changed_by(visitor).create(board_name), chosen),
-                "board_name": "",
-            }
+            boards = self._changed_by(visitor)
+            with self._shares.taking(self._visitors.payer(visitor), Thing.BOARDS):
+                board = boards.create(board_name)
+            return {**self._view.opened(visitor, board, chosen), "board_name": ""}
 
-        return self._guarded(open_board, created)
+        return self._guarded(visitor, open_board, created)
 
     def rename(self, visitor: gr.Request, board_name: str, open_board: str, chosen: str) -> Update:
         """Give the open board another name; the Create tab goes with it."""
 
         def renamed() -> Update:
-            self._view.require_idle(open_board)
+            self._require_idle(visitor, open_board)
             board = self._changed_by(visitor).rename(open_board, board_name)
             follows = board.name if chosen == open_board else None
-            lists = self._view.lists(board.name, chosen, follows)
+            lists = self._view.lists(visitor, board.name, chosen, follows)
             return {
                 **lists,
                 **self._view.view(visitor, board),
@@ -99,11 +101,12 @@ class MoodboardHandlers:
                 "confirm": visible(False),
             }
 
-        return self._guarded(open_board, renamed)
+        return self._guarded(visitor, open_board, renamed)
 
     def ask_delete(self, visitor: gr.Request, open_board: str) -> Update:
         """Ask before the open board goes."""
         return self._guarded(
+            visitor,
             open_board,
             lambda: {
                 "confirm_text": moodboard_fragments.deleting(self._changed_by(visitor).get(open_board)),
@@ -119,11 +122,11 @@ class MoodboardHandlers:
         """Delete the open board; the first one of the others is opened."""
 
         def deleted() -> Update:
-            self._view.require_idle(open_board)
+            self._require_idle(visitor, open_board)
             self._changed_by(visitor).delete(open_board)
             return self._view.first(visitor, chosen, follows="" if chosen == open_board else None)
 
-        return self._guarded(open_board, deleted)
+        return self._guarded(visitor, open_board, deleted)
 
     def picture_chosen(self, choice: gr.SelectData, image_ids: list[str]) -> Update:
         """A picture was clicked: it can be removed now."""
@@ -138,7 +141,9 @@ class MoodboardHandlers:
     def remove(self, visitor: gr.Request, open_board: str, selected_image: str) -> Update:
         """Take the chosen picture off the board."""
         return self._guarded(
-            open_board, lambda: self._view.view(visitor, self._changed_by(visitor).remove(open_board, selected_image))
+            visitor,
+            open_board,
+            lambda: self._view.view(visitor, self._changed_by(visitor).remove(open_board, selected_image)),
         )
 
     def save(self, visitor: gr.Request, open_board: str, kept_words: Words | None, **texts: str) -> Update:
@@ -152,11 +157,11 @@ class MoodboardHandlers:
                 return {
                     "kept_words": kept,
                     "saved": moodboard_fragments.NOT_SAVED,
-                    **self._problem(open_board, problem.message),
+                    **self._problem(visitor, open_board, problem.message),
                 }
             return {"kept_words": kept, "saved": moodboard_fragments.SAVED}
 
-        return self._guarded(open_board, saved)
+        return self._guarded(visitor, open_board, saved)
 
     def switch_looks(self, visitor: gr.Request, open_board: str, looks: list[str], look_ids: list[str]) -> Update:
         """Switch clusters on and off as the boxes say."""
@@ -169,13 +174,22 @@ class MoodboardHandlers:
             return analysis.model_copy(update={"clusters": tuple(clusters)})
 
         def switched() -> Update:
-            board = self._boards.get(open_board)
+            board = self._boards(visitor).get(open_board)
             if look_ids_of(board) != look_ids:
                 return {**self._view.view(visitor, board), **note(ANALYZED_ELSEWHERE)}
             board = self._changed_by(visitor).change_analysis(open_board, switch)
             return {"facts": moodboard_fragments.facts(board, self._studio.analysis_due(board))}
 
-        return self._guarded(open_board, switched)
+        return self._guarded(visitor, open_board, switched)
+
+    def share(self, visitor: gr.Request, open_board: str, team: bool) -> Update:
+        """Share the open board with the team, or no longer, as the box says."""
+
+        def shared() -> Update:
+            board = self._changed_by(visitor).share(open_board, team)
+            return {**self._view.view(visitor, board), **note(fragments.shared(board.name, team))}
+
+        return self._guarded(visitor, open_board, shared)
 
     def analyze(self, visitor: gr.Request, open_board: str, kept_words: Words | None, **texts: str) -> Update:
         """Begin to analyze the open board, or watch who does already; `follow_analyses` shows what comes of it."""
@@ -187,7 +201,9 @@ class MoodboardHandlers:
                 return note(NOTHING_TO_ANALYZE)
             begun: Update = {}
             if not self._view.analysis_of(person, board.name):
-                begun = self._analyses.begin(visitor, person, board.name, functools.partial(self._analyzed, board.name))
+                begun = self._analyses.begin(
+                    visitor, person, board.name, functools.partial(self._analyzed, person, board.name)
+                )
             run = self._view.analysis_of(person, board.name)
             return {
                 **begun,
@@ -195,7 +211,7 @@ class MoodboardHandlers:
                 "confirm": visible(False),
             }
 
-        return self._guarded(open_board, begun)
+        return self._guarded(visitor, open_board, begun)
 
     def stopping(self, visitor: gr.Request) -> Update:
         """Stop was pressed; `follow_analyses` says so until the analysis has ended."""
@@ -208,51 +224,57 @@ class MoodboardHandlers:
         """How far the analysis is; when it has ended, the board if it is still open, and the buttons."""
         runs = self._analyses.look(visitor, self._visitors.person(visitor), analyses_shown)
         going_on = [run for run in runs if not run.state.ended]
-        update = analysis_progress(going_on[-1]) if going_on else self._view.rested(open_board)
+        update = (
+            analysis_progress(going_on[-1])
+            if going_on
+            else self._view.rested(open_board, self._view.may_change(visitor, open_board))
+        )
         for run in (run for run in runs if run.state.ended):
             if run.title == open_board:
                 opened = functools.partial(self._reopened, visitor, open_board, chosen)
-                update = over(update, self._guarded(open_board, opened, clear=False))
-            update |= self._told(open_board, run)
+                update = over(update, self._guarded(visitor, open_board, opened, clear=False))
+            update |= self._told(visitor, open_board, run)
         return {**update, **self._analyses.looked(runs, analyses_shown)}
 
-    def use(self, open_board: str) -> Update:
+    def use(self, visitor: gr.Request, open_board: str) -> Update:
         """Choose the open board on the Create tab and go there; refused for one that cannot steer."""
 
         def used() -> Update:
-            board = self._boards.get(open_board)
+            board = self._boards(visitor).get(open_board)
             board.content()
-            names = choices_of(self._boards.names())
+            names = choices_of(self._boards(visitor).names())
             return {
                 "chosen": gr.update(choices=names, value=board.name),
                 "recalled_content": None,
                 "tabs": gr.update(selected="create"),
             }
 
-        return self._guarded(open_board, used)
+        return self._guarded(visitor, open_board, used)
 
-    def export(self, open_board: str) -> Update:
+    def export(self, visitor: gr.Request, open_board: str) -> Update:
         """Write the open board as a zip that the browser can take; Gradio removes it a day later."""
 
         def exported() -> Update:
             path = Path(get_upload_folder()) / "exports" / secrets.token_hex(16) / f"{_file_name(open_board)}.zip"
-            self._boards.export(open_board, path)
+            payer = self._visitors.payer(visitor)
+            with self._shares.taking(payer, Thing.EXPORTS):
+                self._boards(visitor).export(open_board, path)
+            self._shares.note(payer, Thing.EXPORTS, path.stat().st_size)
             return {"download": str(path)}
 
         # What could not be written must not leave an older zip to be taken instead.
-        return {"download": None, **self._guarded(open_board, exported)}
+        return {"download": None, **self._guarded(visitor, open_board, exported)}
 
     def import_(self, visitor: gr.Request, open_board: str, archive: str | None) -> Update:
         """Begin to take in a board from a zip; `follow_imports` opens it."""
 
         def begun() -> Update:
             boards, path = self._changed_by(visitor), Path(archive or "")
-            return {
-                **self._begin_import(visitor, path.name, functools.partial(_imported, boards, path), ARCHIVE),
-                **note(BEGUN[ARCHIVE]),
-            }
+            one_more = self._shares.taking(self._visitors.payer(visitor), Thing.BOARDS)
+            work = functools.partial(_imported, boards, path, one_more)
+            return {**self._begin_import(visitor, path.name, work, ARCHIVE), **note(BEGUN[ARCHIVE])}
 
-        return {"archive": None, **(self._guarded(open_board, begun) if archive else note(""))}
+        return {"archive": None, **(self._guarded(visitor, open_board, begun) if archive else note(""))}
 
     def add(self, visitor: gr.Request, open_board: str, dropped: list[str] | None) -> Update:
         """Begin to add pictures that were dropped, all or none; `follow_imports` shows them."""
@@ -267,7 +289,11 @@ class MoodboardHandlers:
 
         return {
             "dropped": None,
-            **(self._guarded(open_board, begun) if dropped else self._problem(open_board, NOTHING_CAME)),
+            **(
+                self._guarded(visitor, open_board, begun)
+                if dropped
+                else self._problem(visitor, open_board, NOTHING_CAME)
+            ),
         }
 
     def follow_imports(
@@ -279,7 +305,7 @@ class MoodboardHandlers:
         state = {"open_board": open_board, "chosen": chosen, **words}
         for run in (run for run in runs if run.state.ended):
             if run.state is not State.DONE:
-                update |= self._told(open_board, run)
+                update |= self._told(visitor, open_board, run)
             elif self._imports.begun_by(run) == ARCHIVE:
                 update |= self.choose(visitor, run.result, **state)
             else:
@@ -292,17 +318,17 @@ class MoodboardHandlers:
         def refreshed() -> Update:
             if not open_board:
                 return self._view.first(visitor, chosen)
-            if open_board not in self._boards.names() and not touched(texts, kept_words or NO_WORDS):
+            if open_board not in self._boards(visitor).names() and not touched(texts, kept_words or NO_WORDS):
                 gone = f"The moodboard «{open_board}» is not there any more."
                 return {**self._view.first(visitor, chosen), "notice": shown(fragments.notice(gone, "quiet"))}
-            board = self._boards.get(open_board)
+            board = self._boards(visitor).get(open_board)
             current = kept_words_of(board)
             unchanged = board.analysis is not None and kept_words is not None and agrees(board.analysis, kept_words)
             if touched(texts, kept_words or NO_WORDS) or current == kept_words or unchanged:
-                return {**self._view.lists(board.name, chosen), **self._view.view(visitor, board)}
+                return {**self._view.lists(visitor, board.name, chosen), **self._view.view(visitor, board)}
             return self._view.opened(visitor, board, chosen)
 
-        return self._guarded(open_board, refreshed, clear=False)
+        return self._guarded(visitor, open_board, refreshed, clear=False)
 
     def _going_on(self, visitor: gr.Request, open_board: str) -> Update:
         """What the visitor began on another page, or on this one before it was loaded again, is watched here too."""
@@ -320,16 +346,25 @@ class MoodboardHandlers:
         return self._imports.begin(visitor, self._visitors.person(visitor), title, work, by)
 
     def _reopened(self, visitor: gr.Request, name: str, chosen: str) -> Update:
-        return self._view.opened(visitor, self._boards.get(name), chosen)
+        return self._view.opened(visitor, self._boards(visitor).get(name), chosen)
 
-    def _analyzed(self, name: str, report: Report, check: Check) -> str:
-        return self._studio.analyze(name, report, check).name
+    def _analyzed(self, person: Person, name: str, report: Report, check: Check) -> str:
+        return self._studio.analyze(name, report, check, person).name
 
-    def _told(self, open_board: str, run: Run) -> Update:
+    def _require_idle(self, visitor: gr.Request, name: str) -> None:
+        """See BoardView.require_idle; a board that is damaged is not analyzed."""
+        with suppress(StorageError):
+            self._view.require_idle(self._boards(visitor).get(name), self._visitors.person(visitor))
+
+    def _boards(self, visitor: gr.Request) -> Moodboards:
+        """The boards that are there for a visitor."""
+        return self._library.moodboards.of(self._visitors.person(visitor))
+
+    def _told(self, visitor: gr.Request, open_board: str, run: Run) -> Update:
         """How a run ended, unless it is done."""
         if run.state is State.STOPPED:
             return note(STOPPED)
-        return self._problem(open_board, run.failure) if run.failure else {}
+        return self._problem(visitor, open_board, run.failure) if run.failure else {}
 
     def _changed_by(self, visitor: gr.Request) -> Moodboards:
         """The boards, for a visitor who may change them."""
@@ -357,26 +392,31 @@ class MoodboardHandlers:
         The texts of a board that is gone go with it.
         """
         _, problem = self._save(visitor, open_board, kept_words, texts)
-        if problem and open_board in self._boards.names():
+        if problem and open_board in self._boards(visitor).names():
             raise problem
 
-    def _guarded(self, open_board: str, action: Callable[[], Update], clear: bool = True) -> Update:
+    def _guarded(
+        self, visitor: gr.Request, open_board: str, action: Callable[[], Update], clear: bool = True
+    ) -> Update:
         """What `action` gives, without the last notice; or a notice of what was wrong."""
         cleared = note("") if clear else {}
-        return guarded(lambda: {**cleared, **action()}, functools.partial(self._problem, open_board))
+        return guarded(lambda: {**cleared, **action()}, functools.partial(self._problem, visitor, open_board))
 
-    def _problem(self, open_board: str, message: str) -> Update:
+    def _problem(self, visitor: gr.Request, open_board: str, message: str) -> Update:
         """A notice, and the list of boards as it is now: what was wrong may be that a board is gone."""
         update = problem(message)
         with suppress(StudioError):
-            names = self._boards.names()
+            names = self._boards(visitor).names()
             update["boards"] = gr.update(choices=names, value=open_board if open_board in names else None)
         return update
 
 
-def _imported(boards: Moodboards, archive: Path, report: Report, check: Check) -> str:
+def _imported(
+    boards: Moodboards, archive: Path, one_more: AbstractContextManager[None], report: Report, check: Check
+) -> str:
     """The name of the board in a zip, which is in the library now."""
-    return boards.import_(archive).name
+    with one_more:
+        return boards.import_(archive).name
 
 
 def _added(boards: Moodboards, name: str, files: list[str], report: Report, check: Check) -> str:

@@ -9,6 +9,7 @@ import gradio as gr
 
 from krea_studio.library.pictures.formats import ENDINGS
 from krea_studio.services import Services
+from krea_studio.ui import fragments
 from krea_studio.ui.moodboards import fragments as moodboard_fragments
 from krea_studio.ui.moodboards.handlers import MoodboardHandlers
 from krea_studio.ui.moodboards.words import HINTS, LABELS, WORDS
@@ -23,7 +24,7 @@ OPEN_AND_CHOSEN = (*OPEN, "chosen")
 NOTICE = ("notice", "boards")
 VIEW = (
     "facts", "pictures", "image_ids", "selected_image", "remove", "palette", "look_pictures", "looks", "look_ids",
-    "analyze", "use",
+    "analyze", "use", "dropped", "team",
 )  # fmt: skip
 ANALYZING = (timer_of("analyses"), "stop", "progress")
 OPENED = (
@@ -49,7 +50,7 @@ def build_moodboards_tab(
         with gr.Row(elem_id="moodboards"):
             with gr.Column(elem_id="board-panel", min_width=0):
                 _choose(parts)
-                _manage(parts, visitors.shared)
+                _manage(parts, visitors.shared, services.settings.sign_in != "none")
                 _act(parts)
             with gr.Column(elem_id="board-results", min_width=0):
                 _contents(parts)
@@ -71,7 +72,7 @@ def _choose(parts: Parts) -> None:
             parts["rename"] = _button("Rename", "board-rename")
 
 
-def _manage(parts: Parts, shared: bool) -> None:
+def _manage(parts: Parts, shared: bool, signing_in: bool) -> None:
     with gr.Column(elem_id="board-manage", min_width=0):
         with gr.Row(elem_classes="board-buttons"):
             parts["export"] = _button("Export zip", "board-export")
@@ -86,7 +87,9 @@ def _manage(parts: Parts, shared: bool) -> None:
                     "Really delete", variant="stop", size="sm", min_width=0, elem_id="board-really-delete"
                 )
                 parts["keep_board"] = gr.Button("Keep it", size="sm", min_width=0, elem_id="board-keep")
-        gr.HTML(moodboard_fragments.SHARED, visible=shared, elem_classes="beneath")
+        parts["team"] = gr.Checkbox(label=fragments.SHARE, visible=False, min_width=0, elem_id="board-team")
+        told = moodboard_fragments.OWNED if signing_in else moodboard_fragments.SHARED
+        gr.HTML(told, visible=shared, elem_classes="beneath")
         # Only there to be pressed by the page itself; a browser takes no file from a button that has none yet.
         parts["download"] = gr.DownloadButton("Download", visible="hidden", elem_id="board-download")
 
@@ -242,6 +245,13 @@ def _wire_contents(wiring: Wiring, handlers: MoodboardHandlers) -> None:
         handlers.save,
         reads=OPEN,
         writes=(*NOTICE, "kept_words", "saved"),
+        trigger_mode="always_last",
+    )
+    at_once(
+        parts["team"].input,
+        handlers.share,
+        reads=("open_board", "team"),
+        writes=(*NOTICE, *VIEW),
         trigger_mode="always_last",
     )
     at_once(

@@ -8,10 +8,11 @@ import functools
 import gradio as gr
 
 from krea_studio.direction.moodboards import Moodboard
-from krea_studio.errors import InvalidRequest
+from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.people import LOCAL, Person
 from krea_studio.runs.run import Kind, Run
 from krea_studio.services import Services
+from krea_studio.ui import fragments
 from krea_studio.ui.create.panels.moodboard import choices_of
 from krea_studio.ui.create.panels.references import kept_picture
 from krea_studio.ui.moodboards import fragments as moodboard_fragments
@@ -30,19 +31,22 @@ class BoardView:
     def __init__(self, services: Services, visitors: Visitors, analyses: Watch) -> None:
         self._visitors, self._analyses = visitors, analyses
         self._studio, self._runs = services.studio, services.runs
-        self._boards = services.library.moodboards
+        self._library = services.library
+        self._signing_in = services.settings.sign_in != "none"
         self._references = services.library.references
 
     def first(self, visitor: gr.Request, chosen: str, follows: str | None = None) -> Update:
         """The board that is being analyzed for the visitor, or the first one; without any, how to make one."""
-        names = self._boards.names()
-        going_on = [run.title for run in self._analyses.going_on(self._visitors.person(visitor)) if run.title in names]
+        person = self._visitors.person(visitor)
+        boards = self._library.moodboards.of(person)
+        names = boards.names()
+        going_on = [run.title for run in self._analyses.going_on(person) if run.title in names]
         if names:
-            return self.opened(visitor, self._boards.get([*going_on, names[0]][0]), chosen, follows)
+            return self.opened(visitor, boards.get([*going_on, names[0]][0]), chosen, follows)
         nothing = {"open_board": "", "kept_words": None, "confirm": visible(False), **NO_WORDS}
         buttons = {name: gr.update(interactive=False) for name in ("rename", "delete", "export", "analyze", "use")}
         return {
-            **self.lists("", chosen, follows),
+            **self.lists(visitor, "", chosen, follows),
             **nothing,
             **buttons,
             "no_board": visible(True),
@@ -51,9 +55,9 @@ class BoardView:
 
     def opened(self, visitor: gr.Request, board: Moodboard, chosen: str, follows: str | None = None) -> Update:
         """A board with all that belongs to it, its texts included."""
-        may = self._may_change(visitor)
+        may = self._may_change(visitor, board)
         opened = {
-            **self.lists(board.name, chosen, follows),
+            **self.lists(visitor, board.name, chosen, follows),
             **self.view(visitor, board),
             **{field: gr.update(value=text, interactive=may) for field, text in texts_of(board.analysis).items()},
             **{name: gr.update(interactive=may) for name in ("rename", "delete")},
@@ -71,7 +75,7 @@ class BoardView:
 
     def view(self, visitor: gr.Request, board: Moodboard) -> Update:
         """What is seen of a board, except its texts."""
-        may, person = self._may_change(visitor), self._visitors.person(visitor)
+        may, person = self._may_change(visitor, board), self._visitors.person(visitor)
         analysis, found, due = board.analysis, bool(board.images), self._studio.analysis_due(board)
         clusters = analysis.clusters if analysis else ()
         labels = moodboard_fragments.looks(board)
@@ -94,11 +98,18 @@ class BoardView:
             "look_ids": look_ids_of(board),
             "analyze": gr.update(interactive=found and may, value="Analyze again" if analysis and due else "Analyze"),
             "use": gr.update(interactive=analysis is not None),
+            "dropped": gr.update(visible=may or not self._signing_in),
+            "team": gr.update(
+                value=board.team or not board.owner,
+                label=fragments.team(board.owner, person.id),
+                interactive=may and bool(board.owner),
+                visible=self._signing_in,
+            ),
         }
 
-    def lists(self, name: str, chosen: str, follows: str | None = None) -> Update:
+    def lists(self, visitor: gr.Request, name: str, chosen: str, follows: str | None = None) -> Update:
         """Both lists of boards: the tab's own shows `name`, the Create tab's keeps its choice or goes to `follows`."""
-        names = self._boards.names()
+        names = self._library.moodboards.of(self._visitors.person(visitor)).names()
         current = chosen if follows is None else follows
         # A recipe may have chosen a board that is gone.
         gone = [current] if current and current not in names else []
@@ -113,9 +124,11 @@ class BoardView:
         runs = self._runs.of(person, Kind.ANALYZE)
         return next((run for run in runs if run.title == name and not run.state.ended), None)
 
-    def require_idle(self, name: str) -> None:
+    def require_idle(self, board: Moodboard, person: Person) -> None:
         """Raise InvalidRequest for a board whose analysis would find no board of its name when it is done."""
-        if self.analysis_of(LOCAL, name):  # whoever began it
+        name = board.name
+        # Whoever began it; of a board that has an owner that may be nobody else.
+        if self.analysis_of(Person(board.owner) if board.owner else LOCAL, name) or self.analysis_of(person, name):
             raise InvalidRequest(f"«{name}» is being analyzed — wait until that is done, or stop it")
 
     def analyzing(self, visitor: gr.Request, run: Run, open_board: str) -> Update:
@@ -129,18 +142,26 @@ class BoardView:
             **{name: gr.update(interactive=False) for name in locked},
         }
 
-    def rested(self, open_board: str) -> Update:
-        """No analysis goes on that the page watches."""
+    def rested(self, open_board: str, may: bool) -> Update:
+        """No analysis goes on that the page watches; `may`: the open board may be changed."""
         return {
             "progress": gr.update(**HIDDEN),
             "analyze": visible(True),
             "stop": visible(False),
-            **{name: gr.update(interactive=True) for name in (*WORDS, "looks")},
-            **{name: gr.update(interactive=bool(open_board)) for name in ("rename", "delete")},
+            **{name: gr.update(interactive=may) for name in (*WORDS, "looks")},
+            **{name: gr.update(interactive=bool(open_board) and may) for name in ("rename", "delete")},
         }
 
-    def _may_change(self, visitor: gr.Request) -> bool:
-        return self._visitors.person(visitor).may_change_library
+    def may_change(self, visitor: gr.Request, name: str) -> bool:
+        """Whether the visitor may change the board of this name; also where there is none, which is then told."""
+        boards = self._library.moodboards.of(self._visitors.person(visitor))
+        try:
+            return boards.may_change(boards.get(name))
+        except StudioError:
+            return True
+
+    def _may_change(self, visitor: gr.Request, board: Moodboard) -> bool:
+        return self._visitors.person(visitor).may_change(board.owner, board.team)
 
 
 def analysis_progress(run: Run) -> Update:

@@ -5,6 +5,7 @@ and in containers the address comes from GRADIO_SERVER_NAME and PORT, otherwise 
 code is read in the background once the server answers, so that the page never waits for torch.
 """
 
+import asyncio
 import errno
 import logging
 import os
@@ -24,7 +25,6 @@ from typing import Any, NoReturn
 import gradio as gr
 import gradio.blocks
 from gradio.utils import get_upload_folder
-from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -42,12 +42,17 @@ from krea_studio.startup import uncollected
 from krea_studio.ui import theme
 from krea_studio.ui.gradio_api import refusal_of_call
 from krea_studio.ui.page import build_page
-from krea_studio.ui.server import standing
+from krea_studio.ui.server import standing, status
 from krea_studio.ui.server.calls import CheckedCalls
+from krea_studio.ui.server.connections import limited_connections
 from krea_studio.ui.server.files import show_in_place
 from krea_studio.ui.server.hosts import Hosts
+from krea_studio.ui.server.hub_sign_in import HubSignIn, hub_routes
+from krea_studio.ui.server.leftovers import UNCOLLECTED_SECONDS, Leftovers, Listeners, PlainSessions
+from krea_studio.ui.server.logs import log_as_json
 from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders, ShownFiles, UploadSpace
-from krea_studio.ui.server.sign_in import SignIn, account_of
+from krea_studio.ui.server.sign_in import SignIn, account_of, payer_of
+from krea_studio.ui.server.uploads import UploadShare
 from krea_studio.validation import shown
 
 logger = logging.getLogger(__name__)
@@ -60,11 +65,9 @@ SPARE_THREADS = 40  # for short requests, beside the threads that wait for the e
 
 def build_demo(services: Services) -> gr.Blocks:
     """The page with its queue; not serving yet."""
-    host, _ = address(services.settings)
     _require_root_path()
     _require_upload_folder()
-    # Else whoever opens the page owns the library.
-    shared = not is_loopback(host) or services.settings.sign_in != "none"
+    shared = is_shared(services.settings)
     services.runs.unwatched_seconds = services.settings.unwatched_seconds if shared else None
     if shared:
         services.library.judge_what_comes_in(services.studio.content_filter.admit, discard_upload)
@@ -72,6 +75,11 @@ def build_demo(services: Services) -> gr.Blocks:
         page = build_page(services, shared)
     show_in_place(page, services.library.shows)
     return page.queue(max_size=services.settings.queue_size)
+
+
+def is_shared(settings: Settings) -> bool:
+    """Whether strangers may open the page; else whoever opens it owns the library."""
+    return not is_loopback(address(settings)[0]) or settings.sign_in != "none"
 
 
 def discard_upload(file: Path) -> None:
@@ -91,6 +99,8 @@ def serve_demo(demo: gr.Blocks, services: Services) -> NoReturn:
     """Serve a page that `build_demo` made, until interrupted; then the process ends."""
     services.runs.resume()  # before a tab is opened, which then shows them
     url = start(demo, services)
+    if services.settings.log == "json":
+        log_as_json()
     # Who stops a service sends SIGTERM: it ends as by Ctrl+C. A second one of either ends it at once.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
@@ -116,7 +126,7 @@ def start(demo: gr.Blocks, services: Services) -> str:
     # A browser and Gradio write an IPv6 address in brackets.
     name = f"[{host}]" if ":" in host and not host.startswith("[") else host
     try:
-        with _asked_directly():
+        with _asked_directly(), limited_connections():
             # Gradio would look a second time whether its page is there, for three seconds: too short on a busy machine.
             _, url, _ = demo.launch(
                 server_name=name,
@@ -215,16 +225,22 @@ def launch_options(services: Services) -> dict[str, Any]:
         "auth_dependency": None if services.settings.sign_in == "none" else account_of,
         "app_kwargs": {
             "openapi_url": None,
-            "routes": [Route("/healthz", _healthy), Route(standing.PATH, standing.standing_of(services.runs))],
+            "routes": [
+                Route("/healthz", _healthy),
+                Route(status.READY, status.readiness_of(services)),
+                Route(status.METRICS, status.metrics_of(services)),
+                Route(standing.PATH, standing.standing_of(services.runs)),
+            ],
             "middleware": [
                 Middleware(SecurityHeaders),
                 *_sign_in(services.settings),
                 Middleware(BodyLimit),
+                Middleware(UploadShare, services.shares, partial(payer_of, shared=is_shared(services.settings))),
                 Middleware(CheckedCalls, refusal_of_call),
                 Middleware(UploadSpace),
                 Middleware(ShownFiles, services.library.shows),
             ],
-            "lifespan": _behind(Hosts.of(host, services.settings.host_names)),
+            "lifespan": _behind(Hosts.of(host, services.settings.host_names), _patience(services.settings)),
         },
         # Of which ShownFiles gives out what pages show, and Gradio copies the covers of styles.
         "allowed_paths": [str(services.library.folder), str(SHIPPED_STYLES_FOLDER)],
@@ -233,26 +249,47 @@ def launch_options(services: Services) -> dict[str, Any]:
 
 def _sign_in(settings: Settings) -> list[Middleware]:
     """What lets in only who signs in. Raises InvalidRequest where nobody could."""
+    if settings.admins and settings.sign_in != "huggingface":
+        raise InvalidRequest(
+            "KREA_STUDIO_ADMINS is for KREA_STUDIO_SIGN_IN=huggingface — make an admin by: accounts add NAME --admin"
+        )
     if settings.sign_in == "none":
         return []
     accounts = Accounts(settings.library, timedelta(days=settings.sign_in_days))
-    if not accounts.all():
+    stay_seconds = round(settings.sign_in_days * 86_400)
+    if settings.sign_in == "huggingface":
+        routes = hub_routes()
+        accounts.name_admins(settings.admin_names)
+        return [Middleware(HubSignIn, accounts, stay_seconds, routes, settings.admin_names)]
+    if not any(not account.is_hub for account in accounts.all()):
         raise InvalidRequest(
             "Nobody could sign in, as there are no accounts — make one: python -m krea_studio accounts add NAME"
         )
-    return [Middleware(SignIn, accounts, round(settings.sign_in_days * 86_400))]
+    return [Middleware(SignIn, accounts, stay_seconds)]
 
 
-def _behind(hosts: Hosts) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """Gradio puts its middleware around all that it is given; this comes around that, as the server starts."""
+def _behind(hosts: Hosts, patience: float) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Gradio puts its middleware around all that it is given; this comes around that, as the server starts.
+
+    `patience` is for how many seconds what nobody listens to is kept.
+    """
 
     @asynccontextmanager
-    async def started(app: Starlette) -> AsyncIterator[None]:
-        assert app.middleware_stack
-        app.middleware_stack = KnownHosts(app.middleware_stack, hosts)
-        yield
+    async def started(app: Any) -> AsyncIterator[None]:
+        listeners = Listeners()
+        app.middleware_stack = KnownHosts(listeners.counting(app.middleware_stack), hosts)
+        app.state_holder.__class__ = PlainSessions  # which Gradio has made by now
+        dropping = asyncio.create_task(Leftovers(app.get_blocks()._queue, listeners, patience).keep_dropping())
+        try:
+            yield
+        finally:
+            dropping.cancel()
 
     return started
+
+
+def _patience(settings: Settings) -> float:
+    return settings.unwatched_seconds if is_shared(settings) else UNCOLLECTED_SECONDS
 
 
 async def _healthy(_: Request) -> JSONResponse:

@@ -24,11 +24,11 @@ from krea_studio.files import write_error
 from krea_studio.people import Person
 from krea_studio.ui.server.hosts import Hosts
 from krea_studio.ui.server.sign_in import person_of
+from krea_studio.ui.server.uploads import UPLOAD_PATH
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1_000_000
-UPLOAD_PATH = "/gradio_api/upload"
 FILE_PATH = re.compile(r"/file[=/](?P<file>.*)", re.DOTALL)
 READING = ("GET", "HEAD")
 

@@ -16,6 +16,9 @@ NOTHING_FOUND = """
 """
 NO_STYLE = "<p>Choose a style to see what it is.</p>"
 SHARED = "<p>Styles belong to everyone who opens this page: you may use them; who is signed in may change them.</p>"
+OWNED = (
+    "<p>A style that you add is yours alone until you share it; the team may then use it, and you alone change it.</p>"
+)
 
 Rows = Sequence[tuple[str, str]]
 
@@ -36,6 +39,15 @@ def heading(style: StyleCard | OfficialStyle) -> str:
     else:
         name, line = style.name, f"made for {style.base}" if style.made_for else style.base
     return f'<h2 dir="auto">{escape(name)}</h2><p class="facts">{escape(line[:1].upper() + line[1:])}</p>'
+
+
+def texts(style: StyleCard) -> dict[str, str]:
+    """What may be written over in a style, by the names of the boxes."""
+    return {
+        "trigger": style.trigger,
+        "suggested_prompt": style.suggested_prompt,
+        "speed": style.speed.text if style.speed else "",
+    }
 
 
 def report(style: StyleCard, found: Iterable[str] = ()) -> str:

@@ -15,34 +15,24 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard, found, matches, not_here
+from krea_studio.direction.styles import OFFICIAL, OfficialStyle, StyleCard
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.library.styles.styles import Styles
-from krea_studio.recipe.variants import VARIANTS
 from krea_studio.runs.run import Kind, Run, State
 from krea_studio.runs.runs import Check, Report
 from krea_studio.services import Services
+from krea_studio.style_intake import StyleIntake
+from krea_studio.ui import fragments
 from krea_studio.ui.create.panels.styles import Chosen, StylesPanel
 from krea_studio.ui.notices import HIDDEN, guarded, note, problem, remarks, visible
 from krea_studio.ui.presenter import Update, shown
 from krea_studio.ui.styles import fragments as style_fragments
+from krea_studio.ui.styles.list import ALL, FITS, OFFICIAL_KEY, Style, key_of, meant
 from krea_studio.ui.styles.pictures import cover_or_tile
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import Watch, over, timer_of
 
 TEXTS = ("trigger", "suggested_prompt", "speed")
-ALL, FAVOURITES, TO_DOWNLOAD = "all", "favourites", "official"
-FITS = {f"fits-{name}": name for name in VARIANTS}
-# What the filter shows: label → value.
-FILTERS = {
-    "All styles": ALL,
-    "Favourites": FAVOURITES,
-    **{f"Made for {VARIANTS[name].label} here": value for value, name in FITS.items()},
-    "Krea's own, to download": TO_DOWNLOAD,
-}
-OFFICIAL_KEY = "official:"
-
-Style = StyleCard | OfficialStyle
 
 
 @dataclass(frozen=True)
@@ -58,10 +48,10 @@ class StyleHandlers:
 
     def __init__(self, services: Services, visitors: Visitors) -> None:
         self._library = services.library
-        self._styles = services.library.styles
+        self._signing_in = services.settings.sign_in != "none"
         self._intake = services.intake
         self._engine = services.engine
-        self._choice = StylesPanel(services)
+        self._choice = StylesPanel(services, visitors)
         self._visitors = visitors
         self._imports = Watch(services.runs, Kind.IMPORT, "imports")
 
@@ -72,36 +62,39 @@ class StyleHandlers:
         """
 
         def refreshed() -> Update:
-            styles = self._all()
+            styles = self._all(visitor)
             style = styles.get(open_style)
             if style is None:
                 return self._opened(visitor, next(iter(styles.values()), None), search, show)
-            return {**self._view(visitor, style), **self._looked_for(open_style, search, show)}
+            return {**self._view(visitor, style), **self._looked_for(visitor, open_style, search, show)}
 
         # What was said of an import stays.
         return over(self._guarded(refreshed, clear=False), self._going_on(visitor))
 
-    def looked_for(self, open_style: str, search: str, show: str) -> Update:
+    def looked_for(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Update:
         """Words or filter changed: the cards that are meant."""
-        return self._guarded(lambda: self._looked_for(open_style, search, show))
+        return self._guarded(lambda: self._looked_for(visitor, open_style, search, show))
 
     def chosen(self, choice: gr.SelectData, visitor: gr.Request) -> Update:
         """A card was clicked: open its style, which is told by the card, since others may be shown by now."""
 
         def chosen() -> Update:
             caption = choice.value.get("caption") if isinstance(choice.value, dict) else None
-            key = next((key for key, style in self._all().items() if style_fragments.caption(style) == caption), "")
+            styles = self._all(visitor).items()
+            key = next((key for key, style in styles if style_fragments.caption(style) == caption), "")
             # The browser has marked one already; of two clicks in a hurry it may be another one.
-            return {**self._shown(visitor, self._get(key)), "cards": gr.update(selected_index=choice.index)}
+            return {**self._shown(visitor, self._get(visitor, key)), "cards": gr.update(selected_index=choice.index)}
 
         return self._guarded(chosen)
 
-    def used(self, open_style: str, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
+    def used(
+        self, visitor: gr.Request, open_style: str, chosen_styles: list[Chosen], variant: str, **places: Any
+    ) -> Update:
         """The open style takes a place on the Create tab, which is gone to."""
 
         def used() -> Update:
-            name = self._styles.of(open_style).name
-            added = self._choice.add(name, chosen_styles, variant, **places)
+            name = self._styles(visitor).by_identity(open_style).name
+            added = self._choice.add(visitor, name, chosen_styles, variant, **places)
             return {**added, "tabs": gr.update(selected="create")}
 
         return self._guarded(used)
@@ -111,16 +104,26 @@ class StyleHandlers:
 
         def switched() -> Update:
             card = self._changeable(visitor, open_style)
-            return self._changed(visitor, self._styles.set_favourite(card.name, not card.favourite), search, show)
+            card = self._styles(visitor).set_favourite(card.name, not card.favourite)
+            return self._changed(visitor, card, search, show)
 
         return self._guarded(switched)
+
+    def shared(self, visitor: gr.Request, open_style: str, team: bool, search: str, show: str) -> Update:
+        """Share the open style with the team, or no longer, as the box says."""
+
+        def shared() -> Update:
+            card = self._styles(visitor).share(self._changeable(visitor, open_style).name, team)
+            return {**self._changed(visitor, card, search, show), **note(fragments.shared(card.name, team))}
+
+        return self._guarded(shared)
 
     def saved(self, visitor: gr.Request, open_style: str, search: str, show: str, **texts: str) -> Update:
         """Keep trigger words, suggested prompt and few steps as they were written."""
 
         def saved() -> Update:
-            card = self._styles.edit(self._changeable(visitor, open_style).name, **texts)
-            return {**self._changed(visitor, card, search, show), **_texts(card), **note("Saved.")}
+            card = self._styles(visitor).edit(self._changeable(visitor, open_style).name, **texts)
+            return {**self._changed(visitor, card, search, show), **style_fragments.texts(card), **note("Saved.")}
 
         return self._guarded(saved)
 
@@ -138,8 +141,8 @@ class StyleHandlers:
         """Give the open style another name; the Create tab goes with it."""
 
         def renamed() -> Update:
-            card = self._styles.rename(self._changeable(visitor, open_style).name, new_name)
-            follows = self._choice.refresh(chosen_styles, variant, **places)
+            card = self._styles(visitor).rename(self._changeable(visitor, open_style).name, new_name)
+            follows = self._choice.refresh(visitor, chosen_styles, variant, **places)
             return {**self._changed(visitor, card, search, show), **follows, "new_name": ""}
 
         return self._guarded(renamed)
@@ -191,10 +194,10 @@ class StyleHandlers:
 
         def deleted() -> Update:
             card = self._changeable(visitor, open_style)
-            self._styles.delete(card.name)
-            first = next(iter(self._all().values()), None)
+            self._styles(visitor).delete(card.name)
+            first = next(iter(self._all(visitor).values()), None)
             told = note(f"«{card.name}» is deleted.")
-            return {**self._opened(visitor, first, search, show), **self._list(), **told}
+            return {**self._opened(visitor, first, search, show), **self._list(visitor), **told}
 
         return self._guarded(deleted)
 
@@ -202,11 +205,11 @@ class StyleHandlers:
         """Begin to take in an uploaded file if the doctor accepts it; it does not stay among the uploads."""
         if not dropped:
             return {"dropped": None}
-        path = Path(dropped)
+        path, intake = Path(dropped), self._intake_of(visitor)
 
         def work(report: Report, check: Check) -> Imported:
             try:
-                return self._examined(path)
+                return _examined(intake, path)
             finally:
                 _discard(path)
 
@@ -217,20 +220,20 @@ class StyleHandlers:
 
     def fetched(self, visitor: gr.Request, repository: str) -> Update:
         """Begin to take in the style of a repository on the Hub, if the doctor accepts it."""
-        wanted = repository or ""
+        wanted, intake = repository or "", self._intake_of(visitor)
 
         def work(report: Report, check: Check) -> Imported:
-            card, found = self._intake.import_from_hub(wanted)
+            card, found = intake.import_from_hub(wanted)
             return Imported(card, found.lines())
 
         return self._begin(visitor, wanted, work, "fetch", "Asking the Hub …")
 
     def downloaded(self, visitor: gr.Request, open_style: str) -> Update:
         """Begin to download the open one of Krea's own styles."""
-        name = open_style.removeprefix(OFFICIAL_KEY)
+        name, intake = open_style.removeprefix(OFFICIAL_KEY), self._intake_of(visitor)
 
         def work(report: Report, check: Check) -> Imported:
-            card, found = self._intake.install(name)
+            card, found = intake.install(name)
             return Imported(card, found.lines())
 
         return self._begin(visitor, name, work, "download")
@@ -264,7 +267,7 @@ class StyleHandlers:
             notice = {"notice": gr.skip()}
         if not (found.taken or found.renewed):
             return notice
-        return {**self.refreshed(visitor, open_style, search, show), **self._list(), **notice}
+        return {**self.refreshed(visitor, open_style, search, show), **self._list(visitor), **notice}
 
     def _begin(
         self, visitor: gr.Request, title: str, work: Callable[[Report, Check], Imported], by: str, told: str = ""
@@ -294,10 +297,6 @@ class StyleHandlers:
             update |= {**self._imports.watch(visitor, [run.id]), **told}
         return {**update, **self._working(visitor)} if update else {}
 
-    def _examined(self, path: Path) -> Imported:
-        found = self._intake.inspect(path)
-        return Imported(self._intake.take(found) if found.accepted else None, found.lines())
-
     def _ended(self, visitor: gr.Request, run: Run, search: str, show: str) -> Update:
         if run.state is not State.DONE:
             return problem(run.failure)
@@ -308,7 +307,7 @@ class StyleHandlers:
         emptied = {"repository": ""} if self._imports.begun_by(run) == "fetch" else {}
         return {
             **self._opened(visitor, found.card, search, show, found.lines),
-            **self._list(),
+            **self._list(visitor),
             **note(f"«{found.card.name}» is in the library."),
             **emptied,
         }
@@ -316,28 +315,28 @@ class StyleHandlers:
     def _covered(self, visitor: gr.Request, open_style: str, search: str, show: str, picture: str) -> Update:
         card = self._changeable(visitor, open_style)
         unused: list[str] = []
-        card = self._styles.set_cover(card.name, picture, unused.append)
+        card = self._styles(visitor).set_cover(card.name, picture, unused.append)
         return {**self._changed(visitor, card, search, show), **remarks(unused)}
 
     def _changed(self, visitor: gr.Request, card: StyleCard, search: str, show: str) -> Update:
         """After a change of the open style: all but its texts."""
         return {
             **self._view(visitor, card),
-            **self._looked_for(card.identity, search, show),
-            **self._list(),
+            **self._looked_for(visitor, card.identity, search, show),
+            **self._list(visitor),
             "confirm": visible(False),
         }
 
     def _opened(
         self, visitor: gr.Request, style: Style | None, search: str, show: str, found: Iterable[str] = ()
     ) -> Update:
-        key = _key(style) if style else ""
-        return {**self._shown(visitor, style, found), **self._looked_for(key, search, show)}
+        key = key_of(style) if style else ""
+        return {**self._shown(visitor, style, found), **self._looked_for(visitor, key, search, show)}
 
     def _shown(self, visitor: gr.Request, style: Style | None, found: Iterable[str] = ()) -> Update:
         """A style with all that belongs to it, its texts included."""
         view = self._view(visitor, style, found)
-        texts = _texts(style) if isinstance(style, StyleCard) else dict.fromkeys(TEXTS, "")
+        texts = style_fragments.texts(style) if isinstance(style, StyleCard) else dict.fromkeys(TEXTS, "")
         written = {field: {**view[field], "value": text} for field, text in texts.items()}
         return {**view, **written, "confirm": visible(False)}
 
@@ -345,11 +344,12 @@ class StyleHandlers:
         """What is seen of a style, except the contents of its texts; `found` are the doctor's lines where fresh."""
         card = style if isinstance(style, StyleCard) else None
         official = style if isinstance(style, OfficialStyle) else None
-        changeable = card is not None and self._may_change(visitor)
-        cover = self._styles.cover(card.identity) if card else None
+        person, styles = self._visitors.person(visitor), self._styles(visitor)
+        changeable = card is not None and styles.may_change(card)
+        cover = styles.cover(card) if card else None
         told = style_fragments.report(card, found) if card else style_fragments.official(official) if official else ""
         return {
-            "open_style": _key(style) if style else "",
+            "open_style": key_of(style) if style else "",
             "heading": style_fragments.heading(style) if style else style_fragments.NO_STYLE,
             "cover": gr.update(value=str(cover) if cover else None, visible=cover is not None),
             "report": gr.update(value=told, visible=bool(told)),
@@ -362,55 +362,65 @@ class StyleHandlers:
             "save": visible(changeable),
             "manage": visible(changeable),
             "delete": visible(changeable and card is not None and not card.shipped),
+            "team": gr.update(
+                value=card is not None and (card.team or not card.owner),
+                label=fragments.team(card.owner if card else "", person.id),
+                interactive=changeable and card is not None and bool(card.owner),
+                visible=self._signing_in and card is not None,
+            ),
             "adding": visible(self._may_change(visitor)),
             "shared_note": visible(self._visitors.shared),
         } | {field: gr.update(interactive=changeable) for field in TEXTS}
 
-    def _looked_for(self, open_style: str, search: str, show: str) -> Update:
-        styles = self._found(search or "", show)
+    def _looked_for(self, visitor: gr.Request, open_style: str, search: str, show: str) -> Update:
+        styles = self._found(visitor, search or "", show)
         return {
             "cards": gr.update(
-                value=[(self._picture(style), style_fragments.caption(style)) for style in styles.values()],
+                value=[(self._picture(visitor, style), style_fragments.caption(style)) for style in styles.values()],
                 visible=bool(styles),
                 selected_index=list(styles).index(open_style) if open_style in styles else None,
             ),
             "nothing": visible(not styles),
         }
 
-    def _found(self, search: str, show: str) -> dict[str, Style]:
+    def _found(self, visitor: gr.Request, search: str, show: str) -> dict[str, Style]:
         """The styles that words and filter mean, by their keys."""
-        cards = self._styles.cards()
         base = self._engine.checkpoint_of(FITS[show]).label if show in FITS else ""
-        mine = [] if show == TO_DOWNLOAD else found(cards, search, show == FAVOURITES, base)
-        others = [each for each in not_here(cards) if matches(each, search)] if show in (ALL, TO_DOWNLOAD) else []
-        both: list[Style] = [*mine, *others]
-        return {_key(style): style for style in both}
+        return meant(self._styles(visitor).cards(), search, show, base)
 
-    def _all(self) -> dict[str, Style]:
-        return self._found("", ALL)
+    def _all(self, visitor: gr.Request) -> dict[str, Style]:
+        return self._found(visitor, "", ALL)
 
-    def _get(self, key: str) -> Style:
+    def _get(self, visitor: gr.Request, key: str) -> Style:
         if key.startswith(OFFICIAL_KEY) and (official := OFFICIAL.get(key.removeprefix(OFFICIAL_KEY))):
             return official
-        return self._styles.of(key)
+        return self._styles(visitor).by_identity(key)
 
-    def _picture(self, style: Style) -> Any:
+    def _picture(self, visitor: gr.Request, style: Style) -> Any:
         if isinstance(style, OfficialStyle):
             return cover_or_tile(None, style.label)
-        return cover_or_tile(self._styles.cover(style.identity), style.name)
+        return cover_or_tile(self._styles(visitor).cover(style), style.name)
 
-    def _list(self) -> Update:
-        return {"add_style": gr.update(choices=self._choice.names())}
+    def _list(self, visitor: gr.Request) -> Update:
+        return {"add_style": gr.update(choices=self._choice.names(self._visitors.person(visitor)))}
 
     def _may_change(self, visitor: gr.Request) -> bool:
         return self._visitors.person(visitor).may_change_library
+
+    def _styles(self, visitor: gr.Request) -> Styles:
+        """The styles that are there for a visitor."""
+        return self._library.styles.of(self._visitors.person(visitor))
+
+    def _intake_of(self, visitor: gr.Request) -> StyleIntake:
+        """What takes in a visitor's styles."""
+        return self._intake.of(self._visitors.person(visitor))
 
     def _changed_by(self, visitor: gr.Request) -> Styles:
         """The styles, for a visitor who may change them."""
         return self._library.styles_for(self._visitors.person(visitor))
 
     def _changeable(self, visitor: gr.Request, open_style: str) -> StyleCard:
-        return self._changed_by(visitor).of(open_style)
+        return self._changed_by(visitor).by_identity(open_style)
 
     def _guarded(self, action: Callable[[], Update], clear: bool = True) -> Update:
         """What `action` gives, without the last notice; or a notice of what was wrong."""
@@ -424,20 +434,13 @@ def _buttons(begun_by: Collection[str]) -> Update:
     return {part: gr.update(value=texts[part][part in begun_by], interactive=part not in begun_by) for part in texts}
 
 
+def _examined(intake: StyleIntake, path: Path) -> Imported:
+    found = intake.inspect(path)
+    return Imported(intake.take(found) if found.accepted else None, found.lines())
+
+
 def _discard(upload: Path) -> None:
     """Remove a file if it is among the uploads."""
     if upload.is_relative_to(get_upload_folder()):
         with suppress(OSError):
             upload.unlink(missing_ok=True)
-
-
-def _key(style: Style) -> str:
-    return OFFICIAL_KEY + style.name if isinstance(style, OfficialStyle) else style.identity
-
-
-def _texts(card: StyleCard) -> dict[str, str]:
-    return {
-        "trigger": card.trigger,
-        "suggested_prompt": card.suggested_prompt,
-        "speed": card.speed.text if card.speed else "",
-    }

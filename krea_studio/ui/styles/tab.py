@@ -12,9 +12,11 @@ from krea_studio.library.pictures.formats import ENDINGS
 from krea_studio.recipe.request import bounds, help_text, label
 from krea_studio.recipe.sigmas import MOST_STEPS
 from krea_studio.services import Services
+from krea_studio.ui import fragments
 from krea_studio.ui.create.panels.styles import PLACED, STYLES
 from krea_studio.ui.styles import fragments as style_fragments
-from krea_studio.ui.styles.handlers import ALL, FILTERS, TEXTS, StyleHandlers
+from krea_studio.ui.styles.handlers import TEXTS, StyleHandlers
+from krea_studio.ui.styles.list import ALL, FILTERS
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import build_watch, shown_of, timer_of
 from krea_studio.ui.wiring import Parts, Wiring, any_of
@@ -25,7 +27,7 @@ NOTICE = ("notice", "refusal")
 GRID = ("cards", "nothing")
 VIEW = (
     "open_style", "heading", "cover", "report", "use", "favourite", "download", "texts", "manage",
-    "delete", "confirm",
+    "delete", "confirm", "team",
 )  # fmt: skip
 RIGHTS = ("adding", "shared_note")
 OPENED = (*NOTICE, *GRID, *VIEW, *TEXTS, "save", *RIGHTS, "add_style")
@@ -51,7 +53,7 @@ def build_styles_tab(services: Services, visitors: Visitors, tabs: gr.Tabs, crea
                 _open(parts)
             with gr.Column(elem_id="style-results", min_width=0):
                 _find(parts)
-                _add(parts)
+                _add(parts, services.settings.sign_in != "none")
                 _grid(parts)
     handlers, wiring = StyleHandlers(services, visitors), Wiring(parts)
     _wire_looking(wiring, handlers)
@@ -70,6 +72,7 @@ def _open(parts: Parts) -> None:
             "Download", variant="primary", min_width=0, visible=False, elem_id="style-download"
         )
         parts["favourite"] = gr.Button("☆ Favourite", min_width=0, visible=False, elem_id="style-favourite")
+    parts["team"] = gr.Checkbox(label=fragments.SHARE, visible=False, min_width=0, elem_id="style-team")
     with gr.Column(visible=False, elem_id="style-texts", min_width=0) as parts["texts"]:
         for field, lines, most in zip(TEXTS, (1, 3, 1), map(_most_characters, TEXTS), strict=True):
             parts[field] = gr.Textbox(
@@ -129,7 +132,7 @@ def _find(parts: Parts) -> None:
         )
 
 
-def _add(parts: Parts) -> None:
+def _add(parts: Parts, signing_in: bool) -> None:
     with gr.Row(visible=False, elem_id="style-adding") as parts["adding"]:
         parts["dropped"] = gr.File(
             label="Add a style file",
@@ -147,9 +150,8 @@ def _add(parts: Parts) -> None:
             elem_id="style-repository",
         )
         parts["fetch"] = gr.Button("Add", size="sm", min_width=0, scale=0, elem_id="style-fetch")
-    parts["shared_note"] = gr.HTML(
-        style_fragments.SHARED, visible=False, elem_id="style-shared", elem_classes="beneath"
-    )
+    told = style_fragments.OWNED if signing_in else style_fragments.SHARED
+    parts["shared_note"] = gr.HTML(told, visible=False, elem_id="style-shared", elem_classes="beneath")
     parts["notice"] = gr.HTML(visible=False, elem_id="style-notice")
     parts["refusal"] = gr.HTML(visible=False, elem_id="style-refusal")
 
@@ -201,6 +203,13 @@ def _wire_looking(wiring: Wiring, handlers: StyleHandlers) -> None:
 def _wire_changes(wiring: Wiring, handlers: StyleHandlers) -> None:
     parts, at_once = wiring.parts, wiring.at_once
     at_once(parts["favourite"].click, handlers.favourite_switched, reads=("open_style", *LOOKING), writes=OPENED)
+    at_once(
+        parts["team"].input,
+        handlers.shared,
+        reads=("open_style", "team", *LOOKING),
+        writes=OPENED,
+        trigger_mode="always_last",
+    )
     at_once(
         any_of(parts["save"].click, parts["trigger"].submit),
         handlers.saved,

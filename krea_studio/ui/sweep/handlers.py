@@ -24,6 +24,7 @@ from krea_studio.recipe.request import GenerationRequest, parse_request
 from krea_studio.recipe.sweep import MOST_CELLS, MOST_CELLS_EVER, Sweep, sweep_from_json
 from krea_studio.runs.pace import Pace, expected
 from krea_studio.runs.run import Run
+from krea_studio.runs.shares import Thing
 from krea_studio.services import Services
 from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.notices import HIDDEN, guarded, note, problem, visible
@@ -59,7 +60,7 @@ class SweepHandlers:
 
     def __init__(self, services: Services, visitors: Visitors, create: CreateTab) -> None:
         self._services, self._visitors, self._create = services, visitors, create
-        self._runs, self._library = services.runs, services.library
+        self._runs, self._library, self._shares = services.runs, services.library, services.shares
 
     def open(self, visitor: gr.Request, browser: str, sweep_run: str, sweep_cell: str, **values: Any) -> Update:
         """The tab or the page was opened: the sweep that it shows or else the person's last one, and what would be."""
@@ -165,8 +166,9 @@ class SweepHandlers:
         """The settings of the opened cell go into the controls of Create, which is shown."""
 
         def reused() -> Update:
-            record = self._picture(sweep_cell, self._visitors.person(visitor, browser))
-            return {**self._create.recall.recall(record.recipe), "tabs": gr.Tabs(selected="create")}
+            person = self._visitors.person(visitor, browser)
+            record = self._picture(sweep_cell, person)
+            return {**self._create.recall.recall(person, record.recipe), "tabs": gr.Tabs(selected="create")}
 
         return guarded(reused, _noticed)
 
@@ -178,14 +180,17 @@ class SweepHandlers:
             at = cells.run.cells
             files = {at[place]: record.path for place, record in enumerate(cells.pictures) if record}
             path = Path(get_upload_folder()) / "sheets" / secrets.token_hex(16) / f"sweep-{cells.run.id[:8]}.png"
-            make_folder(path.parent)
-            write_whole(path, sheet_bytes(sheet(cells.sweep, files), cells.sweep))
+            payer = self._visitors.payer(visitor)
+            with self._shares.taking(payer, Thing.EXPORTS):
+                make_folder(path.parent)
+                write_whole(path, sheet_bytes(sheet(cells.sweep, files), cells.sweep))
+            self._shares.note(payer, Thing.EXPORTS, path.stat().st_size)
             return {"sweep_download": str(path)}
 
         # What could not be made must not leave an older one to be taken instead.
         return {"sweep_download": None, **guarded(made, _noticed)}
 
-    def drop(self, dropped: str | None) -> Update:
+    def drop(self, visitor: gr.Request, dropped: str | None) -> Update:
         """A file was dropped: the sweep of a sheet comes back, into the axes and into the controls of Create."""
 
         def taken() -> Update:
@@ -193,19 +198,23 @@ class SweepHandlers:
             found = read_sweep(dropped or "", name)
             if found is None:
                 raise InvalidRequest(NO_SHEET.format(name))
-            return self._take(found)
+            return self._take(visitor, found)
 
         return {"sweep_file": None, **(guarded(taken, _noticed) if dropped else {})}
 
-    def take_sheet(self, sheet: Mapping[str, Any] | None) -> Update:
+    def take_sheet(self, visitor: gr.Request, sheet: Mapping[str, Any] | None) -> Update:
         """A sheet was dropped on Create: its sweep is shown here."""
         if sheet is None:
             return {}
-        return guarded(lambda: {**self._take(sweep_from_json(sheet)), "tabs": gr.Tabs(selected="sweep")}, _noticed)
+        return guarded(
+            lambda: {**self._take(visitor, sweep_from_json(sheet)), "tabs": gr.Tabs(selected="sweep")}, _noticed
+        )
 
-    def _take(self, sweep: Sweep) -> Update:
+    def _take(self, visitor: gr.Request, sweep: Sweep) -> Update:
         update = self._create.recall.write(
-            sweep.request, [f"The settings of a sweep of {sweep.size} pictures are in the controls."]
+            self._visitors.person(visitor),
+            sweep.request,
+            [f"The settings of a sweep of {sweep.size} pictures are in the controls."],
         )
         told = f"The sweep of {sweep.size} pictures is here: its axes below, its settings on Create."
         rows = rows_with(sweep.axes)

@@ -165,7 +165,7 @@ class TestInTheEngine:
         def check() -> None:
             if engine.status().loaded:
                 writes.set()
-                assert go_on.wait(30)
+                assert go_on.wait(60)
 
         def give_up() -> None:
             raise Stopped("enough")

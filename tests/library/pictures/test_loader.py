@@ -296,7 +296,7 @@ def test_an_heic_that_names_a_large_tile_again_and_again_is_refused() -> None:
 
 
 def test_few_pictures_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    going_on, most, lock = 0, 0, threading.Lock()
+    going_on, most, lock, full = 0, 0, threading.Lock(), threading.Event()
     load = PngImageFile.load
 
     def slow(image: PngImageFile) -> object:
@@ -304,6 +304,9 @@ def test_few_pictures_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> No
         with lock:
             going_on += 1
             most = max(most, going_on)
+            if most >= DECODED_AT_ONCE:
+                full.set()
+        full.wait(60)
         time.sleep(0.02)
         with lock:
             going_on -= 1

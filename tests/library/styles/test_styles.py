@@ -93,11 +93,11 @@ def test_a_style_keeps_what_it_was_given(empty: Styles, tmp_path: Path) -> None:
     card = taken_in(empty, " Fox  prints ")
     assert StyleFacts.model_validate({field: getattr(card, field) for field in StyleFacts.model_fields}) == FACTS
     assert (card.name, card.favourite, card.shipped) == ("Fox prints", False, False)
-    assert card == empty.get("FOX PRINTS") == empty.of(card.identity)
+    assert card == empty.get("FOX PRINTS") == empty.by_identity(card.identity)
     assert Styles(empty.folder).cards() == [card]
     assert load_file(empty.path(card.identity))["transformer.x.lora_A.weight"].max() == 1
     assert card.bytes == empty.path(card.identity).stat().st_size
-    assert empty.cover(card.identity) is None
+    assert empty.cover(card) is None
     assert len(tree(tmp_path)) == 2, "nothing is left of what came in"
 
 
@@ -180,8 +180,8 @@ def test_what_ships_is_there_from_the_start(styles: Styles, shipped: Path, tmp_p
     assert (woodcut.made_for, woodcut.stated_base) == (("Mini Medium", "Mini Turbo"), "mini-medium")
     assert (woodcut.source, woodcut.shipped) == (SHIPPED, True)
     assert styles.path(woodcut.identity) == shipped / "woodcut.safetensors"
-    assert styles.cover(woodcut.identity) == shipped / "woodcut.png"
-    assert styles.cover(blueprint.identity) is None
+    assert styles.cover(woodcut) == shipped / "woodcut.png"
+    assert styles.cover(blueprint) is None
     assert not styles.folder.exists()
 
 
@@ -196,9 +196,9 @@ def test_what_ships_can_be_changed_but_not_removed(styles: Styles, shipped: Path
     card = styles.get("holzschnitt")
     assert (card.favourite, card.trigger, card.shipped) == (True, "", True)
     assert Styles(styles.folder, shipped).names() == ["Blueprint", "Holzschnitt"]
-    assert styles.cover(card.identity).parent == styles.folder
+    assert styles.cover(card).parent == styles.folder
     styles.set_cover("Holzschnitt", None)
-    assert styles.cover(card.identity) == shipped / "woodcut.png"
+    assert styles.cover(card) == shipped / "woodcut.png"
     with pytest.raises(InvalidRequest, match="cannot be removed"):
         styles.delete("Holzschnitt")
     assert tree(shipped) == before
@@ -235,7 +235,7 @@ def test_a_cover_comes_through_the_safe_loader(empty: Styles, tmp_path: Path) ->
     card = taken_in(empty, "Ink")
     Image.new("RGBA", (1024, 700), (255, 0, 0, 128)).save(tmp_path / "cover.webp")
     empty.set_cover("ink", tmp_path / "cover.webp")
-    with Image.open(empty.cover(card.identity)) as cover:
+    with Image.open(empty.cover(card)) as cover:
         assert (cover.format, cover.mode, max(cover.size)) == ("PNG", "RGB", COVER_SIDE_PX)
     before = tree(tmp_path)
     (tmp_path / "text.png").write_text("no picture")
@@ -244,7 +244,7 @@ def test_a_cover_comes_through_the_safe_loader(empty: Styles, tmp_path: Path) ->
     (tmp_path / "text.png").unlink()
     assert tree(tmp_path) == before
     empty.set_cover("ink", None)
-    assert empty.cover(card.identity) is None
+    assert empty.cover(card) is None
 
 
 def test_a_removed_style_leaves_nothing_and_is_told_of(empty: Styles, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_removed_style_leaves_nothing_and_is_told_of(empty: Styles, tmp_path: 
         empty.delete("ink")
         assert in_use.read(8), "who has it open goes on reading"
     assert tree(empty.folder) == {}
-    for use in (empty.path, empty.of):
+    for use in (empty.path, empty.by_identity):
         with pytest.raises(
             InvalidRequest, match=f"The style '{card.identity}' is not in the library any more — import"
         ):
@@ -265,7 +265,7 @@ def test_a_removed_style_leaves_nothing_and_is_told_of(empty: Styles, tmp_path: 
 
 @pytest.mark.parametrize("identity", ["", "../../etc/passwd", "F" * 32, "0" * 31, None, 7])
 def test_malformed_identities_are_refused(empty: Styles, identity: object) -> None:
-    for use in (empty.path, empty.of, empty.cover):
+    for use in (empty.path, empty.by_identity):
         with pytest.raises(InvalidRequest, match="names no style — give the 32 digits"):
             use(identity)
 
@@ -276,7 +276,7 @@ def test_damaged_cards_are_left_out_and_mended_by_a_new_import(
     cards = [taken_in(styles, name, number) for number, name in enumerate(["One", "Two", "Three", "Four", "Five"])]
     files = [styles.folder / f"{card.identity}.json" for card in cards]
     files[0].write_text("{")
-    files[1].write_text(json.dumps(json.loads(files[1].read_text()) | {"schema_version": 2}))
+    files[1].write_text(json.dumps(json.loads(files[1].read_text()) | {"schema_version": 3}))
     files[2].write_bytes(files[3].read_bytes())
     styles.path(cards[4].identity).unlink()
     caplog.clear()

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from krea_studio.people import LOCAL
 from krea_studio.recipe.request import GenerationRequest, parse_request
 from krea_studio.services import Services
 from krea_studio.ui.create.actions import ActionsPanel
@@ -49,7 +50,7 @@ def test_a_control_gives_its_fields_from_what_it_reads_and_recalls_what_it_write
     for control in create.controls:
         control.fields({name: values()[name] for name in control.reads})
         for request in (GenerationRequest(prompt="a fox"), parse_request({**WISHES, "style_references": []})):
-            update, remarks = control.recall(request)
+            update, remarks = control.recall(request, LOCAL)
             assert set(update) == set(control.writes) and remarks == []
 
 
@@ -57,7 +58,7 @@ def test_a_request_comes_back_from_the_parts_that_it_was_written_into(create: Cr
     looks = [look_of(services.library, colour) for colour in ("red", "teal")]
     references = [{**each, "image": look} for each, look in zip(WISHES["style_references"], looks, strict=True)]
     request = parse_request({**WISHES, "style_references": references})
-    update = {name: value for control in create.controls for name, value in control.recall(request)[0].items()}
+    update = {name: value for control in create.controls for name, value in control.recall(request, LOCAL)[0].items()}
     assert parse_request(fields_of(create.controls, taken_over(values(), update))) == request
 
 

@@ -50,7 +50,7 @@ def test_reused_settings_ask_for_the_same_picture(
 
 
 def test_a_dropped_picture_fills_the_controls(create: CreateTab, library: Library) -> None:
-    update = create.recall.drop(str(kept(library, seed=9, prompt="a lighthouse").path))
+    update = create.recall.drop(ME, str(kept(library, seed=9, prompt="a lighthouse").path))
     assert (update["prompt"], update["seed"]) == ("a lighthouse", "9")
     assert update["settings_file"] is None
 
@@ -58,7 +58,8 @@ def test_a_dropped_picture_fills_the_controls(create: CreateTab, library: Librar
 def test_a_dropped_picture_without_a_recipe_is_a_notice(create: CreateTab, tmp_path: Path) -> None:
     stranger = tmp_path / "stranger.png"
     picture(SimpleNamespace(width=8, height=8, seed=1)).save(stranger)
-    assert "stranger.png holds no settings that are known here" in create.recall.drop(str(stranger))["stage"]["value"]
+    told = create.recall.drop(ME, str(stranger))["stage"]["value"]
+    assert "stranger.png holds no settings that are known here" in told
 
 
 def test_a_picture_of_another_tool_fills_the_controls_with_what_fits(
@@ -66,7 +67,7 @@ def test_a_picture_of_another_tool_fills_the_controls_with_what_fits(
 ) -> None:
     nodes = graph(n30=node("LoraLoaderModelOnly", model=["1", 0], lora_name="ink.safetensors", strength_model=0.8))
     nodes["7"]["inputs"] |= {"model": ["30", 0], "seed": 2**40, "steps": 12}
-    update = create.recall.drop(str(comfyui(tmp_path / "theirs.png", nodes)), "what stood there")
+    update = create.recall.drop(ME, str(comfyui(tmp_path / "theirs.png", nodes)), "what stood there")
     expected = {"prompt": "a fox in the snow", "variant": "turbo", "aspect_ratio": "16:9", "resolution": "1K"}
     assert {name: update[name] for name in expected} == expected
     assert (update["steps"], update["seed"], update["random_seed"]) == ("12", "", True)
@@ -80,7 +81,7 @@ def test_a_picture_of_another_tool_fills_the_controls_with_what_fits(
 
 def test_a_jpeg_of_another_tool_is_taken_too(create: CreateTab, tmp_path: Path) -> None:
     text = "a whale\nNegative prompt: boats\nSteps: 20, Sampler: Euler a, CFG scale: 5.5, Seed: 3, Size: 1024x1024"
-    update = create.recall.drop(str(with_exif(tmp_path / "theirs.jpg", user_comment(text))))
+    update = create.recall.drop(ME, str(with_exif(tmp_path / "theirs.jpg", user_comment(text))))
     assert (update["prompt"], update["negative_prompt"]) == ("a whale", "boats")
     assert (update["variant"], update["guidance_scale"], update["seed"]) == ("medium", "", "3"), (
         "4.5 is the variant's own"
@@ -91,10 +92,10 @@ def test_a_jpeg_of_another_tool_is_taken_too(create: CreateTab, tmp_path: Path) 
 def test_a_prompt_that_is_not_known_leaves_the_one_that_stands_there(create: CreateTab, tmp_path: Path) -> None:
     nodes = graph(n4=node("Writer"), n7=node("KSampler", **{**graph()["7"]["inputs"], "positive": ["4", 0]}))
     path = str(comfyui(tmp_path / "theirs.png", nodes))
-    update = create.recall.drop(path, "a lighthouse")
+    update = create.recall.drop(ME, path, "a lighthouse")
     assert (update["prompt"], update["seed"]) == ("a lighthouse", "42")
     assert "The prompt comes out of Writer (node 4)" in update["stage"]["value"]
-    refused = create.recall.drop(path, "")
+    refused = create.recall.drop(ME, path, "")
     assert "Writer (node 4), which is not known here — write a prompt" in refused["stage"]["value"]
     assert "seed" not in refused
 
@@ -121,7 +122,7 @@ def test_a_recipe_of_other_weights_is_told(
     record = library.save(shot.recipe("mini-turbo", weights=weights), picture(shot), 1.0)
 
     def notes() -> list[str]:
-        updates = (create.actions.reuse(ME, "", [record.id], 0), create.recall.drop(str(record.path)))
+        updates = (create.actions.reuse(ME, "", [record.id], 0), create.recall.drop(ME, str(record.path)))
         return [update["stage"]["value"] for update in updates]
 
     engine.identities = {"turbo": weights}
@@ -155,7 +156,7 @@ def test_a_missing_reference_leaves_the_other_settings_to_be_reused(
     looks = [look_of(library, colour) for colour in ("red", "teal")]
     record = kept(library, prompt="a whale", style_references=[{"image": image} for image in looks])
     library.references.path(looks[1]).unlink()
-    for update in (create.actions.reuse(ME, "", [record.id], 0), create.recall.drop(str(record.path))):
+    for update in (create.actions.reuse(ME, "", [record.id], 0), create.recall.drop(ME, str(record.path))):
         assert update["prompt"] == "a whale" and update["references"] == looks
         assert "Reference 2 is not in the library any more — remove it" in update["stage"]["value"]
         assert "Reference 1" not in update["stage"]["value"]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from krea_studio.direction.moodboards import MEASURED, Analysis, Cluster, Moodboard, Swatch
+from krea_studio.library.moodboards import Moodboards
 from krea_studio.library.store import Library
 from krea_studio.runs.run import Kind
 from krea_studio.services import Services
@@ -193,7 +194,7 @@ def test_the_first_board_is_opened_when_none_is(board: Tab, other: Tab) -> None:
     board.do("create", board_name="Zebra")
     other.do("refreshed")
     assert other.values["open_board"] == "Dusk"
-    assert other.words() == texts_of(board.handlers._boards.get("Dusk").analysis)
+    assert other.words() == texts_of(board.handlers._boards(board.visitor).get("Dusk").analysis)
 
 
 def test_pictures_are_shown_by_path_and_the_drop_zone_is_empty_again(
@@ -261,7 +262,7 @@ def test_a_picture_whose_file_is_gone_can_still_be_removed(board: Tab, library: 
 
 
 def test_an_analysis_fills_the_columns(board: Tab) -> None:
-    analysis = board.handlers._boards.get("Dusk").analysis
+    analysis = board.handlers._boards(board.visitor).get("Dusk").analysis
     assert board.words() == texts_of(analysis)
     assert all(board.shown[field]["interactive"] is True for field in WORDS)
     assert board.shown["found"]["visible"] is True
@@ -281,7 +282,7 @@ class Held:
         self.analyze = services.studio.analyze
         monkeypatch.setattr(services.studio, "analyze", self)
 
-    def __call__(self, name: str, report: Any, check: Any) -> Moodboard:
+    def __call__(self, name: str, report: Any, check: Any, person: Any) -> Moodboard:
         report(0.4)
         self.begun.set()
         while not self.released.wait(0.01):
@@ -290,7 +291,7 @@ class Held:
             except Exception as error:
                 self.given_up.append(type(error).__name__)
                 raise
-        return self.analyze(name, report, check)
+        return self.analyze(name, report, check, person)
 
 
 @pytest.fixture
@@ -335,10 +336,10 @@ def test_a_board_is_neither_renamed_nor_deleted_while_it_is_analyzed(analyzing: 
         for event in ("rename", "delete"):
             page.do(event, open_board="Dusk", board_name="Dawn")
             assert "«Dusk» is being analyzed" in page.notice
-    assert tab.handlers._boards.names() == ["Dusk"]
+    assert tab.handlers._boards(tab.visitor).names() == ["Dusk"]
     held.released.set()
     tab.wait("analyses")
-    assert tab.handlers._boards.get("Dusk").analysis is not None
+    assert tab.handlers._boards(tab.visitor).get("Dusk").analysis is not None
     assert [tab.shown[button]["interactive"] for button in ("rename", "delete")] == [True, True]
     tab.do("rename", board_name="Dawn")
     assert tab.names == ["Dawn"]
@@ -353,7 +354,7 @@ def test_stop_gives_the_analysis_up(analyzing: Tab, held: Held) -> None:
     assert STOPPED in analyzing.notice
     assert (analyzing.shown["analyze"]["visible"], analyzing.shown["stop"]["visible"]) == (True, False)
     assert all(analyzing.shown[field]["interactive"] is True for field in WORDS)
-    assert analyzing.handlers._boards.get("Dusk").analysis is None
+    assert analyzing.handlers._boards(analyzing.visitor).get("Dusk").analysis is None
 
 
 def test_only_stop_ends_an_analysis(analyzing: Tab, held: Held, services: Services) -> None:
@@ -365,7 +366,7 @@ def test_only_stop_ends_an_analysis(analyzing: Tab, held: Held, services: Servic
 
 
 def test_a_page_that_is_opened_shows_the_analysis_that_goes_on(analyzing: Tab, held: Held, other: Tab) -> None:
-    analyzing.handlers._boards.create("A board before it")
+    analyzing.handlers._boards(analyzing.visitor).create("A board before it")
     other.do("refreshed")
     assert other.values["open_board"] == "Dusk"
     assert 'aria-valuenow="40"' in other.values["progress"]
@@ -374,7 +375,7 @@ def test_a_page_that_is_opened_shows_the_analysis_that_goes_on(analyzing: Tab, h
     held.released.set()
     for page in (other, analyzing):
         page.wait("analyses")
-        assert page.words() == texts_of(page.handlers._boards.get("Dusk").analysis)
+        assert page.words() == texts_of(page.handlers._boards(page.visitor).get("Dusk").analysis)
         assert (page.shown["analyze"]["visible"], page.shown["stop"]["visible"]) == (True, False)
 
 
@@ -413,7 +414,7 @@ def test_an_analysis_leaves_another_board_alone(analyzing: Tab, held: Held) -> N
     analyzing.wait("analyses")
     assert analyzing.values["open_board"] == "Dawn"
     assert analyzing.values["keywords"] == "typed meanwhile"
-    assert analyzing.handlers._boards.get("Dusk").analysis is not None
+    assert analyzing.handlers._boards(analyzing.visitor).get("Dusk").analysis is not None
 
 
 def test_a_board_that_is_analyzed_stays_locked_when_it_is_opened_again(analyzing: Tab) -> None:
@@ -450,19 +451,19 @@ def test_unchanged_pictures_are_not_analyzed_again(board: Tab) -> None:
     ],
 )
 def test_bad_words_are_one_notice_and_nothing_is_lost(board: Tab, field: str, text: str, words: str) -> None:
-    before = board.handlers._boards.get("Dusk")
+    before = board.handlers._boards(board.visitor).get("Dusk")
     good = next(name for name in WORDS if name != field)
     board.do("save", **{field: text, good: "kept"})
     assert board.notice.count('role="alert"') == 1
     assert words in board.notice
     assert "Not saved" in board.values["saved"]
-    after = board.handlers._boards.get("Dusk").analysis
+    after = board.handlers._boards(board.visitor).get("Dusk").analysis
     assert getattr(after, field) == getattr(before.analysis, field)
     assert getattr(after, good) in ("kept", ("kept",))
     assert board.values[field] == text
     board.do("save", **{field: "fine"})
     assert board.notice == ""
-    assert getattr(board.handlers._boards.get("Dusk").analysis, field) in ("fine", ("fine",))
+    assert getattr(board.handlers._boards(board.visitor).get("Dusk").analysis, field) in ("fine", ("fine",))
 
 
 def test_saving_writes_into_no_box(board: Tab) -> None:
@@ -501,7 +502,7 @@ def test_bad_words_keep_their_board_open(board: Tab) -> None:
 def test_typed_words_are_saved_before_another_board_opens(board: Tab) -> None:
     board.values["avoids"] = "neon\nfog"
     board.do("create", board_name="Dawn")
-    assert board.handlers._boards.get("Dusk").analysis.avoids == ("neon", "fog")
+    assert board.handlers._boards(board.visitor).get("Dusk").analysis.avoids == ("neon", "fog")
     assert board.words() == dict.fromkeys(WORDS, "")
     assert board.shown["found"]["visible"] is False
 
@@ -510,7 +511,7 @@ def test_two_pages_change_different_boxes_of_one_board(board: Tab, other: Tab) -
     other.do("refreshed")
     board.do("save", keywords="one")
     other.do("save", avoids="two")
-    analysis = board.handlers._boards.get("Dusk").analysis
+    analysis = board.handlers._boards(board.visitor).get("Dusk").analysis
     assert (analysis.keywords, analysis.avoids) == (("one",), ("two",))
     board.do("refreshed")
     assert (board.values["keywords"], board.values["avoids"]) == ("one", "two")
@@ -525,7 +526,7 @@ def test_what_comes_by_itself_overwrites_nothing_that_was_typed(board: Tab, othe
     assert not set(update) & {*WORDS, "board_name", "kept_words", "open_board"}
     board.take("refreshed", update)
     board.do("save")
-    saved = board.handlers._boards.get("Dusk").analysis
+    saved = board.handlers._boards(board.visitor).get("Dusk").analysis
     assert (saved.taste_profile, saved.keywords) == ("theirs", ("half a wor",))
 
 
@@ -607,7 +608,7 @@ def test_only_what_can_steer_is_used(board: Tab, pictures: list[str]) -> None:
 
 def test_looks_are_switched_one_by_one(board: Tab) -> None:
     board.do("switch_looks", looks=["1"])
-    clusters = board.handlers._boards.get("Dusk").analysis.clusters
+    clusters = board.handlers._boards(board.visitor).get("Dusk").analysis.clusters
     assert [cluster.on for cluster in clusters] == [place == 1 for place in range(len(clusters))]
 
 
@@ -623,7 +624,7 @@ def test_looks_of_an_older_analysis_are_not_switched(board: Tab, library: Librar
 
 
 def test_a_board_goes_out_and_comes_in_as_a_zip(board: Tab) -> None:
-    before = board.handlers._boards.get("Dusk")
+    before = board.handlers._boards(board.visitor).get("Dusk")
     board.do("export")
     archive = board.values["download"]
     assert Path(archive).name == "dusk.zip"
@@ -632,7 +633,7 @@ def test_a_board_goes_out_and_comes_in_as_a_zip(board: Tab) -> None:
     assert "Importing …" in board.notice
     board.wait("imports")
     assert board.values["open_board"] == "Dusk 2"
-    assert board.handlers._boards.get("Dusk 2").analysis == before.analysis
+    assert board.handlers._boards(board.visitor).get("Dusk 2").analysis == before.analysis
     assert board.notice == ""
 
 
@@ -644,7 +645,7 @@ def test_imports_that_are_begun_together_all_arrive(board: Tab, pictures: list[s
     board.do("import_", archive=board.values["download"])
     board.wait("imports")
     assert board.names == ["Dusk", "Dusk 2"]
-    assert len(board.handlers._boards.get("Dusk").images) == len(pictures) + 1
+    assert len(board.handlers._boards(board.visitor).get("Dusk").images) == len(pictures) + 1
 
 
 def test_a_page_that_is_opened_shows_an_import_that_goes_on(
@@ -696,7 +697,7 @@ def test_a_defect_is_logged_not_shown(
         raise RuntimeError("secret path")
 
     for method in ("get", "create", "change_analysis"):
-        monkeypatch.setattr(board.handlers._boards, method, broken)
+        monkeypatch.setattr(Moodboards, method, broken)
     board.do(event, keywords="touched" if event == "save" else board.values["keywords"])
     assert DEFECT in board.notice
     assert "secret path" not in board.notice

@@ -48,7 +48,7 @@ def serve(services: Services) -> Iterator[Callable[[str], httpx.URL]]:
         url = start(demo, here)
         demos.append(demo)
         name = f"[{host}]" if ":" in host else host
-        health = httpx.get(f"http://{name}:{settings.port}/healthz", trust_env=False, timeout=30)
+        health = httpx.get(f"http://{name}:{settings.port}/healthz", trust_env=False, timeout=60)
         assert health.status_code == 200
         return httpx.URL(url)
 

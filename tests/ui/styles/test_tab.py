@@ -4,7 +4,6 @@ What handlers return is kept and given to the next. The doctor is the engine's o
 checkpoints.
 """
 
-import functools
 import inspect
 import secrets
 import threading
@@ -21,6 +20,7 @@ from krea_studio.direction.speed import BY_NAME, Speed
 from krea_studio.direction.styles import OFFICIAL, SHIPPED, StyleFacts
 from krea_studio.errors import Unavailable
 from krea_studio.library.styles.styles import Styles
+from krea_studio.people import LOCAL
 from krea_studio.recipe.request import GenerationRequest, StyleChoice, parse_request
 from krea_studio.recipe.sigmas import sigmas_text, turbo_sigmas
 from krea_studio.runs.run import Kind
@@ -38,7 +38,8 @@ from krea_studio.ui.create.panels.styles import (
 )
 from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.styles import tab as styles
-from krea_studio.ui.styles.handlers import ALL, FAVOURITES, OFFICIAL_KEY, TO_DOWNLOAD, StyleHandlers
+from krea_studio.ui.styles.handlers import StyleHandlers
+from krea_studio.ui.styles.list import ALL, FAVOURITES, OFFICIAL_KEY, TO_DOWNLOAD
 from krea_studio.ui.styles.tab import build_styles_tab
 from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.watching import shown_of, timer_of
@@ -77,7 +78,7 @@ class Visitor:
     def __init__(self, services: Services, wired: Wired, shared: bool = False, who: Any = STRANGER) -> None:
         self.tab = StyleHandlers(services, Visitors(shared))
         who = SimpleNamespace(username=who.username, session_hash=secrets.token_hex(4))
-        self.services, self.choice = services, StylesPanel(services)
+        self.services, self.choice = services, StylesPanel(services, Visitors(shared))
         self.wired, self.who = wired, who
         self.values: dict[str, Any] = {
             "chosen_styles": [], "variant": "turbo", "open_style": "", "search": "", "show": ALL,
@@ -120,7 +121,8 @@ class Visitor:
 
     def given(self, *names: str) -> dict[str, Any]:
         """What the places' handlers are given, and further parts."""
-        return {name: self.values[name] for name in (*names, "chosen_styles", "variant", *WEIGHTS, *TRIGGERS)}
+        given = (*names, "chosen_styles", "variant", *WEIGHTS, *TRIGGERS)
+        return {"visitor": self.who, **{name: self.values[name] for name in given}}
 
     def take(self, update: dict[str, Any]) -> None:
         for part, value in update.items():
@@ -151,7 +153,7 @@ class Visitor:
     def wished(self) -> list[dict[str, Any]]:
         """The styles as a request has them, without which weights they are."""
         asked = self.choice.fields(self.values)["styles"]
-        assert all(self.services.library.styles.of(each.pop("identity"), each["name"]) for each in asked)
+        assert all(self.services.library.styles.by_identity(each.pop("identity"), each["name"]) for each in asked)
         return asked
 
 
@@ -168,7 +170,7 @@ def wired(services: Services, monkeypatch: pytest.MonkeyPatch) -> Wired:
     monkeypatch.setattr(styles, "Wiring", Recording)
     with gr.Blocks():
         parts: dict[str, Any] = {name: gr.State() for name in ("variant", "browser", "stage", "shown_ids", "selected")}
-        StylesPanel(services).build(parts)
+        StylesPanel(services, Visitors(shared=False)).build(parts)
         with gr.Tabs() as tabs:
             build_styles_tab(services, Visitors(shared=False), tabs, parts)
     return found
@@ -191,7 +193,7 @@ def test_styles_fill_the_places_with_weight_words_and_prompt(page: Visitor) -> N
         {"name": "Woodcut", "weight": 1.0, "trigger": None},
         {"name": "Fresco", "weight": 1.0, "trigger": None},
     ]
-    assert page.choice.try_prompt(0, page.values["chosen_styles"]) == {"prompt": "a ship, woodcut print"}
+    assert page.choice.try_prompt(0, page.who, page.values["chosen_styles"]) == {"prompt": "a ship, woodcut print"}
 
 
 def test_a_style_of_few_steps_offers_them_and_sets_them_on_a_click_alone(
@@ -204,10 +206,10 @@ def test_a_style_of_few_steps_offers_them_and_sets_them_on_a_click_alone(
     assert page.shown[SPEEDS[1]]["value"] == "Use its 4 steps"
     assert "Made for 4 steps without guidance (guessed from its name)." in page.shown[NOTES[1]]["value"]
     assert not {"steps", "guidance_scale", "sigmas"} & set(page.shown)
-    used = page.choice.use_speed(1, page.values["chosen_styles"])
+    used = page.choice.use_speed(1, page.who, page.values["chosen_styles"])
     assert (used["steps"], used["guidance_scale"], used["sigmas"]) == ("4", "0.0", sigmas_text(turbo_sigmas(4)))
     assert "4 steps without guidance are set" in used["stage"]["value"]
-    assert "alert" in page.choice.use_speed(0, page.values["chosen_styles"])["stage"]["value"]
+    assert "alert" in page.choice.use_speed(0, page.who, page.values["chosen_styles"])["stage"]["value"]
 
 
 def test_few_steps_are_shown_and_changed(page: Visitor, library_of_styles: Styles) -> None:
@@ -322,7 +324,7 @@ def test_a_run_with_a_style_that_is_gone_is_one_notice(services: Services, page:
 
 def recalled(page: Visitor, *choices: StyleChoice) -> str:
     request: GenerationRequest = parse_request({"prompt": "a fox", "styles": [each.model_dump() for each in choices]})
-    update, told = page.choice.recall(request)
+    update, told = page.choice.recall(request, LOCAL)
     page.take(update)
     return " ".join(told)
 
@@ -422,7 +424,7 @@ def test_a_style_that_ships_cannot_be_deleted(
     shipped = tmp_path / "shipped"
     shipped.mkdir()
     save_file({"a.lora_A.weight": ones(1, 2)}, shipped / "glass.safetensors", {"name": "Glass", "trigger": "glass"})
-    monkeypatch.setattr(services.library.styles, "_shipped", shipped)
+    monkeypatch.setattr(services.library, "styles", Styles(services.library.styles.folder, shipped))
     page = Visitor(services, wired)
     page.open("Glass")
     assert SHIPPED in page.captions[0] and page.shown["delete"]["visible"] is False
@@ -442,7 +444,8 @@ def test_covers_come_from_a_file_and_from_the_result(
     run(CreateTab(services, Visitors(shared=False)), STRANGER)
     (record,) = services.library.recent(1)
     page.do("cover_from_result", shown_ids=[record.id])
-    assert library_of_styles.cover(page.values["open_style"]).stat().st_size > 0 and not page.notice
+    card = library_of_styles.by_identity(page.values["open_style"])
+    assert library_of_styles.cover(card).stat().st_size > 0 and not page.notice
 
 
 def test_use_fills_a_place_and_goes_to_create(page: Visitor) -> None:
@@ -646,7 +649,7 @@ def test_the_settings_folder_joins_the_library(
 
 def test_a_defect_is_said_to_be_one(page: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     page.open("Woodcut")
-    monkeypatch.setattr(page.tab, "_styles", SimpleNamespace(of=functools.partial(int, "no number")))
+    monkeypatch.setattr(page.tab, "_styles", lambda visitor: int("no number"))
     page.do("favourite_switched")
     assert "The studio itself failed" in page.notice
 
@@ -654,10 +657,10 @@ def test_a_defect_is_said_to_be_one(page: Visitor, monkeypatch: pytest.MonkeyPat
 def test_a_library_that_cannot_be_read_is_a_notice_and_an_empty_list(
     page: Visitor, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreadable() -> None:
+    def unreadable(styles: Styles) -> None:
         raise Unavailable("The disk is gone — put it back")
 
-    monkeypatch.setattr(services.library.styles, "cards", unreadable)
+    monkeypatch.setattr(Styles, "cards", unreadable)
     page.do("refreshed")
     assert "The disk is gone" in page.notice
-    assert page.choice.names() == []
+    assert page.choice.names(LOCAL) == []

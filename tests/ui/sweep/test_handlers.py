@@ -19,7 +19,7 @@ from krea_studio.ui.create.tab import CreateTab
 from krea_studio.ui.notices import visible
 from tests.doubles import REFUSED_SEED, JudgedByColour, drawn
 from tests.ui.conftest import PageEngine
-from tests.ui.create.driving import BROWSER, Tab, kept, values
+from tests.ui.create.driving import BROWSER, ME, Tab, kept, values
 from tests.ui.sweep.conftest import LIMIT_SECONDS, SweepPage, cells, table
 
 AXES = {"x_what": "intensity", "x_values": "-50:50:50", "y_what": "words", "y_values": "fox → owl"}
@@ -220,11 +220,11 @@ def test_the_sheet_gives_the_sweep_back_on_both_tabs(sweep: SweepPage, known: No
     path = sweep.handlers.sheet(**sweep.shown)["sweep_download"]
     assert read_sweep(path) == sweep.services.runs.watch(sweep.run).asked
     create = CreateTab(sweep.services, sweep.handlers._visitors)
-    on_create = create.recall.drop(path, "")
+    on_create = create.recall.drop(ME, path, "")
     assert "stage" not in on_create and on_create["settings_file"] is None
-    there = sweep.handlers.take_sheet(on_create["sheet"])
-    here = sweep.handlers.drop(path)
-    assert there["tabs"].selected == "sweep" and sweep.handlers.take_sheet(None) == {}
+    there = sweep.handlers.take_sheet(ME, on_create["sheet"])
+    here = sweep.handlers.drop(ME, path)
+    assert there["tabs"].selected == "sweep" and sweep.handlers.take_sheet(ME, None) == {}
     for update in (there, here):
         rows = {name: getattr(update[name], "get", lambda _, value=update[name]: value)("value") for name in AXES}
         assert rows == {**AXES, "x_values": "-50, 0, 50"}
@@ -242,12 +242,12 @@ def test_what_is_no_sheet_is_refused(sweep: SweepPage, library: Library, tmp_pat
         (tmp_path / "stranger.png", "is a picture and no sheet of a sweep"),
         (tmp_path / "words.png", "words.png is not a PNG"),
     ):
-        update = sweep.handlers.drop(str(path))
+        update = sweep.handlers.drop(ME, str(path))
         assert told in update["sweep_notice"]["value"] and str(tmp_path) not in update["sweep_notice"]["value"]
         assert set(update) == {"sweep_file", "sweep_notice"}
-    assert sweep.handlers.drop(None) == {"sweep_file": None}
+    assert sweep.handlers.drop(ME, None) == {"sweep_file": None}
     create = CreateTab(sweep.services, sweep.handlers._visitors)
-    refused = create.recall.drop(str(tmp_path / "stranger.png"), "")
+    refused = create.recall.drop(ME, str(tmp_path / "stranger.png"), "")
     assert "holds no settings" in refused["stage"]["value"] and refused["sheet"] is None
 
 

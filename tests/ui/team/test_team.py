@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from gradio_client import Client
 
 from krea_studio.accounts.accounts import Account, Accounts
 from krea_studio.errors import InvalidRequest
@@ -22,7 +21,7 @@ from krea_studio.ui.team.handlers import TeamHandlers
 from krea_studio.ui.visitors import Visitors
 from tests.doubles import drawn
 from tests.runs.conftest import Gate, ended, request_of, shot_of
-from tests.ui.conftest import PageEngine, signed_in
+from tests.ui.conftest import PageEngine, connect, signed_in
 
 PASSWORD = "seven foxes in snow"
 THEN = datetime(2026, 1, 2, tzinfo=UTC)
@@ -121,7 +120,7 @@ def test_the_page_has_the_tab_where_people_sign_in(services: Services) -> None:
     demo = build_demo(services)
     _, url, _ = demo.launch(prevent_thread_lock=True, **launch_options(services))
     try:
-        client = Client(url, auth=("ada", PASSWORD), verbose=False)
+        client = connect(url, auth=("ada", PASSWORD))
         assert "team-usage" in str(client.config["components"])
     finally:
         demo.close()

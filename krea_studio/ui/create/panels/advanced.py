@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from krea_studio.people import Person
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.recipe.sigmas import read_sigmas, sigmas_text
 from krea_studio.recipe.variants import VARIANTS
@@ -43,7 +44,7 @@ class AdvancedPanel:
         sigmas = read_sigmas(values["sigmas"] or "")
         return {"negative_prompt": values["negative_prompt"], **numbers, "sigmas": sigmas}
 
-    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
+    def recall(self, request: GenerationRequest, person: Person) -> tuple[Update, list[str]]:
         """The boxes as a request has them; overrides that only repeat the variant's own stay empty."""
         variant = VARIANTS[request.variant]
         numbers = {field: getattr(request, field) for field in OVERRIDES}

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 from pydantic import BaseModel
 
+from krea_studio.people import Person
 from krea_studio.recipe.request import RAW, Expansion, GenerationRequest, bounds, label, parse_request
 from krea_studio.runs.run import Kind, State
 from krea_studio.runs.runs import Check, Report
@@ -111,7 +112,7 @@ class CreativityPanel:
         """The level, and what is in the box."""
         return {"creativity": values["creativity"], "expansion": _expansion(*(values[name] for name in READ))}
 
-    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
+    def recall(self, request: GenerationRequest, person: Person) -> tuple[Update, list[str]]:
         """Level and box as a request has them."""
         return {
             "creativity": request.creativity,
@@ -157,10 +158,11 @@ class CreativityPanel:
             request = parse_request({**beside, "creativity": creativity})
             number = draw_seed() if request.seed is None else request.seed
 
-            def work(report: Report, check: Check) -> Written:
-                return Written(self._studio.expand(request, number, check), prompt, creativity)
-
             person = self._visitors.person(visitor, browser)
+
+            def work(report: Report, check: Check) -> Written:
+                return Written(self._studio.expand(request, number, check, person), prompt, creativity)
+
             return {**self._expansions.begin(visitor, person, request.prompt, work), **_button(True)}
 
         return guarded(begin)

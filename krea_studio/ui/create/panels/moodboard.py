@@ -15,7 +15,7 @@ from krea_studio.direction.moodboards import MEASURED
 from krea_studio.direction.references import known_words
 from krea_studio.errors import InvalidRequest, StudioError
 from krea_studio.library.pictures.formats import ENDINGS
-from krea_studio.people import Person
+from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import (
     GenerationRequest,
     MoodboardChoice,
@@ -32,7 +32,7 @@ from krea_studio.ui.moodboards.fragments import pictures
 from krea_studio.ui.notices import guarded, remarks
 from krea_studio.ui.presenter import Update
 from krea_studio.ui.remembered import remembered
-from krea_studio.ui.visitors import Visitors
+from krea_studio.ui.visitors import UNKNOWN, Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 NONE = ("None", "")
@@ -43,6 +43,7 @@ CHOSEN = ("moodboard", "variant", "guidance_scale", "moodboard_content")
 TOLD = ("moodboard_text", "moodboard_steers")
 USUAL_STRENGTH = percent(default("strength", MoodboardChoice))
 SHARED = "Everyone who opens this page sees the moodboards; who is signed in may add to one."
+TEAM = "You see your own moodboards, and those that are shared with the team."
 
 
 class Recalled(BaseModel):
@@ -69,15 +70,15 @@ class MoodboardPanel:
     parts_by_field: Mapping[str, tuple[str, ...]] = {"moodboard": ("moodboard", "moodboard_strength")}
 
     def __init__(self, services: Services, visitors: Visitors) -> None:
-        self._library, self._moodboards = services.library, services.library.moodboards
-        self._engine, self._visitors = services.engine, visitors
+        self._library, self._engine, self._visitors = services.library, services.engine, visitors
+        self._shared = TEAM if services.settings.sign_in != "none" else SHARED
 
     def build(self, parts: Parts) -> None:
         """Lay out the list of boards and the strength."""
         low, high = (round(percent(limit)) for limit in bounds("strength", MoodboardChoice))
         with gr.Column(elem_id="moodboard-choice", min_width=0):
             parts["moodboard"] = gr.Dropdown(
-                choices_of(self.names()),
+                choices_of(self.names(UNKNOWN if self._visitors.shared else LOCAL)),
                 value=NONE[1],
                 label=label("moodboard"),
                 info=help_text("moodboard"),
@@ -86,7 +87,7 @@ class MoodboardPanel:
             parts[mechanism_of("moodboard")] = controls.mechanism("moodboard")
             parts["moodboard_text"] = gr.HTML(elem_id="moodboard-text", elem_classes="beneath")
             gr.HTML(
-                fragments.hint(SHARED),
+                fragments.hint(self._shared),
                 visible=self._visitors.shared,
                 elem_id="moodboard-shared",
                 elem_classes="beneath",
@@ -132,10 +133,10 @@ class MoodboardPanel:
         content = recorded_content(name, recalled)
         return {"moodboard": {"name": name, "strength": strength_of(strength), "content": content}}
 
-    def names(self) -> list[str]:
-        """The boards that there are; none where they cannot be read, which the tab Moodboards then tells."""
+    def names(self, person: Person) -> list[str]:
+        """The boards that are there for a person; none where they cannot be read, which the tab Moodboards tells."""
         try:
-            return self._moodboards.names()
+            return self._library.moodboards.of(person).names()
         except StudioError:
             return []
 
@@ -144,24 +145,42 @@ class MoodboardPanel:
         return {"moodboard_content": None}
 
     def describe(
-        self, moodboard: str, variant: str, guidance_scale: str | None, moodboard_content: dict[str, Any] | None
+        self,
+        visitor: gr.Request,
+        moodboard: str,
+        variant: str,
+        guidance_scale: str | None,
+        moodboard_content: dict[str, Any] | None,
     ) -> Update:
         """What steers when this board is chosen, or why nothing does."""
+        return self._described(self._visitors.person(visitor), moodboard, variant, guidance_scale, moodboard_content)
+
+    def _described(
+        self,
+        person: Person,
+        moodboard: str,
+        variant: str,
+        guidance_scale: str | None,
+        moodboard_content: dict[str, Any] | None,
+    ) -> Update:
         steers = {"moodboard_steers": gr.update(visible=bool(moodboard))}
         if not moodboard:
             return {"moodboard_text": "", **steers}
         content = recorded_content(moodboard, moodboard_content)
         guided = guidance_of(variant, read_number(guidance_scale)) != 0
-        told = self._recorded_text(content, variant, guided) if content else self._text(moodboard, variant, guided)
+        if content:
+            told = self._recorded_text(content, variant, guided)
+        else:
+            told = self._text(person, moodboard, variant, guided)
         return {"moodboard_text": fragments.reason([told]), **steers}
 
-    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
+    def recall(self, request: GenerationRequest, person: Person) -> tuple[Update, list[str]]:
         """The choice as a recipe has it, also of a board that is gone."""
         choice = request.moodboard
         if choice is None:
             nothing = {"moodboard": NONE[1], "moodboard_strength": USUAL_STRENGTH, "moodboard_content": None}
-            return {**nothing, **self.describe("", request.variant, None, None)}, []
-        names = self.names()
+            return {**nothing, **self._described(person, "", request.variant, None, None)}, []
+        names = self.names(person)
         gone = [] if choice.name in names else [choice.name]
         content = None
         if choice.content is not None:
@@ -171,7 +190,7 @@ class MoodboardPanel:
             "moodboard_strength": percent(choice.strength),
             "moodboard_content": content,
             # Here too: the choice may be what it was, and only its content another.
-            **self.describe(choice.name, request.variant, number_text(request.guidance_scale), content),
+            **self._described(person, choice.name, request.variant, number_text(request.guidance_scale), content),
         }, []
 
     def drop(self, visitor: gr.Request, files: str | None, **chosen: Any) -> Update:
@@ -183,7 +202,10 @@ class MoodboardPanel:
         """Pictures join the chosen moodboard. Raises InvalidRequest where none is chosen."""
         if not moodboard:
             raise InvalidRequest("No moodboard is chosen — choose one under Direction, or make one under Moodboards")
-        return {**remarks(self.added(person, paths, moodboard), "stage"), **self.describe(moodboard, **described)}
+        return {
+            **remarks(self.added(person, paths, moodboard), "stage"),
+            **self._described(person, moodboard, **described),
+        }
 
     def added(self, person: Person, paths: Sequence[Path], name: str) -> list[str]:
         """Put pictures on the board of this name, and return sentences on what became of it.
@@ -194,9 +216,9 @@ class MoodboardPanel:
         board = self._library.moodboards_for(person).add(name, paths, unused.append)
         return [f"«{board.name}» has {pictures(len(board.images))} now; analyze it again to let them steer", *unused]
 
-    def _text(self, name: str, variant: str, guided: bool) -> str:
+    def _text(self, person: Person, name: str, variant: str, guided: bool) -> str:
         try:
-            board = self._moodboards.get(name)
+            board = self._library.moodboards.of(person).get(name)
             content = board.content()
         except StudioError as error:
             return error.message + "."

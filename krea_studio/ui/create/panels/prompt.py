@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from krea_studio.people import Person
 from krea_studio.recipe.request import GenerationRequest, help_text
 from krea_studio.ui import controls
 from krea_studio.ui.presenter import Update
@@ -53,6 +54,6 @@ class PromptPanel:
         """The prompt."""
         return {"prompt": values["prompt"]}
 
-    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
+    def recall(self, request: GenerationRequest, person: Person) -> tuple[Update, list[str]]:
         """The prompt as a request has it."""
         return {"prompt": request.prompt}, []

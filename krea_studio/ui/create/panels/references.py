@@ -15,13 +15,17 @@ from krea_studio.errors import InvalidRequest
 from krea_studio.files import without_clutter
 from krea_studio.library.pictures.formats import ENDINGS
 from krea_studio.library.references import Reference, References
+from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import GenerationRequest, StyleReference, bounds, default, help_text, label
+from krea_studio.runs.shares import Thing
+from krea_studio.services import Services
 from krea_studio.ui import controls, fragments
 from krea_studio.ui.controls import mechanism_of, percent, strength_of
 from krea_studio.ui.create.panels import cards
-from krea_studio.ui.notices import guarded, remarks
-from krea_studio.ui.presenter import Update, shown
+from krea_studio.ui.notices import guarded, problem, remarks
+from krea_studio.ui.presenter import Update
 from krea_studio.ui.remembered import remembered
+from krea_studio.ui.visitors import Visitors
 from krea_studio.ui.wiring import Parts, Wiring
 
 PLACES = int(bounds("style_references")[1])
@@ -37,12 +41,15 @@ PLACED = ("references", *STRENGTHS, "wide_strengths")
 REFERENCES = ("references", *STRENGTHS, *CARDS, *PICTURES)
 
 
+GREY = Image.new("RGB", (64, 64), "grey")
+
+
 def kept_picture(references: References, image: str) -> str | Image.Image:
     """Where a picture is; a grey one in its place, which can still be removed, where its file is gone."""
     try:
         return str(references.path(image))
     except InvalidRequest:
-        return Image.new("RGB", (64, 64), "grey")
+        return GREY
 
 
 def loss(place: int) -> str:
@@ -51,13 +58,14 @@ def loss(place: int) -> str:
 
 
 class ReferencesPanel:
-    """The places, over one library's pictures."""
+    """The places, over one set of services and the page's visitors."""
 
     reads, writes = ("references", *STRENGTHS), (*REFERENCES, "wide_strengths")
     parts_by_field: Mapping[str, tuple[str, ...]] = {"style_references": ("reference_file", *STRENGTHS)}
 
-    def __init__(self, references: References) -> None:
-        self._references = references
+    def __init__(self, services: Services, visitors: Visitors) -> None:
+        self._library, self._references = services.library, services.library.references
+        self._shares, self._visitors = services.shares, visitors
 
     def build(self, parts: Parts) -> None:
         """Lay out the drop zone and the places, which show when they are filled."""
@@ -124,37 +132,39 @@ class ReferencesPanel:
             {"image": image, "strength": strength_of(strength)}
             for image, strength in zip(values["references"], _strengths(values), strict=False)
         ]
-        for place in self._lost_places((each["image"], each["strength"]) for each in chosen):
+        # What is another's is refused when the run is planned, by who asks.
+        for place in self._lost_places(((each["image"], each["strength"]) for each in chosen), LOCAL):
             raise InvalidRequest(loss(place))
         return {"style_references": chosen}
 
-    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
+    def recall(self, request: GenerationRequest, person: Person) -> tuple[Update, list[str]]:
         """The places as a request has them, and which of their pictures are lost."""
         chosen = request.style_references
         strengths = [percent(each.strength) for each in chosen]
         wide = not all(USUAL_RANGE[0] <= strength <= USUAL_RANGE[1] for strength in strengths)
-        lost = self._lost_places((each.image, each.strength) for each in chosen)
-        filled = self._fill([each.image for each in chosen], strengths, wide)
+        lost = self._lost_places(((each.image, each.strength) for each in chosen), person)
+        filled = self._fill([each.image for each in chosen], strengths, wide, person)
         return {**filled, "wide_strengths": wide}, [f"{loss(place)}." for place in lost]
 
-    def add(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Update:
+    def add(self, person: Person, files: Sequence[str] | None, references: list[str], **places: Any) -> Update:
         """Pictures were dropped, pasted or chosen: they take the next free places."""
         files = without_clutter([files] if isinstance(files, str) else files or ())
-        return guarded(lambda: self._with(files, references, places))
+        return guarded(lambda: self._with(person, files, references, places))
 
-    def drop(self, files: Sequence[str] | None, references: list[str], **places: Any) -> Iterator[Update]:
+    def drop(
+        self, visitor: gr.Request, files: Sequence[str] | None, references: list[str], **places: Any
+    ) -> Iterator[Update]:
         """`add` for the drop zone, which is emptied first, and only then: what is dropped meanwhile stays."""
         yield {"reference_file": None}
         # The page can still empty it between a drop and its event.
-        yield self.add(files, references, **places) if files else {"stage": shown(fragments.notice(NOTHING_CAME))}
+        yield self._brought(visitor, files, references, places) if files else problem(NOTHING_CAME, "stage")
 
-    def remove(self, place: int, references: list[str], **places: Any) -> Update:
+    def remove(self, place: int, visitor: gr.Request, references: list[str], **places: Any) -> Update:
         """A place was emptied: those after it move up."""
+        person = self._visitors.person(visitor)
         kept = [other for other in range(len(references)) if other != place]
-        strengths = _strengths(places)
-        return guarded(
-            lambda: self._fill([references[k] for k in kept], [strengths[k] for k in kept], places["wide_strengths"])
-        )
+        strengths, wide = _strengths(places), places["wide_strengths"]
+        return guarded(lambda: self._fill([references[k] for k in kept], [strengths[k] for k in kept], wide, person))
 
     def switch_range(self, wide_strengths: bool, **places: Any) -> Update:
         """The range of all strengths, with their values brought into it."""
@@ -165,9 +175,21 @@ class ReferencesPanel:
             for name, value in zip(STRENGTHS, values, strict=True)
         }
 
-    def _fill(self, references: Sequence[str], strengths: Sequence[float], wide: bool) -> Update:
-        """The places with these pictures and strengths in %; grey is one that is not kept any more."""
-        pictures = [kept_picture(self._references, image) for image in references]
+    def _brought(
+        self, visitor: gr.Request, files: Sequence[str], references: list[str], places: dict[str, Any]
+    ) -> Update:
+        """`add` for what comes from outside, and out of the visitor's share."""
+        files = without_clutter([files] if isinstance(files, str) else files)
+
+        def added() -> Update:
+            with self._shares.taking(self._visitors.payer(visitor), Thing.REFERENCES, len(files)):
+                return self._with(self._visitors.person(visitor), files, references, places)
+
+        return guarded(added)
+
+    def _fill(self, references: Sequence[str], strengths: Sequence[float], wide: bool, person: Person) -> Update:
+        """The places with these pictures and strengths in %; grey is one that is not there for the person."""
+        pictures = [self._picture(image, person) for image in references]
         wide = wide or any(not USUAL_RANGE[0] <= strength <= USUAL_RANGE[1] for strength in strengths)
         low, high = WIDE_RANGE if wide else USUAL_RANGE
         update: Update = {"references": list(references)}
@@ -181,15 +203,20 @@ class ReferencesPanel:
             }
         return update
 
-    def _lost_places(self, chosen: Iterable[tuple[str, float]]) -> list[int]:
-        """The places, from 1, of those pictures that would steer at their strength and are not kept any more."""
+    def _picture(self, image: str, person: Person) -> str | Image.Image:
+        """`kept_picture` for a person: another's, which a recipe may name, is as one that is gone."""
+        found = kept_picture(self._references, image)
+        return found if isinstance(found, Image.Image) or self._library.moodboards.of(person).shows(image) else GREY
+
+    def _lost_places(self, chosen: Iterable[tuple[str, float]], person: Person) -> list[int]:
+        """The places, from 1, of those pictures that would steer at their strength and are not there for a person."""
         return [
             place
             for place, (image, strength) in enumerate(chosen, start=1)
-            if strength and not isinstance(kept_picture(self._references, image), str)
+            if strength and not isinstance(self._picture(image, person), str)
         ]
 
-    def _with(self, files: Sequence[str], references: list[str], places: dict[str, Any]) -> Update:
+    def _with(self, person: Person, files: Sequence[str], references: list[str], places: dict[str, Any]) -> Update:
         free = PLACES - len(references)
         if len(files) > free:
             raise InvalidRequest(
@@ -202,10 +229,11 @@ class ReferencesPanel:
         told: list[str] = []
         read = [Reference.read(file, told.append) for file in files]  # all, before the first one is kept
         for reference in read:
-            self._references.keep(reference)
+            self._references.keep(reference, person=person)
         found = [reference.id for reference in read]
         strengths = [*_strengths(places)[: len(references)], *[USUAL_STRENGTH] * len(found)]
-        return {**self._fill([*references, *found], strengths, places["wide_strengths"]), **remarks(told, "stage")}
+        filled = self._fill([*references, *found], strengths, places["wide_strengths"], person)
+        return {**filled, **remarks(told, "stage")}
 
 
 def _strengths(places: Mapping[str, Any]) -> list[float]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from krea_studio.people import Person
 from krea_studio.recipe.request import GenerationRequest
 from krea_studio.ui import controls
 from krea_studio.ui.controls import number_text, read_number
@@ -35,7 +36,7 @@ class SeedPanel:
         """The count, and the seed unless a new one is to be drawn."""
         return {"batch": values["batch"], "seed": None if values["random_seed"] else read_number(values["seed"])}
 
-    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
+    def recall(self, request: GenerationRequest, person: Person) -> tuple[Update, list[str]]:
         """Count and seed as a request has them."""
         return {"batch": request.batch, **seed_values(request.seed)}, []
 

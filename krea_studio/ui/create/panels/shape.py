@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from krea_studio.engine.base import Engine
+from krea_studio.people import Person
 from krea_studio.recipe.request import GenerationRequest, choices, default
 from krea_studio.recipe.variants import VARIANTS
 from krea_studio.ui import controls, fragments
@@ -60,7 +61,7 @@ class ShapePanel:
         """The three choices."""
         return {name: values[name] for name in SHAPE}
 
-    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
+    def recall(self, request: GenerationRequest, person: Person) -> tuple[Update, list[str]]:
         """The three choices as a request has them."""
         return {name: getattr(request, name) for name in SHAPE}, []
 

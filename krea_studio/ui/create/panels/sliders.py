@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from krea_studio.direction.sliders import STARTING_POINTS, StartingPoint
+from krea_studio.people import Person
 from krea_studio.recipe.request import SLIDERS, GenerationRequest
 from krea_studio.ui import controls
 from krea_studio.ui.controls import lock_of, mechanism_of, number_text, read_number
@@ -61,7 +62,7 @@ class SlidersPanel:
             "exploration_seed": read_number(values["exploration_seed"]),
         }
 
-    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
+    def recall(self, request: GenerationRequest, person: Person) -> tuple[Update, list[str]]:
         """Sliders and random mode as a request has them."""
         locks = {lock_of(slider): slider in request.locked_sliders for slider in SLIDERS}
         values = {slider: getattr(request, slider) for slider in SLIDERS}

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from krea_studio.direction.speed import Speed, preset_of
 from krea_studio.direction.styles import StyleCard, chosen_card, made_for_another
 from krea_studio.errors import InvalidRequest, StudioError
+from krea_studio.people import LOCAL, Person
 from krea_studio.recipe.request import GenerationRequest, StyleChoice, bounds, default
 from krea_studio.recipe.sigmas import sigmas_text
 from krea_studio.services import Services
@@ -24,6 +25,7 @@ from krea_studio.ui.notices import guarded, note
 from krea_studio.ui.presenter import Update
 from krea_studio.ui.remembered import remembered
 from krea_studio.ui.styles.pictures import cover_or_tile
+from krea_studio.ui.visitors import UNKNOWN, Visitors
 from krea_studio.ui.wiring import Parts, Wiring, any_of
 
 PLACES = int(bounds("styles")[1])
@@ -56,15 +58,20 @@ class StylesPanel:
     reads, writes = CHOICE, STYLES
     parts_by_field: Mapping[str, tuple[str, ...]] = {"styles": ("add_style", *WEIGHTS, *TRIGGERS)}
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, visitors: Visitors) -> None:
         self._styles = services.library.styles
-        self._engine = services.engine
+        self._engine, self._visitors = services.engine, visitors
 
     def build(self, parts: Parts) -> None:
         """Lay out the list of styles and the places, which show when they are filled."""
         parts["chosen_styles"] = remembered([], list[ChosenStyle])
         parts["add_style"] = gr.Dropdown(
-            self.names(), value=None, label="Add a style", interactive=True, elem_id="add-style", min_width=0
+            self.names(UNKNOWN if self._visitors.shared else LOCAL),
+            value=None,
+            label="Add a style",
+            interactive=True,
+            elem_id="add-style",
+            min_width=0,
         )
         parts[mechanism_of("styles")] = controls.mechanism("styles")
         for place in range(PLACES):
@@ -141,43 +148,49 @@ class StylesPanel:
         ]
         return {"styles": chosen}
 
-    def names(self) -> list[str]:
-        """The styles that there are; none where they cannot be read, which the tab Styles then tells."""
+    def names(self, person: Person) -> list[str]:
+        """The styles that are there for a person; none where they cannot be read, which the tab Styles then tells."""
         try:
-            return self._styles.names()
+            return self._styles.of(person).names()
         except StudioError:
             return []
 
-    def add(self, add_style: str | None, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
+    def add(
+        self, visitor: gr.Request, add_style: str | None, chosen_styles: list[Chosen], variant: str, **places: Any
+    ) -> Update:
         """A style was picked from the list: it takes the next free place, and the list is ready for another one."""
-        ready = {"add_style": gr.update(choices=self.names(), value=None)}
+        person = self._visitors.person(visitor)
+        ready = {"add_style": gr.update(choices=self.names(person), value=None)}
         if not add_style:
             return ready
-        return {**ready, **guarded(lambda: self._with(add_style, chosen_styles, variant, places))}
+        return {**ready, **guarded(lambda: self._with(person, add_style, chosen_styles, variant, places))}
 
-    def remove(self, place: int, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
+    def remove(
+        self, place: int, visitor: gr.Request, chosen_styles: list[Chosen], variant: str, **places: Any
+    ) -> Update:
         """A place was emptied: those after it move up."""
         kept = [other for other in range(len(chosen_styles)) if other != place]
         values = [_value(places, k) for k in kept]
-        return self._fill([chosen_styles[k] for k in kept], values, variant)
+        return self._fill(self._visitors.person(visitor), [chosen_styles[k] for k in kept], values, variant)
 
-    def refresh(self, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
+    def refresh(self, visitor: gr.Request, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
         """List and places as the library has the styles now; weights and chips stay, also those set meanwhile."""
-        cards = self._by_identity()
+        person = self._visitors.person(visitor)
+        cards = self._by_identity(person)
         chosen = []
         for each in chosen_styles:
             card = cards.get(each["identity"])
             own = {"words": card.trigger} if card and each["own"] else {}
             chosen.append({**each, "name": card.name, **own} if card else each)
         values = [_value(places, place) for place in range(len(chosen))]
-        filled = self._fill(chosen, values, variant)
+        filled = self._fill(person, chosen, values, variant)
         for name in (*WEIGHTS, *TRIGGERS):
             filled[name].pop("value")
-        return {"add_style": gr.update(choices=self.names()), **filled}
+        return {"add_style": gr.update(choices=self.names(person)), **filled}
 
-    def note(self, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
+    def note(self, visitor: gr.Request, chosen_styles: list[Chosen], variant: str, **places: Any) -> Update:
         """What to know of each style before a run, with this variant and these weights."""
-        cards = self._by_identity()
+        cards = self._by_identity(self._visitors.person(visitor))
         return {
             name: self._note(cards.get(chosen_styles[place]["identity"]), places[WEIGHTS[place]], variant)
             if place < len(chosen_styles)
@@ -185,15 +198,15 @@ class StylesPanel:
             for place, name in enumerate(NOTES)
         }
 
-    def try_prompt(self, place: int, chosen_styles: list[Chosen]) -> Update:
+    def try_prompt(self, place: int, visitor: gr.Request, chosen_styles: list[Chosen]) -> Update:
         """A style's suggested prompt becomes the prompt."""
-        return guarded(lambda: {"prompt": self._styles.of(chosen_styles[place]["identity"]).suggested_prompt})
+        return guarded(lambda: {"prompt": self._card_at(visitor, place, chosen_styles).suggested_prompt})
 
-    def use_speed(self, place: int, chosen_styles: list[Chosen]) -> Update:
+    def use_speed(self, place: int, visitor: gr.Request, chosen_styles: list[Chosen]) -> Update:
         """Steps, guidance and sigmas become those that a style was made for."""
 
         def used() -> Update:
-            card = self._styles.of(chosen_styles[place]["identity"])
+            card = self._card_at(visitor, place, chosen_styles)
             preset = preset_of({card.name: card.speed} if card.speed else {})
             numbers = {field: number_text(preset[field]) for field in ("steps", "guidance_scale")}
             told = f"«{card.name}»: {preset['steps']} steps without guidance are set under Advanced."
@@ -201,25 +214,33 @@ class StylesPanel:
 
         return guarded(used)
 
-    def recall(self, request: GenerationRequest) -> tuple[Update, list[str]]:
+    def _card_at(self, visitor: gr.Request, place: int, chosen_styles: list[Chosen]) -> StyleCard:
+        """The card of the style at a place. Raises InvalidRequest where there is none."""
+        if place >= len(chosen_styles):
+            raise InvalidRequest(f"No style is at place {place + 1} — reload the page and try again")
+        return self._styles.of(self._visitors.person(visitor)).by_identity(chosen_styles[place]["identity"])
+
+    def recall(self, request: GenerationRequest, person: Person) -> tuple[Update, list[str]]:
         """The places as a recipe has them, and what a person should know of styles that are not here as they were."""
-        cards = self._cards()
+        cards = self._cards(person)
         chosen, values, told = [], [], []
         for each in request.styles:
             card = chosen_card(each, cards)
             if card is None:
-                told.append(_absence(each, cards))
+                told.append(_absence(each, cards, person))
                 continue
             if card.name != each.name:
                 told.append(f"Style «{each.name}» is called «{card.name}» here.")
             own = each.trigger in (None, "", card.trigger)
             chosen.append({**_place_of(card), "own": own} | ({} if own else {"words": each.trigger}))
             values.append((percent(each.weight), each.trigger != "" or not card.trigger))
-        return self._fill(chosen, values, request.variant), told
+        return self._fill(person, chosen, values, request.variant), told
 
-    def _fill(self, chosen: Sequence[Chosen], values: Sequence[tuple[float, bool]], variant: str) -> Update:
+    def _fill(
+        self, person: Person, chosen: Sequence[Chosen], values: Sequence[tuple[float, bool]], variant: str
+    ) -> Update:
         """The places with these styles; each value is a weight in % and whether the chip is on."""
-        cards = self._by_identity()
+        cards = self._by_identity(person)
         update: Update = {"chosen_styles": list(chosen)}
         for place in range(PLACES):
             if place >= len(chosen):
@@ -237,7 +258,7 @@ class StylesPanel:
             (weight, on), card = values[place], cards.get(chosen[place]["identity"])
             update |= {
                 CARDS[place]: gr.update(visible=True),
-                PICTURES[place]: cover_or_tile(self._styles.cover(card.identity) if card else None, name),
+                PICTURES[place]: cover_or_tile(self._styles.cover(card) if card else None, name),
                 WEIGHTS[place]: gr.update(value=weight, label=f"{name}, weight in\u00a0%"),
                 TRIGGERS[place]: gr.update(value=on, label=words or "Trigger words", visible=bool(words)),
                 PROMPTS[place]: gr.update(visible=bool(card and card.suggested_prompt)),
@@ -246,14 +267,14 @@ class StylesPanel:
             }
         return update
 
-    def _with(self, name: str, chosen: list[Chosen], variant: str, places: Mapping[str, Any]) -> Update:
-        card = self._styles.get(name)
+    def _with(self, person: Person, name: str, chosen: list[Chosen], variant: str, places: Mapping[str, Any]) -> Update:
+        card = self._styles.of(person).get(name)
         if card.identity in (each["identity"] for each in chosen):
             raise InvalidRequest(f"Style «{card.name}» is chosen already — change its weight instead")
         if len(chosen) == PLACES:
             raise InvalidRequest(f"{PLACES} styles are chosen, which is as many as there may be — remove one first")
         values = [*(_value(places, place) for place in range(len(chosen))), (USUAL_WEIGHT, True)]
-        return self._fill([*chosen, _place_of(card)], values, variant)
+        return self._fill(person, [*chosen, _place_of(card)], values, variant)
 
     def _note(self, card: StyleCard | None, weight: float, variant: str) -> Any:
         told = []
@@ -267,12 +288,12 @@ class StylesPanel:
             told.append(f"{card.speed.words[:1].upper()}{card.speed.words[1:]}.")
         return _remark(told)
 
-    def _by_identity(self) -> dict[str, StyleCard]:
-        return {card.identity: card for card in self._cards()}
+    def _by_identity(self, person: Person) -> dict[str, StyleCard]:
+        return {card.identity: card for card in self._cards(person)}
 
-    def _cards(self) -> list[StyleCard]:
+    def _cards(self, person: Person) -> list[StyleCard]:
         try:
-            return self._styles.cards()
+            return self._styles.of(person).cards()
         except StudioError:
             return []
 
@@ -295,7 +316,12 @@ def _value(places: Mapping[str, Any], place: int) -> tuple[float, bool]:
     return places[WEIGHTS[place]], places[TRIGGERS[place]]
 
 
-def _absence(choice: StyleChoice, cards: Sequence[StyleCard]) -> str:
+def _absence(choice: StyleChoice, cards: Sequence[StyleCard], person: Person) -> str:
     if choice.name.casefold() in (card.name.casefold() for card in cards):
         return f"Style «{choice.name}» is another file here than the one that drew it, and is left out."
+    if person.has_own:
+        return (
+            f"Style «{choice.name}» is not among your styles, or those shared with the team, and is left out: import "
+            "it, or ask who has it to share it."
+        )
     return f"Style «{choice.name}» is not in the library any more, and is left out."

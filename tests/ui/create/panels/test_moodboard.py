@@ -12,14 +12,14 @@ def test_the_line_under_the_moodboard_tells_what_steers(create: CreateTab, servi
     board(services, "Dusk", look_of(library, "red"), look_of(library, "teal"))
 
     def told(variant: str = "turbo", guidance: str = "", content: Any = None) -> str:
-        return create.moodboard.describe("Dusk", variant, guidance, content)["moodboard_text"]
+        return create.moodboard.describe(ME, "Dusk", variant, guidance, content)["moodboard_text"]
 
     assert "was not analyzed" in told()
     services.studio.analyze("Dusk")
     idle = "avoids (without effect: the guidance scale is 0 here)"
     assert "2 of 2 pictures steer" in told() and idle in told() and idle in told("medium", "0")
     assert idle not in told("medium") and idle not in told("turbo", "2")
-    nothing = create.moodboard.describe("", "turbo", "", None)
+    nothing = create.moodboard.describe(ME, "", "turbo", "", None)
     assert nothing["moodboard_text"] == "" and not nothing["moodboard_steers"]["visible"]
 
     content = library.moodboards.get("Dusk").content()
