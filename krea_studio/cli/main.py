@@ -58,7 +58,7 @@ EXIT_CODES: dict[type[StudioError], int] = {
 # Commands with options of their own, which their module's `main` takes as they are; it returns an exit code.
 MEASURES = (
     "speed", "startup", "sliders", "references", "moodboards", "creativity", "styles", "adapters", "durability",
-    "expansion", "weights", "gpu", "library", "safety", "spaces",
+    "expansion", "weights", "gpu", "library", "safety", "spaces", "reliability",
 )  # fmt: skip
 TRAINING = {
     "train-slider": "train a slider LoRA on a checkpoint",

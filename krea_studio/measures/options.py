@@ -53,11 +53,14 @@ PAIRED = {
 WHOLE = {
     "adapters": "What the doctor makes of every adapter that peft and LyCORIS write",
     "expansion": "What the expansions of a chat server are worth",
+    "reliability": "What many people at once take and lose, and what odd calls and files do",
     "spaces": "What a Space or a container starts with, on this machine and the embedded checkpoints",
 }
 """Measurements that have no pictures or pairs: by name, what each is about."""
 HARMLESS_PROMPTS = 200
 SLIDER_PROMPTS = 8
+REQUESTS = 1_000
+CALLS = 10_000
 CUTS = 10
 BLOCKS = 2
 PUBLISHED_BLOCKS = 28
@@ -82,11 +85,14 @@ def parsed(name: str, argv: Sequence[str]) -> argparse.Namespace:
             parser.add_argument(
                 "--answers", type=Path, default=Path("expansion-answers.csv"), help="answers so far (%(default)s)"
             )
+        if name == "reliability":
+            parser.add_argument("--requests", type=int, default=REQUESTS, help="requests at once (%(default)s)")
+            parser.add_argument("--calls", type=int, default=CALLS, help="odd calls (%(default)s)")
         parser.add_argument(
             "--report", type=Path, default=FOLDER / f"{name}.md", help="Markdown file to write (%(default)s)"
         )
     chosen = parser.parse_args(argv)
-    for number in ("pairs", "cuts", "blocks", "seeds", "prompts", "side"):
+    for number in ("pairs", "cuts", "blocks", "seeds", "prompts", "side", "requests", "calls"):
         if getattr(chosen, number, 1) < 1:
             raise InvalidRequest(f"--{number} is {getattr(chosen, number)} — give a whole number above 0")
     if name == "safety" and chosen.pictures < 1:

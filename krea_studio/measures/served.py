@@ -22,6 +22,8 @@ EMBEDDED = {
     **{f"KREA_STUDIO_CHECKPOINT_{variant.upper()}": f"mini-{variant}" for variant in ("medium", "turbo")},
 }
 SERVE = ("-m", "krea_studio", "serve")
+ROOT = Path(__file__).resolve().parents[2]
+TRACEBACK = "Traceback (most recent call last)"
 KEPT = ("PATH", "PYTHONPATH", "LANG", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "LD_LIBRARY_PATH")
 """What of this environment goes on: where programs are, and how many cores they may take."""
 

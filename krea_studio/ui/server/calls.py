@@ -1,6 +1,8 @@
 """Calls of programs are looked at before Gradio takes them, so that what is wrong with one is said.
 
-Gradio answers a call that does not fit its endpoint with an error of the server, or with none but `null`.
+Gradio answers a call that does not fit its endpoint with an error of the server, or with none but `null`. Of a body
+with half a surrogate pair it makes an answer that cannot be written, and the connection ends with it. A call in a
+session without a name stays in the queue, where every later news of waiting calls fails at it.
 """
 
 import json
@@ -8,25 +10,30 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from krea_studio.ui.server.uploads import UPLOAD_PATH
+
 CALL = re.compile(r"/gradio_api/call/(?P<by_name>v2/)?(?P<endpoint>[^/]*)/?")
+QUEUED = re.compile(r"/gradio_api/queue/join/?$")
+NO_TEXT = "There is half a character in this (a surrogate without its other half) — send whole ones"
 
 Refusal = Callable[[str, Any, bool], tuple[int, str] | None]
 """Status and reason for a call, by its endpoint, its body and whether that has values by name; None for a sound one."""
 
 
 class CheckedCalls:
-    """Answers calls that `refusal` refuses, in the form in which the server says no elsewhere."""
+    """Answers calls that `refusal` refuses, and bodies that are no text, in the form in which the server says no."""
 
     def __init__(self, app: ASGIApp, refusal: Refusal) -> None:
         self.app = app
         self.refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = CALL.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if call is None:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"].endswith(UPLOAD_PATH):
             await self.app(scope, receive, send)
             return
         messages: list[Message] = []
@@ -36,14 +43,38 @@ class CheckedCalls:
         async def again() -> Message:
             return messages.pop(0) if messages else await receive()
 
-        content = b"".join(each.get("body", b"") for each in messages)
-        try:
-            body = json.loads(content)
-        except (ValueError, RecursionError):
-            body = content[:200].decode("utf-8", "replace")  # which is refused in the same form
-        found = self.refusal(call["endpoint"], body, bool(call["by_name"]))
+        found = self._found(scope["path"], b"".join(each.get("body", b"") for each in messages))
         if found is None:
             await self.app(scope, again, send)
             return
         status, reason = found
         await JSONResponse({"detail": reason}, status)(scope, receive, send)
+
+    def _found(self, path: str, content: bytes) -> tuple[int, str] | None:
+        try:
+            body = json.loads(content)
+        except (ValueError, RecursionError):
+            body = content[:200].decode("utf-8", "replace")  # which is refused in the same form
+        if b"\\u" in content and not _is_text(body):
+            return 422, NO_TEXT
+        if QUEUED.search(path) and isinstance(body, dict) and body.get("session_hash") == "":
+            return 422, "session_hash is empty — give the session in which the call's messages are asked for"
+        call = CALL.fullmatch(path)
+        return self.refusal(call["endpoint"], body, bool(call["by_name"])) if call else None
+
+
+def _is_text(body: Any) -> bool:
+    """Whether all text in a body can be written."""
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+async def refuse_body(_: Request, error: Exception) -> JSONResponse:
+    """The answer to a body that is none of an endpoint's: where it is wrong and why, without what was sent."""
+    assert isinstance(error, RequestValidationError)
+    wrong = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3]]
+    detail = "; ".join(wrong)[:500].encode("utf-8", "replace").decode()
+    return JSONResponse({"detail": detail}, 422)

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 import gradio as gr
 import gradio.blocks
+from fastapi.exceptions import RequestValidationError
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -43,16 +44,17 @@ from krea_studio.ui import theme
 from krea_studio.ui.gradio_api import refusal_of_call
 from krea_studio.ui.page import build_page
 from krea_studio.ui.server import standing, status
-from krea_studio.ui.server.calls import CheckedCalls
+from krea_studio.ui.server.calls import CheckedCalls, refuse_body
 from krea_studio.ui.server.connections import limited_connections
 from krea_studio.ui.server.files import show_in_place
 from krea_studio.ui.server.hosts import Hosts
 from krea_studio.ui.server.hub_sign_in import HubSignIn, hub_routes
-from krea_studio.ui.server.leftovers import UNCOLLECTED_SECONDS, Leftovers, Listeners, PlainSessions
+from krea_studio.ui.server.leftovers import UNCOLLECTED_SECONDS, KnownSessions, Leftovers, Listeners, PlainSessions
 from krea_studio.ui.server.logs import log_as_json
 from krea_studio.ui.server.protection import BodyLimit, KnownHosts, SecurityHeaders, ShownFiles, UploadSpace
 from krea_studio.ui.server.sign_in import SignIn, account_of, payer_of
 from krea_studio.ui.server.uploads import UploadShare
+from krea_studio.ui.server.values import refuse_other_values
 from krea_studio.validation import shown
 
 logger = logging.getLogger(__name__)
@@ -73,7 +75,8 @@ def build_demo(services: Services) -> gr.Blocks:
         services.library.judge_what_comes_in(services.studio.content_filter.admit, discard_upload)
     with uncollected():
         page = build_page(services, shared)
-    show_in_place(page, services.library.shows)
+    refuse_other_values(page)
+    show_in_place(page, services.library.shows)  # after it, since events tell of shown files
     return page.queue(max_size=services.settings.queue_size)
 
 
@@ -225,6 +228,7 @@ def launch_options(services: Services) -> dict[str, Any]:
         "auth_dependency": None if services.settings.sign_in == "none" else account_of,
         "app_kwargs": {
             "openapi_url": None,
+            "exception_handlers": {RequestValidationError: refuse_body},
             "routes": [
                 Route("/healthz", _healthy),
                 Route(status.READY, status.readiness_of(services)),
@@ -237,6 +241,7 @@ def launch_options(services: Services) -> dict[str, Any]:
                 Middleware(BodyLimit),
                 Middleware(UploadShare, services.shares, partial(payer_of, shared=is_shared(services.settings))),
                 Middleware(CheckedCalls, refusal_of_call),
+                Middleware(KnownSessions),
                 Middleware(UploadSpace),
                 Middleware(ShownFiles, services.library.shows),
             ],

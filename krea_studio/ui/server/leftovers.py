@@ -21,11 +21,13 @@ from gradio.queueing import Queue
 from gradio.state_holder import SessionState, StateHolder
 from gradio.utils import get_upload_folder
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOOK_SECONDS = 15.0
 UNCOLLECTED_SECONDS = 3_600.0
 BROKEN_UPLOAD_SECONDS = 3_600.0
+SESSION_STREAM = re.compile(r"/gradio_api/queue/data/?$")
 STREAM = re.compile(r"/gradio_api/(queue/data|call/(v2/)?[^/]*/(?P<event>[0-9a-f]+))/?")
 
 logger = logging.getLogger(__name__)
@@ -45,8 +47,7 @@ class Listeners:
             if stream is None:
                 await app(scope, receive, send)
                 return
-            asked = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100)
-            name = stream["event"] or asked.get("session_hash", [""])[0]
+            name = stream["event"] or _session_of(scope)
             self.open[name] += 1
             try:
                 await app(scope, receive, send)
@@ -56,6 +57,30 @@ class Listeners:
                     del self.open[name]
 
         return counted
+
+
+class KnownSessions:
+    """Answers 404 to who listens to a session in which nothing was called; Gradio breaks off its answer there."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and SESSION_STREAM.search(scope["path"]):
+            session = _session_of(scope)
+            if session not in scope["app"].get_blocks()._queue.pending_messages_per_session:
+                reason = f"There is nothing to listen to in the session {session[:60]!r} — call something in it first"
+                await JSONResponse({"detail": reason}, 404)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def _session_of(scope: Scope) -> str:
+    try:
+        asked = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100)
+    except ValueError:  # more fields than anybody sends
+        return ""
+    return asked.get("session_hash", [""])[0]
 
 
 class Leftovers:

@@ -34,7 +34,7 @@ def readiness_of(services: Services) -> Answer:
             return JSONResponse({"status": "not ready"} | reason, 503)
         if _may_know(request, services):
             status = services.engine.status()
-            waiting, going_on = _line(services)
+            waiting, going_on, _ = _line(services)
             told |= {"device": status.device, "loaded": [each.name for each in status.loaded]}
             told |= {"waiting": waiting, "running": going_on}
         return JSONResponse(told, headers={"Cache-Control": "no-store"})
@@ -58,7 +58,8 @@ def metrics_of(services: Services) -> Answer:
 
 
 def _lines(services: Services) -> Iterator[str]:
-    counts, library, (waiting, going_on) = services.runs.counts, services.library, _line(services)
+    counts, library = services.runs.counts, services.library
+    waiting, going_on, drawing = _line(services)
     yield from _told("runs_total", "counter", "Runs that ended since the start, by what they did and how they ended")
     for (kind, state), number in sorted(counts.runs.items()):
         yield f'krea_studio_runs_total{{kind="{kind}",outcome="{state}"}} {number}'
@@ -67,6 +68,7 @@ def _lines(services: Services) -> Iterator[str]:
         ("drawing_seconds_total", "counter", "Seconds for which they were drawn", round(counts.seconds, 3)),
         ("runs_waiting", "gauge", "Runs that wait", waiting),
         ("runs_running", "gauge", "Runs that go on", going_on),
+        ("runs_drawing", "gauge", "Runs whose turn it is on the engine", drawing),
         ("pictures", "gauge", "Pictures in the library", library.records.count()),
         ("pictures_refused", "gauge", "Pictures of the library that the filter refused", library.refusals.count()),
     ):
@@ -78,10 +80,11 @@ def _told(name: str, sort: str, description: str) -> tuple[str, str]:
     return f"# HELP krea_studio_{name} {description}.", f"# TYPE krea_studio_{name} {sort}"
 
 
-def _line(services: Services) -> tuple[int, int]:
-    """How many runs wait and go on."""
-    states = [entry.state for entry in services.runs.unended()]
-    return states.count(State.WAITING), states.count(State.RUNNING)
+def _line(services: Services) -> tuple[int, int, int]:
+    """How many runs wait, go on, and of these, have their turn."""
+    entries = services.runs.unended()
+    states = [entry.state for entry in entries]
+    return states.count(State.WAITING), states.count(State.RUNNING), sum(entry.busy for entry in entries)
 
 
 def _may_know(request: Request, services: Services) -> bool:

@@ -1,12 +1,7 @@
-"""What many people at once take and lose: `python -m krea_studio measure reliability`, on Linux.
+"""Clients at once, each signed in as one of three people, who ask for pictures one after another.
 
-A studio with accounts runs in a process of its own on the embedded checkpoints. Some clients, each signed in as one of
-three people, ask for pictures one after another; some of them wait, some cancel, and some leave in the middle and load
-the page anew. Each also asks for files of the others. Meanwhile the process is looked at. Afterwards the library is
-compared with what the clients were told.
-
-Then come calls that no program means to make, of which each has to be answered, and files that are not what they say,
-by every way on which files come in, of which each has to be refused in one line that says what to do.
+Some of them wait, some cancel, and some leave in the middle and load the page anew. Each also asks for files of the
+others. Meanwhile the studio's process is looked at, and afterwards its library is compared with what they were told.
 """
 
 import json
@@ -14,7 +9,6 @@ import random
 import secrets
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -27,18 +21,14 @@ from PIL import Image
 from krea_studio.errors import Unavailable
 from krea_studio.library.records import id_of
 from krea_studio.library.store import Library
-from krea_studio.measures.served import EMBEDDED, SERVE, Served, served
+from krea_studio.measures.served import EMBEDDED, ROOT, SERVE, TRACEBACK, Served, served
 from krea_studio.recipe.request import GenerationRequest, default
 
-COMMAND = "python -m krea_studio measure reliability"
-ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = ("ada", "grace", "mary")
 CLIENTS = 8
-SETTLED = 200  # requests after which a process should not grow any more
 WAITS, CANCELS, LEAVES = "waits", "cancels", "leaves"
 WAYS, SHARES = (WAITS, CANCELS, LEAVES), (0.6, 0.2, 0.2)
 LOOK_SECONDS = 0.25
-MOST_GROWTH = 1.02
 PATIENCE_SECONDS = 300.0
 
 
@@ -62,6 +52,7 @@ class Look:
     memory: int
     threads: int
     files: int
+    drawing: int
     running: int
 
 
@@ -177,19 +168,21 @@ def load(work: Path, requests: int, clients: int = CLIENTS) -> Load:
     passwords = {person: secrets.token_hex(12) for person in PEOPLE}
     settings = EMBEDDED | {"KREA_STUDIO_SIGN_IN": "accounts", "KREA_STUDIO_QUEUE_SIZE": str(4 * clients)}
     crowd = Crowd(requests)
-    with served(SERVE, ROOT, work / "home", settings, passwords) as studio:
-        with httpx.Client(base_url=studio.address, timeout=PATIENCE_SECONDS, trust_env=False) as asking:
-            people = [PEOPLE[k % len(PEOPLE)] for k in range(clients)]
-            threads = [Client(studio, person, passwords[person], crowd) for person in people]
-            before, looks, begun = _look(studio, asking, 0), list[Look](), time.monotonic()
-            for thread in threads:
-                thread.start()
-            while any(thread.is_alive() for thread in threads):
-                looks.append(_look(studio, asking, len(crowd.asked)))
-                time.sleep(LOOK_SECONDS)
-            seconds = time.monotonic() - begun
-            after = _look_at_rest(studio, asking, before, requests)
-    tracebacks = studio.log.read_text("utf-8").count("Traceback (most recent call last)")
+    with (
+        served(SERVE, ROOT, work / "home", settings, passwords) as studio,
+        httpx.Client(base_url=studio.address, timeout=PATIENCE_SECONDS, trust_env=False) as asking,
+    ):
+        people = [PEOPLE[k % len(PEOPLE)] for k in range(clients)]
+        threads = [Client(studio, person, passwords[person], crowd) for person in people]
+        before, looks, begun = _look(studio, asking, 0), list[Look](), time.monotonic()
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            looks.append(_look(studio, asking, len(crowd.asked)))
+            time.sleep(LOOK_SECONDS)
+        seconds = time.monotonic() - begun
+        after = _look_at_rest(studio, asking, before, requests)
+    tracebacks = studio.log.read_text("utf-8").count(TRACEBACK)
     lost = _lost(studio.library, crowd)
     return Load(crowd.asked, looks, before, after, lost, crowd.foreign, tracebacks, seconds)
 
@@ -203,6 +196,7 @@ def _look(studio: Served, asking: httpx.Client, requests: int) -> Look:
         int(told["VmRSS"].split()[0]) * 1024,
         int(told["Threads"]),
         len(list((process / "fd").iterdir())),
+        int(metrics["krea_studio_runs_drawing"]),
         int(metrics["krea_studio_runs_running"]),
     )
 
@@ -230,94 +224,9 @@ def _lost(folder: Path, crowd: Crowd) -> list[str]:
                 record = library.records.get(id_of(Path(picture["image"]["path"])))
                 if record is None:
                     found.append(f"{asked.prompt!r} has no row")
-                elif record.owner != asked.person or record.recipe.request.prompt != asked.prompt:
-                    found.append(f"{asked.prompt!r} is {record.recipe.request.prompt!r} of {record.owner}")
+                elif record.owner != asked.person or record.recipe.prompt != asked.prompt:
+                    found.append(f"{asked.prompt!r} is {record.recipe.prompt!r} of {record.owner}")
                 else:
                     with Image.open(record.path) as image:
                         image.load()
     return found
-
-
-SEED = 7
-CALLS = 10_000
-VALUES: tuple[Any, ...] = (
-    None, True, 0, -1, 10**30, 1.5e308, "", "x" * 5_000, "\0", "\ud800", "../../etc/hostname", [], [None], [[[]]], {},
-    {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}, {"value": 1}, "7:1", "<b>",
-)  # fmt: skip
-ENDPOINTS = ("generate", "add_reference", "inspect", "nothing", "")
-PLACES = (
-    "",
-    "config",
-    "gradio_api/info",
-    "gradio_api/file=/etc/hostname",
-    "gradio_api/queue/data",
-    "healthz",
-    "readyz",
-)
-
-
-@dataclass(frozen=True)
-class Calls:
-    """Answers to calls that no program means to make, by status, and tracebacks in the log."""
-
-    statuses: Counter[str]
-    tracebacks: int
-    healthy: bool
-
-
-def odd_calls(work: Path, number: int) -> Calls:
-    """Call a new studio below `work` so many times with what no program means to send."""
-    chance, statuses = random.Random(SEED), Counter[str]()
-    with served(SERVE, ROOT, work / "odd") as studio:
-        with httpx.Client(base_url=studio.address, timeout=PATIENCE_SECONDS, trust_env=False) as client:
-            functions = len(client.get("config").json()["dependencies"])
-            for _ in range(number):
-                method, place, content = _odd_call(chance, functions)
-                try:
-                    with client.stream(
-                        method, place, content=content, headers={"content-type": "application/json"}, timeout=10
-                    ) as answer:
-                        statuses[str(answer.status_code)] += 1
-                        for _ in zip(range(3), answer.iter_lines(), strict=False):  # a stream may have no end
-                            pass
-                except httpx.TimeoutException:
-                    pass  # a stream in which nothing comes
-                except httpx.HTTPError as error:
-                    statuses[type(error).__name__] += 1; print(method,place,content[:200],error)
-            healthy = client.get("healthz").status_code == 200
-        time.sleep(1)  # what was begun is told
-        tracebacks = studio.log.read_text("utf-8").count("Traceback (most recent call last)")
-    return Calls(statuses, tracebacks, healthy)
-
-
-def _odd_call(chance: random.Random, functions: int) -> tuple[str, str, bytes]:
-    """Method, path and body of a call."""
-
-    def value() -> Any:
-        return chance.choice(VALUES)
-
-    if chance.random() < 0.1:
-        return "GET", chance.choice(PLACES) + chance.choice(("", "?session_hash=", f"?{value()!r}"[:200])), b""
-    kind, body = chance.randrange(5), dict[Any, Any]()
-    names = list(GenerationRequest.model_fields)
-    if kind == 0:
-        place = f"gradio_api/call/{chance.choice(ENDPOINTS)}"
-        body = {"data": [value() for _ in range(chance.choice((0, 1, len(names))))]}
-    elif kind == 1:
-        place = f"gradio_api/call/v2/{chance.choice(ENDPOINTS)}"
-        body = {chance.choice((*names, "image", "odd")): value() for _ in range(chance.randrange(6))}
-    elif kind == 2:
-        place = "gradio_api/queue/join"
-        body = {"data": value(), "fn_index": chance.choice((value(), chance.randrange(functions)))}
-        body |= {"session_hash": value()}
-    elif kind == 3:
-        place = "gradio_api/run/predict"
-        body = {"data": [value() for _ in range(chance.randrange(4))], "fn_index": chance.randrange(functions)}
-        body |= {"session_hash": "s", "event_data": value()}
-    else:
-        place, body = (
-            chance.choice(("gradio_api/cancel", "gradio_api/reset", "gradio_api/upload")),
-            {"event_id": value()},
-        )
-    content = json.dumps(body if chance.random() < 0.9 else value()).encode()
-    return "POST", place, content[: chance.randrange(len(content) + 1)] if chance.random() < 0.1 else content
