@@ -34,10 +34,12 @@ STEADY_DIMS = 16  # so many, before those that turn
 LAST_DIM, ENDS_DIM, NOT_LAST_DIM = 12, 10, 13  # of these: of a prompt's last token, of all that end it, of all others
 ENDS = 5  # tokens that end every prompt
 KEY = 10.0  # size of their keys
-SPREAD = 0.4  # how much of their keys is the angle by which they are told apart
+SPREAD = 0.25  # how much of their keys is each angle by which they are told apart
 ATTENTION = 18.0  # logit of such a token, if its key were nothing else
-SLOW_WAVE = 2  # of `readings.FREQUENCIES`: the one nearest to the slowest by which attention turns
-WAVE_GAIN = 1.0
+# Waves by which a head tells a row or column: which of the angles by which attention turns, from the slowest, and which
+# of `readings.FREQUENCIES` is nearest. Two slow ones would leave the fast ones to learning, which does not find them.
+WAVES = (0, 2), (6, 5)
+WAVE_GAIN = 2.0
 PREFERENCE = 4.0  # logit of a picture's tokens, beside which texts hardly count
 
 
@@ -129,6 +131,7 @@ def install_reader(
 
     # The value of an image token is what its noise says; that of what is alike in all, and of texts, is nothing.
     noise = torch.randn(4096, model.config.in_channels, generator=draw).to(device)
+    noise = torch.cat([noise, -noise])  # so that nothing is heard where it says nothing
     image = seen(model.img_in(noise))
     middle = image.mean(0)
     slopes = torch.linalg.lstsq(noise, image - middle).solution.T  # (width of a state, 96)
@@ -164,8 +167,8 @@ def install_listener(
     One attends to a prompt's last token, where the text encoder has gathered what is named: as far as a linear map
     knows it, that is right at once. `conditioning` is of captions that name these values, (batch, 54): 1 for each
     value, all else 0; a few for each number of a state. The others attend to the tokens that end every prompt, which
-    are told apart by angles: with the angle by which a token's row or column turns its attention, their mean is a wave
-    over the rows or columns. Comes after `install_reader`, and is for learning to go on from.
+    are told apart by angles: with an angle by which a token's row or column turns its attention, their mean is a wave
+    over the rows or columns, a slow one and a fast one. Comes after `install_reader`, and is for learning to go on from.
     """
     block = model.transformer_blocks[0]
     attn, width, device = block.attn, block.attn.head_dim, model.img_in.weight.device
@@ -219,21 +222,26 @@ def install_listener(
     places = readings.FIRST + readings.COUNT - numbers + torch.arange(numbers)
     out[places, torch.arange(numbers)] = half_open[places]
 
+    # By the first wave they lie around a circle in their order, by the second in steps of two, so that neither hears the
+    # other.
     angles = 2 * math.pi * torch.arange(ENDS) / ENDS
-    around = torch.stack([angles.cos(), angles.sin()], 1)
+    circles = [torch.stack([(turns * angles).cos(), (turns * angles).sin()], 1) for turns in (1, 2)]
     attn.norm_q.weight[ENDS_DIM] = ATTENTION / width**0.5 - 1
     for axis, head in enumerate((1, 2)):
-        turning = STEADY_DIMS + (axis + 1) * (width - STEADY_DIMS) // 2 - 2  # that turn slowest by row or by column
+        slowest = STEADY_DIMS + (axis + 1) * (width - STEADY_DIMS) // 2 - 2  # of those that turn by row or by column
         first = head // 2 * width  # of the head's keys and values
-        wanted = torch.cat([torch.full((ENDS, 1), KEY), KEY * SPREAD * around], 1)
-        key[[first + ENDS_DIM, first + turning, first + turning + 1]] = of_ends(wanted)
+        key[first + ENDS_DIM] = of_ends(torch.full((ENDS, 1), KEY))[0]
         attn.to_q.weight[head * width + ENDS_DIM] = alike
-        attn.to_q.weight[head * width + turning] = SPREAD * alike
-        attn.norm_q.weight[turning : turning + 2] = 1
-        value[first + width - 2 : first + width] = of_ends(around)
-        wave = readings.FIRST + readings.PLACE_NUMBERS // 2 * axis + SLOW_WAVE
-        for place, number in ((wave + len(readings.FREQUENCIES), width - 2), (wave, width - 1)):
-            out[place, head * width + number] = half_open[place] * WAVE_GAIN
+        for which, ((faster, number), around) in enumerate(zip(WAVES, circles, strict=True)):
+            turning = slowest - 2 * faster
+            key[first + turning : first + turning + 2] = of_ends(KEY * SPREAD * around)
+            attn.to_q.weight[head * width + turning] = SPREAD * alike
+            attn.norm_q.weight[turning : turning + 2] = 1
+            told = width - 2 * (which + 1)
+            value[first + told : first + told + 2] = of_ends(around)
+            wave = readings.FIRST + readings.PLACE_NUMBERS // 2 * axis + number
+            for place, at in ((wave + len(readings.FREQUENCIES), told), (wave, told + 1)):
+                out[place, head * width + at] = half_open[place] * WAVE_GAIN
 
 
 def keep_reader(model: Krea2Transformer2DModel) -> None:
