@@ -158,3 +158,12 @@ def test_who_listens_where_nothing_was_called_is_told_so(served: tuple[gr.Blocks
     answer = client.get(f"gradio_api/queue/data{query}")
     assert answer.status_code == 404
     assert "nothing to listen to" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("number", [-1, 10**30, 9_999])
+@pytest.mark.parametrize("place", ["queue/join", "run/predict"])
+def test_a_function_that_is_not_there_is_told(served: tuple[gr.Blocks, httpx.Client], place: str, number: int) -> None:
+    _, client = served
+    answer = client.post(f"gradio_api/{place}", json={"data": [], "fn_index": number, "session_hash": "s"})
+    assert answer.status_code == 404
+    assert str(number)[:10] in answer.json()["detail"]

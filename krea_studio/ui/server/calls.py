@@ -16,9 +16,10 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from krea_studio.ui.server.uploads import UPLOAD_PATH
+from krea_studio.validation import shown
 
 CALL = re.compile(r"/gradio_api/call/(?P<by_name>v2/)?(?P<endpoint>[^/]*)/?")
-QUEUED = re.compile(r"/gradio_api/queue/join/?$")
+FUNCTION = re.compile(r"/gradio_api/(queue/join|run/[^/]*)/?$")
 NO_TEXT = "There is half a character in this (a surrogate without its other half) — send whole ones"
 
 Refusal = Callable[[str, Any, bool], tuple[int, str] | None]
@@ -43,22 +44,27 @@ class CheckedCalls:
         async def again() -> Message:
             return messages.pop(0) if messages else await receive()
 
-        found = self._found(scope["path"], b"".join(each.get("body", b"") for each in messages))
+        found = self._found(scope, b"".join(each.get("body", b"") for each in messages))
         if found is None:
             await self.app(scope, again, send)
             return
         status, reason = found
         await JSONResponse({"detail": reason}, status)(scope, receive, send)
 
-    def _found(self, path: str, content: bytes) -> tuple[int, str] | None:
+    def _found(self, scope: Scope, content: bytes) -> tuple[int, str] | None:
+        path = scope["path"]
         try:
             body = json.loads(content)
         except (ValueError, RecursionError):
             body = content[:200].decode("utf-8", "replace")  # which is refused in the same form
         if b"\\u" in content and not _is_text(body):
             return 422, NO_TEXT
-        if QUEUED.search(path) and isinstance(body, dict) and body.get("session_hash") == "":
-            return 422, "session_hash is empty — give the session in which the call's messages are asked for"
+        if FUNCTION.search(path) and isinstance(body, dict):
+            number = body.get("fn_index")
+            if isinstance(number, int) and number not in scope["app"].get_blocks().fns:
+                return 404, f"There is no function {shown(number)} on this page — load it anew"
+            if body.get("session_hash") == "":
+                return 422, "session_hash is empty — give the session in which the call's messages are asked for"
         call = CALL.fullmatch(path)
         return self.refusal(call["endpoint"], body, bool(call["by_name"])) if call else None
 
