@@ -16,7 +16,7 @@ import pytest
 from gradio.utils import get_upload_folder
 from gradio_client import handle_file
 from gradio_client.utils import is_valid_file
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from krea_studio.direction.styles import StyleFacts
 from krea_studio.engine.base import Loading, Step
@@ -100,6 +100,30 @@ def test_a_program_is_told_of_a_picture_that_was_refused(services: Services, vis
     with pytest.warns(UserWarning, match=f"did not pass the picture of seed {REFUSED_SEED}, so it is not kept"):
         *_, pictures = generate(visitor, *request.model_dump(mode="json").values())
     assert [entry["seed"] for entry in pictures] == [REFUSED_SEED + 1]
+
+
+def test_a_refused_picture_is_in_no_file_and_no_answer(server: str, services: Services, tmp_path: Path) -> None:
+    services.studio.content_filter = ContentFilter(JudgedByColour())
+    client = connect(server, download_files=tmp_path / "got")
+    places = (services.library.folder, Path(get_upload_folder()), tmp_path / "got")
+
+    def pictures() -> set[Path]:
+        return {path for place in places for path in place.rglob("*") if path.is_file() and is_picture(path)}
+
+    before = pictures()
+    with pytest.raises(Exception, match="did not pass the picture of seed"):
+        client.predict(prompt="a fox", resolution="512", seed=REFUSED_SEED, api_name="/generate")
+    assert pictures() == before
+    client.predict(prompt="a fox", resolution="512", seed=REFUSED_SEED + 1, api_name="/generate")
+    assert len(pictures() - before) >= 3, "the picture, its thumbnail, and what the program got"
+
+
+def is_picture(path: Path) -> bool:
+    try:
+        Image.open(path).close()
+    except UnidentifiedImageError:
+        return False
+    return True
 
 
 def test_an_upload_that_is_refused_is_not_there_any_more(server: str, services: Services, tmp_path: Path) -> None:
