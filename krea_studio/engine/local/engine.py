@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from krea_studio.direction.references import MECHANISM
 from krea_studio.engine.abilities import Abilities, Ability
-from krea_studio.engine.allocator import keep_freed
+from krea_studio.engine.allocator import give_back, keep_freed
 from krea_studio.engine.base import Chat, CheckpointInfo, EngineStatus, Event, Files, Loading, MemoryPlan
 from krea_studio.engine.checkpoints.choices import Choices
 from krea_studio.engine.checkpoints.identity import weights_of
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RUNS_BETWEEN_GIVING_BACK = 32
+"""What is kept for tensors breaks into pieces. Giving it back makes the next run 1.06 × as long (measured)."""
+
 
 class LocalEngine:
     """The protocols Engine and LanguageModel on stock diffusers, in this process: a text encoder may also write."""
@@ -45,12 +48,16 @@ class LocalEngine:
         self._line = Line()
         self._building = threading.Lock()
         self._drawing: Drawing | None = None
+        self._runs = 0
 
     def run(self, plan: GenerationPlan, tell: Callable[[Event], None], check: Callable[[], None], files: Files) -> None:
         """See Engine.run. A defect, which is anything but a StudioError, is logged and raised as one."""
         failure: StudioError
         try:
             with turn(self._line, check):
+                self._runs += 1
+                if self._runs % RUNS_BETWEEN_GIVING_BACK == 0:
+                    give_back()
                 self._draw(plan, tell, check, files)
             return
         except StudioError as error:

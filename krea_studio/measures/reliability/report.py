@@ -17,7 +17,7 @@ from krea_studio.settings import Settings
 
 COMMAND = "python -m krea_studio measure reliability"
 SETTLED = 200  # requests after which a process should not grow any more
-BESIDE = 25  # looks whose median is compared: at one moment a picture is in memory or is not
+BESIDE = 100  # looks whose median is compared: at one moment a picture is in memory or is not
 MOST_GROWTH = 1.02
 
 
