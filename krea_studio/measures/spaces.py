@@ -138,7 +138,8 @@ def main(argv: Sequence[str]) -> int:
         f"Written by `{COMMAND}`: each folder as `space` writes it, started in an environment of its own with the "
         f"embedded checkpoints on the CPU; medians of {ROUNDS} rounds, in each of which the checkout started too, and "
         f"medians of the ratios to it (target ≤ {MOST} ×). Files are in the machine's cache. No Space, no container and "
-        "no GPU was used; off its hardware the package `spaces` does nothing.",
+        "no GPU was used; off its hardware the package `spaces` does nothing. ZeroGPU wants its models placed before the "
+        "page is there, so that answer waits for them; the team's account is made within its time.",
         "",
         f"Machine: {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}.",
         "",
