@@ -12,30 +12,21 @@ from gradio.blocks import Block
 from gradio.events import EventData
 from gradio.processing_utils import client_utils
 
+from krea_studio.ui.server.values import look_at_events
+
 
 def show_in_place(page: gr.Blocks, shows: Callable[[str], bool]) -> None:
     """Let the parts of a page copy no file of which `shows` says that it is given out where it lies."""
     for block in page.blocks.values():
         _copy_less(block, shows)
-    called = page.call_function
 
-    async def call_function(
-        block_fn: Any,
-        values: list[Any],
-        iterator: Any = None,
-        requests: Any = None,
-        event_id: str | None = None,
-        event: EventData | None = None,
-        *others: Any,
-    ) -> Any:
+    def look(_: Any, event: EventData) -> None:
         # Who chooses a picture tells of its file too, and Gradio refuses files that are not in its own folder.
-        if event is not None:
-            event._data = client_utils.traverse(
-                event._data, lambda file: None if shows(file["path"]) else file, client_utils.is_file_obj
-            )
-        return await called(block_fn, values, iterator, requests, event_id, event, *others)
+        event._data = client_utils.traverse(
+            event._data, lambda file: None if shows(file["path"]) else file, client_utils.is_file_obj
+        )
 
-    page.call_function = call_function
+    look_at_events(page, look)
 
 
 def _copy_less(block: Block, shows: Callable[[str], bool]) -> None:

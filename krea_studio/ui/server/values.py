@@ -5,6 +5,7 @@ program, and writes a traceback of it.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 def refuse_other_values(page: gr.Blocks) -> None:
     """Let the functions of a page refuse what is no value of their parts, what is no event, and what they do not do."""
-    taken, called = page.preprocess_data, page.call_function
+    taken = page.preprocess_data
 
     async def preprocess_data(function: Any, values: Any, *others: Any, **named: Any) -> Any:
         if not function.fn:
@@ -30,6 +31,26 @@ def refuse_other_values(page: gr.Blocks) -> None:
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise _refusal(function, error) from None
 
+    def look(function: Any, event: EventData) -> None:
+        for kind in get_type_hints(function.fn).values():
+            if isinstance(kind, type) and issubclass(kind, EventData):
+                try:
+                    check_all_files_in_cache(event._data)
+                    kind(event.target, event._data)
+                except (LookupError, TypeError, gr.Error) as error:
+                    raise _refusal(function, error) from None
+
+    page.preprocess_data = preprocess_data
+    look_at_events(page, look)
+
+
+def look_at_events(page: gr.Blocks, look: Callable[[Any, EventData], None]) -> None:
+    """Have `look` see, and change or refuse, each event before the page's function that it is for is called.
+
+    What looks later sees it first.
+    """
+    called = page.call_function
+
     async def call_function(
         function: Any,
         values: list[Any],
@@ -40,16 +61,9 @@ def refuse_other_values(page: gr.Blocks) -> None:
         *others: Any,
     ) -> Any:
         if event is not None:
-            for kind in get_type_hints(function.fn).values():
-                if isinstance(kind, type) and issubclass(kind, EventData):
-                    try:
-                        check_all_files_in_cache(event._data)
-                        kind(event.target, event._data)
-                    except (LookupError, TypeError, gr.Error) as error:
-                        raise _refusal(function, error) from None
+            look(function, event)
         return await called(function, values, iterator, requests, event_id, event, *others)
 
-    page.preprocess_data = preprocess_data
     page.call_function = call_function
 
 
